@@ -1,0 +1,141 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The domain document: a hardened parser and the few lookups that edits need."""
+
+import copy
+from collections.abc import Iterator
+
+from lxml import etree
+
+from stable_rescue.domain import errors
+
+# A domain of 1,000 devices is under 1 MiB; more than this is no definition.
+MAX_BYTES = 8 * 1024 * 1024
+
+
+def parse_element(text: str | bytes) -> etree._Element:
+    """Parse XML that is not trusted: no entities, no DTD, no network, bounded size.
+
+    :returns: the root element
+    :raises InvalidDomain: where the text is too large, not XML, or has a DTD
+    """
+    data = text.encode("utf-8", "surrogateescape") if isinstance(text, str) else text
+    if len(data) > MAX_BYTES:
+        raise errors.InvalidDomain(
+            f"{len(data)} bytes of XML are more than the {MAX_BYTES} that are read"
+        )
+    # Without huge_tree libxml2 itself bounds depth (256) and the size of a text node.
+    parser = etree.XMLParser(
+        resolve_entities=False, no_network=True, load_dtd=False, huge_tree=False
+    )
+    try:
+        root = etree.fromstring(data, parser)
+    except (etree.XMLSyntaxError, ValueError) as exc:
+        raise errors.InvalidDomain(f"not well-formed XML: {exc}") from exc
+    if root.getroottree().docinfo.internalDTD is not None:
+        raise errors.InvalidDomain("a document type declaration is not accepted")
+    return root
+
+
+class Domain:
+    """A domain definition. Edits work on a :meth:`copy`, never on what was read."""
+
+    def __init__(self, root: etree._Element) -> None:
+        self.root = root
+
+    @classmethod
+    def parse(cls, text: str | bytes) -> "Domain":
+        """Read a definition as libvirt writes it.
+
+        :raises InvalidDomain: where it is no domain with a name and devices
+        """
+        root = parse_element(text)
+        if root.tag != "domain":
+            raise errors.InvalidDomain(f"the root element is {root.tag!s}, not domain")
+        for required in ("name", "uuid", "os/type", "devices"):
+            if root.find(required) is None:
+                raise errors.InvalidDomain(f"the definition has no <{required}>")
+        return cls(root)
+
+    def copy(self) -> "Domain":
+        """Return an independent copy."""
+        return Domain(copy.deepcopy(self.root))
+
+    def to_xml(self) -> str:
+        """Return the definition as text, ready for libvirt's defineXML."""
+        return etree.tostring(self.root, encoding="unicode", with_tail=False)
+
+    def canonical(self) -> str:
+        """Return canonical XML (C14N 2.0, indentation stripped), to compare by."""
+        return etree.canonicalize(self.to_xml(), strip_text=True)
+
+    @property
+    def uuid(self) -> str:
+        """The domain's UUID, which is the instance's."""
+        return (self.root.findtext("uuid") or "").strip()
+
+    @property
+    def devices(self) -> etree._Element:
+        """The <devices> element."""
+        found = self.root.find("devices")
+        assert found is not None  # parse() has seen it
+        return found
+
+    def each_device(self, tag: str | None = None) -> Iterator[etree._Element]:
+        """Yield the devices, or those of one tag, in document order."""
+        for child in self.devices:
+            if isinstance(child.tag, str) and tag in (None, child.tag):
+                yield child
+
+    def disks(self, bus: str | None = None) -> Iterator[etree._Element]:
+        """Yield the disks (cdroms and floppies too), or those on one bus."""
+        for disk in self.each_device("disk"):
+            if bus is None or target_of(disk)[1] == bus:
+                yield disk
+
+    def controllers(self, kind: str) -> Iterator[etree._Element]:
+        """Yield the controllers of one type (pci, usb, scsi, sata, ide ...)."""
+        for controller in self.each_device("controller"):
+            if controller.get("type") == kind:
+                yield controller
+
+    def next_controller_index(self, kind: str) -> int:
+        """Return the lowest index above every controller of this type."""
+        return 1 + max((index_of(c) for c in self.controllers(kind)), default=-1)
+
+    def append_device(self, element: etree._Element) -> None:
+        """Add a device behind all others, indented like them."""
+        children = list(self.devices)
+        if children:
+            element.tail = children[-1].tail
+            children[-1].tail = self.devices.text
+        self.devices.append(element)
+
+
+def index_of(controller: etree._Element) -> int:
+    """Return a controller's index; libvirt always writes one.
+
+    :raises InvalidDomain: where it is missing or no number
+    """
+    return number(controller.get("index"), "a controller's index")
+
+
+def number(text: str | None, what: str, base: int = 10) -> int:
+    """Return the number in an attribute; base 0 takes 0x forms too.
+
+    :raises InvalidDomain: where it is missing, negative or no number
+    """
+    try:
+        value = int(text or "", base)
+    except ValueError as exc:
+        raise errors.InvalidDomain(f"{what} is {text!r}, not a number") from exc
+    if value < 0:
+        raise errors.InvalidDomain(f"{what} is {text!r}, which is negative")
+    return value
+
+
+def target_of(disk: etree._Element) -> tuple[str, str]:
+    """Return a disk's target: its name and its bus, each empty where not given."""
+    target = disk.find("target")
+    if target is None:
+        return "", ""
+    return target.get("dev", ""), target.get("bus", "")

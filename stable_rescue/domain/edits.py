@@ -1,0 +1,125 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The named edits that make a rescue definition out of a server's own.
+
+Each works on a copy, in place, and returns what it did and by which rule.
+"""
+
+from dataclasses import dataclass
+
+from lxml import etree
+
+from stable_rescue.domain import controllers, document
+from stable_rescue.domain.document import Domain
+from stable_rescue.domain.medium import Medium
+
+# A user alias (libvirt keeps those that begin with ua-) marks the disk as ours.
+RESCUE_ALIAS = "ua-stable-rescue"
+_BOOTABLE = ("disk", "interface", "hostdev", "redirdev")
+_DIRECT_KERNEL = ("kernel", "initrd", "cmdline")
+_PREFIXES = {"virtio": "vd", "scsi": "sd", "usb": "sd", "sata": "sd", "ide": "hd"}
+
+
+@dataclass(frozen=True)
+class Edit:
+    """One edit: its name, what it changed, and the rule that asks for it."""
+
+    name: str
+    what: str
+    rule: str
+
+
+def strip_boot(domain: Domain) -> list[Edit]:
+    """Drop every boot order and direct kernel boot (DESIGN.md, edit 1)."""
+    done = []
+    os_element = domain.root.find("os")
+    assert os_element is not None  # Domain.parse() has seen os/type
+    for tag, rule in (("boot", "LIBVIRT F3"), *((t, "U13") for t in _DIRECT_KERNEL)):
+        for child in os_element.findall(tag):
+            _remove(child)
+            done.append(Edit("boot", f"dropped <os><{tag}>", rule))
+    for tag in _BOOTABLE:
+        for device in domain.each_device(tag):
+            for boot in device.findall("boot"):
+                _remove(boot)
+                what = f"dropped boot order {boot.get('order')} of a {tag}"
+                done.append(Edit("boot", what, "LIBVIRT F3"))
+    return done
+
+
+def add_rescue_disk(
+    domain: Domain, medium: Medium, device: str, bus: str
+) -> list[Edit]:
+    """Add the rescue disk behind all others, and the controller that it needs.
+
+    (DESIGN.md, edits 2 and 3.)
+
+    :raises Refused: where there is no room for it
+    :raises InvalidDomain: where the medium or the domain is malformed
+    """
+    seat = controllers.seat(domain, bus)
+    name = _next_target(domain, bus)
+    disk = medium.element()
+    disk.set("device", device)
+    etree.SubElement(disk, "target", dev=name, bus=bus)
+    if device == "cdrom":
+        etree.SubElement(disk, "readonly")
+    etree.SubElement(disk, "boot", order="1")
+    etree.SubElement(disk, "alias", name=RESCUE_ALIAS)
+    disk.append(seat.address)
+    domain.append_device(disk)
+    done = [Edit("controller", f"added {what}", "LIBVIRT F4") for what in seat.added]
+    where = " ".join(f"{k}={v}" for k, v in seat.address.attrib.items())
+    what = f"added {device} {name} on {bus} at {where}, boot order 1"
+    return [*done, Edit("rescue disk", what, "LIBVIRT F7")]
+
+
+def rescue_disk(domain: Domain) -> etree._Element | None:
+    """Return the rescue disk of a rescue definition of ours, or None."""
+    for disk in domain.disks():
+        if disk.find(f"alias[@name='{RESCUE_ALIAS}']") is not None:
+            return disk
+    return None
+
+
+def _next_target(domain: Domain, bus: str) -> str:
+    """Return the target name after the highest that shares the bus's prefix.
+
+    Never one far away: libvirt adds controllers to reach such a name (LIBVIRT.md).
+    """
+    prefix = _PREFIXES[bus]
+    names = (document.target_of(disk)[0] for disk in domain.disks())
+    used = [_place_of(n[2:]) for n in names if n.startswith(prefix)]
+    return prefix + _letters(1 + max(used, default=-1))
+
+
+def _letters(place: int) -> str:
+    """Return a, b ... z, aa, ab ... for 0, 1 ... 25, 26, 27."""
+    text = ""
+    place += 1
+    while place:
+        place, letter = divmod(place - 1, 26)
+        text = chr(ord("a") + letter) + text
+    return text
+
+
+def _place_of(letters: str) -> int:
+    """Return the inverse of :func:`_letters`; -1 for what is no disk's name."""
+    place = 0
+    for letter in letters:
+        if not "a" <= letter <= "z":
+            return -1
+        place = place * 26 + ord(letter) - ord("a") + 1
+    return place - 1
+
+
+def _remove(element: etree._Element) -> None:
+    """Remove an element and keep the white space behind it in good order."""
+    parent = element.getparent()
+    assert parent is not None
+    previous = element.getprevious()
+    if element.getnext() is None:
+        if previous is not None:
+            previous.tail = element.tail
+        else:
+            parent.text = element.tail
+    parent.remove(element)

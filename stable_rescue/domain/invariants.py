@@ -1,0 +1,130 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What must hold between a definition and the rescue definition derived from it.
+
+It undoes nothing and shares no code with the edits: it judges their result alone.
+"""
+
+from collections import Counter
+
+from lxml import etree
+
+from stable_rescue.domain.address import Drive, Pci
+from stable_rescue.domain.document import Domain
+from stable_rescue.domain.errors import InvariantBroken
+
+# What may be missing from an original element: see DESIGN.md, edit 1.
+_MAY_GO = {"os": ("boot", "kernel", "initrd", "cmdline"), "devices": ("boot",)}
+
+
+def check(before: Domain, after: Domain) -> None:
+    """Check that a rescue definition is the original and what the edits add.
+
+    :raises InvariantBroken: naming the first thing that is not as it must be
+    """
+    _check_rest(before, after)
+    added = _check_devices(before, after)
+    _check_added(added)
+    _check_unique(after)
+    _check_boot(after, added)
+
+
+def _check_rest(before: Domain, after: Domain) -> None:
+    """All that is not a device is as it was, less what edit 1 drops."""
+    ours = [c for c in after.root if c.tag != "devices"]
+    theirs = [c for c in before.root if c.tag != "devices"]
+    if [_canonical(c, "os") for c in ours] != [_canonical(c, "os") for c in theirs]:
+        raise InvariantBroken("something outside the devices has changed")
+
+
+def _check_devices(before: Domain, after: Domain) -> list[etree._Element]:
+    """Every original device is there, in its order; return what was added."""
+    rest = list(after.devices)
+    for original in before.devices:
+        if not rest or not _same(original, rest[0]):
+            raise InvariantBroken(f"an original device has changed: {_name(original)}")
+        rest.pop(0)
+    return rest
+
+
+def _same(original: etree._Element, found: etree._Element) -> bool:
+    if _canonical(original, "devices") == _canonical(found, "devices"):
+        return True
+    # LIBVIRT.md: a USB controller of model none becomes the rescue disk's.
+    return (
+        original.tag == found.tag == "controller"
+        and original.get("type") == found.get("type") == "usb"
+        and original.get("model") == "none"
+        and found.get("model") == "qemu-xhci"
+        and original.get("index") == found.get("index")
+    )
+
+
+def _canonical(element: etree._Element, section: str) -> str:
+    """Return an element's canonical text without what edit 1 may drop from it."""
+    copied = etree.fromstring(etree.tostring(element, with_tail=False))
+    for tag in _MAY_GO[section] if section in (element.tag, "devices") else ():
+        for child in copied.findall(tag):
+            copied.remove(child)
+    text = etree.tostring(copied, encoding="unicode", with_tail=False)
+    return str(etree.canonicalize(text, strip_text=True, with_comments=True))
+
+
+def _check_added(added: list[etree._Element]) -> None:
+    """Only controllers and, last, one disk were added."""
+    if not added or added[-1].tag != "disk":
+        raise InvariantBroken("the rescue disk is not the last device")
+    for element in added[:-1]:
+        if element.tag != "controller":
+            raise InvariantBroken(f"a {element.tag!s} was added")
+    for element in added:
+        # libvirt gives a USB device's address and takes it as <address type='usb'>.
+        if element.find("address") is None:
+            raise InvariantBroken(f"{_name(element)} was added without an address")
+
+
+def _check_unique(after: Domain) -> None:
+    """No address, target, alias or controller index is there twice."""
+    seen: Counter[tuple[object, ...]] = Counter()
+    for device in after.each_device():
+        pci, drive = Pci.of(device), Drive.of(device)
+        target, alias = device.find("target"), device.find("alias")
+        if pci is not None:
+            seen["address", pci] += 1
+        if drive is not None and device.tag == "disk" and target is not None:
+            seen["address", _drive_kind(target.get("bus")), drive] += 1
+        usb = device.find("address[@type='usb']")
+        if usb is not None:
+            seen["address", "usb", usb.get("bus"), usb.get("port")] += 1
+        if device.tag == "disk" and target is not None:
+            seen["target", target.get("dev")] += 1
+        if alias is not None:
+            seen["alias", alias.get("name")] += 1
+        if device.tag == "controller" and not _shares_index(device):
+            seen["controller", device.get("type"), device.get("index")] += 1
+    for what, times in seen.items():
+        if times > 1:
+            raise InvariantBroken(f"{' '.join(map(str, what))} is there {times} times")
+
+
+def _drive_kind(bus: str | None) -> str:
+    return bus or "ide"
+
+
+def _shares_index(controller: etree._Element) -> bool:
+    """Say whether it is one of the USB 2.0 companions, which share an index."""
+    return (controller.get("model") or "").startswith(("ich9-", "piix"))
+
+
+def _check_boot(after: Domain, added: list[etree._Element]) -> None:
+    """The rescue disk's boot order 1 is the only one."""
+    orders = after.root.findall("devices/*/boot")
+    if [boot.getparent() for boot in orders] != added[-1:]:
+        raise InvariantBroken("the rescue disk's boot order is not the only one")
+    if orders[0].get("order") != "1" or after.root.find("os/boot") is not None:
+        raise InvariantBroken("the rescue disk is not first to boot")
+
+
+def _name(device: etree._Element) -> str:
+    target = device.find("target")
+    known = dict(target.attrib) if target is not None else dict(device.attrib)
+    return f"{device.tag!s} {' '.join(f'{k}={v}' for k, v in known.items())}"

@@ -1,0 +1,106 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a machine type can carry."""
+
+import enum
+
+from stable_rescue.domain import errors
+from stable_rescue.domain.document import Domain
+
+DEVICES = ("disk", "cdrom", "floppy")
+BUSES = ("virtio", "scsi", "usb", "sata", "ide", "fdc")
+
+
+class Family(enum.Enum):
+    """The machine families, by the topology of their PCI buses."""
+
+    PC = "pc"
+    Q35 = "q35"
+
+
+# LIBVIRT.md, rules by bus and machine: no ide on q35; nothing but disks on virtio,
+# because Nova and libvirt know no other medium there.
+_CARRIES: dict[Family, dict[str, tuple[str, ...]]] = {
+    Family.PC: {
+        "disk": ("virtio", "scsi", "usb", "ide"),
+        "cdrom": ("ide", "scsi", "usb"),
+    },
+    Family.Q35: {
+        "disk": ("virtio", "scsi", "usb", "sata"),
+        "cdrom": ("sata", "scsi", "usb"),
+    },
+}
+
+
+def family_of(domain: Domain) -> Family:
+    """Return the family of a domain's machine type.
+
+    :raises Refused: where it is one that is not supported
+    """
+    kind = domain.root.find("os/type")
+    assert kind is not None  # Domain.parse() has seen it
+    machine, arch = kind.get("machine", ""), kind.get("arch", "x86_64")
+    if (kind.text or "").strip() == "hvm" and arch in ("x86_64", "i686"):
+        if machine == "q35" or machine.startswith("pc-q35-"):
+            return Family.Q35
+        if machine == "pc" or machine.startswith("pc-i440fx-"):
+            return Family.PC
+    raise errors.Refused(
+        f"machine type {machine or 'unknown'!r} on {arch} is not supported; "
+        "supported are pc and q35 on x86_64"
+    )
+
+
+def default_bus(domain: Domain, device: str) -> str:
+    """Return the bus of a rescue device whose image names none (DESIGN.md, table).
+
+    A disk takes the bus of the server's own root disk, a cdrom the first that
+    the machine has, so that the default comes from the server (UPSTREAM U11).
+
+    :raises Refused: where the machine cannot carry the device, or has no disk
+    """
+    if device != "disk":
+        return buses_for(domain, device)[0]
+    disks = [d for d in domain.disks() if d.get("device", "disk") == "disk"]
+    ordered = [d for d in disks if d.find("boot[@order='1']") is not None]
+    for root in [*ordered, *disks]:
+        target = root.find("target")
+        if target is not None and target.get("bus"):
+            return str(target.get("bus"))
+    raise errors.Refused(
+        "the server has no disk to take the rescue disk's bus from; "
+        "set hw_rescue_bus on the rescue image"
+    )
+
+
+def buses_for(domain: Domain, device: str) -> tuple[str, ...]:
+    """Return the buses on which this domain's machine can carry a device.
+
+    :raises Refused: where there is none, naming what the machine can take
+    """
+    found = _CARRIES[family_of(domain)].get(device, ())
+    if not found:
+        raise errors.Refused(
+            f"a {device} is not possible on this server's machine; {takes(domain)}"
+        )
+    return found
+
+
+def check(domain: Domain, device: str, bus: str) -> None:
+    """Check that a domain's machine can carry a device on a bus (UPSTREAM U10).
+
+    :raises Refused: where it cannot, naming what it can take
+    """
+    if bus not in buses_for(domain, device):
+        raise errors.Refused(
+            f"a {device} on bus {bus} is not possible on this server's machine; "
+            f"{takes(domain)}"
+        )
+
+
+def takes(domain: Domain) -> str:
+    """Return a sentence part that names what the machine can take."""
+    family = family_of(domain)
+    pairs = "; ".join(
+        f"{device} on {', '.join(buses)}" for device, buses in _CARRIES[family].items()
+    )
+    return f"{family.value} takes {pairs}"
