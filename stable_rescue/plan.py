@@ -3,7 +3,8 @@
 
 from dataclasses import dataclass
 
-from stable_rescue.domain import edits, errors, invariants, machine
+from stable_rescue import exception
+from stable_rescue.domain import edits, invariants, machine
 from stable_rescue.domain.document import Domain
 from stable_rescue.domain.edits import Edit
 from stable_rescue.domain.medium import Medium
@@ -56,7 +57,7 @@ def derive(definition: str, request: RescueRequest, medium: Medium) -> RescuePla
     decided = resolve(definition, request)
     before = Domain.parse(definition)
     if edits.rescue_disk(before) is not None:
-        raise errors.Refused("the definition is itself a rescue definition")
+        raise exception.Refused("the definition is itself a rescue definition")
     _refuse_uefi(before)
     after = before.copy()
     done = edits.strip_boot(after)
@@ -72,7 +73,7 @@ def _refuse_uefi(domain: Domain) -> None:
     os_element = domain.root.find("os")
     assert os_element is not None  # Domain.parse() has seen os/type
     if os_element.get("firmware") == "efi" or os_element.find("nvram") is not None:
-        raise errors.Refused(
+        raise exception.Refused(
             "servers with UEFI firmware are not supported yet: "
             "the rescue would change their boot entries"
         )

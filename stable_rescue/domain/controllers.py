@@ -10,7 +10,8 @@ from dataclasses import dataclass
 
 from lxml import etree
 
-from stable_rescue.domain import address, document, errors, pci
+from stable_rescue import exception
+from stable_rescue.domain import address, document, pci
 from stable_rescue.domain.address import Drive
 from stable_rescue.domain.document import Domain
 
@@ -118,7 +119,7 @@ def _on_sata(domain: Domain) -> Seat:
     used = _drives_on(domain, index, ("sata",))
     last = max(used, default=Drive(index, 0, 0, -1))
     if last.unit + 1 >= _AHCI_UNITS:
-        raise errors.Refused("no room is left behind the last disk on the sata bus")
+        raise exception.Refused("no room is left behind the last disk on the sata bus")
     return Seat(Drive(index, 0, 0, last.unit + 1).element())
 
 
@@ -126,7 +127,7 @@ def _on_ide(domain: Domain) -> Seat:
     used = _drives_on(domain, 0, ("ide",))
     last = max((d.bus * _IDE_UNITS + d.unit for d in used), default=-1)
     if last + 1 >= _IDE_BUSES * _IDE_UNITS:
-        raise errors.Refused("no room is left behind the last disk on the ide bus")
+        raise exception.Refused("no room is left behind the last disk on the ide bus")
     bus, unit = divmod(last + 1, _IDE_UNITS)
     return Seat(Drive(0, bus, 0, unit).element())
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from lxml import etree
 
-from stable_rescue.domain import errors
+from stable_rescue import exception
 
 # A domain of 1,000 devices is under 1 MiB; more than this is no definition.
 MAX_BYTES = 8 * 1024 * 1024
@@ -20,7 +20,7 @@ def parse_element(text: str | bytes) -> etree._Element:
     """
     data = text.encode("utf-8", "surrogateescape") if isinstance(text, str) else text
     if len(data) > MAX_BYTES:
-        raise errors.InvalidDomain(
+        raise exception.InvalidDomain(
             f"{len(data)} bytes of XML are more than the {MAX_BYTES} that are read"
         )
     # Without huge_tree libxml2 itself bounds depth (256) and the size of a text node.
@@ -30,9 +30,9 @@ def parse_element(text: str | bytes) -> etree._Element:
     try:
         root = etree.fromstring(data, parser)
     except (etree.XMLSyntaxError, ValueError) as exc:
-        raise errors.InvalidDomain(f"not well-formed XML: {exc}") from exc
+        raise exception.InvalidDomain(f"not well-formed XML: {exc}") from exc
     if root.getroottree().docinfo.internalDTD is not None:
-        raise errors.InvalidDomain("a document type declaration is not accepted")
+        raise exception.InvalidDomain("a document type declaration is not accepted")
     return root
 
 
@@ -50,10 +50,12 @@ class Domain:
         """
         root = parse_element(text)
         if root.tag != "domain":
-            raise errors.InvalidDomain(f"the root element is {root.tag!s}, not domain")
+            raise exception.InvalidDomain(
+                f"the root element is {root.tag!s}, not domain"
+            )
         for required in ("name", "uuid", "os/type", "devices"):
             if root.find(required) is None:
-                raise errors.InvalidDomain(f"the definition has no <{required}>")
+                raise exception.InvalidDomain(f"the definition has no <{required}>")
         return cls(root)
 
     def copy(self) -> "Domain":
@@ -127,9 +129,9 @@ def number(text: str | None, what: str, base: int = 10) -> int:
     try:
         value = int(text or "", base)
     except ValueError as exc:
-        raise errors.InvalidDomain(f"{what} is {text!r}, not a number") from exc
+        raise exception.InvalidDomain(f"{what} is {text!r}, not a number") from exc
     if value < 0:
-        raise errors.InvalidDomain(f"{what} is {text!r}, which is negative")
+        raise exception.InvalidDomain(f"{what} is {text!r}, which is negative")
     return value
 
 

@@ -10,7 +10,7 @@ from lxml import etree
 
 from stable_rescue.domain.address import Drive, Pci
 from stable_rescue.domain.document import Domain
-from stable_rescue.domain.errors import InvariantBroken
+from stable_rescue.exception import InvariantBroken
 
 # What may be missing from an original element: see DESIGN.md, edit 1.
 _MAY_GO = {"os": ("boot", "kernel", "initrd", "cmdline"), "devices": ("boot",)}

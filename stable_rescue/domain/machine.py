@@ -3,7 +3,7 @@
 
 import enum
 
-from stable_rescue.domain import errors
+from stable_rescue import exception
 from stable_rescue.domain.document import Domain
 
 DEVICES = ("disk", "cdrom", "floppy")
@@ -44,7 +44,7 @@ def family_of(domain: Domain) -> Family:
             return Family.Q35
         if machine == "pc" or machine.startswith("pc-i440fx-"):
             return Family.PC
-    raise errors.Refused(
+    raise exception.Refused(
         f"machine type {machine or 'unknown'!r} on {arch} is not supported; "
         "supported are pc and q35 on x86_64"
     )
@@ -66,7 +66,7 @@ def default_bus(domain: Domain, device: str) -> str:
         target = root.find("target")
         if target is not None and target.get("bus"):
             return str(target.get("bus"))
-    raise errors.Refused(
+    raise exception.Refused(
         "the server has no disk to take the rescue disk's bus from; "
         "set hw_rescue_bus on the rescue image"
     )
@@ -79,7 +79,7 @@ def buses_for(domain: Domain, device: str) -> tuple[str, ...]:
     """
     found = _CARRIES[family_of(domain)].get(device, ())
     if not found:
-        raise errors.Refused(
+        raise exception.Refused(
             f"a {device} is not possible on this server's machine; {takes(domain)}"
         )
     return found
@@ -91,7 +91,7 @@ def check(domain: Domain, device: str, bus: str) -> None:
     :raises Refused: where it cannot, naming what it can take
     """
     if bus not in buses_for(domain, device):
-        raise errors.Refused(
+        raise exception.Refused(
             f"a {device} on bus {bus} is not possible on this server's machine; "
             f"{takes(domain)}"
         )

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 
 from lxml import etree
 
-from stable_rescue.domain import document, errors
+from stable_rescue import exception
+from stable_rescue.domain import document
 
 # Where it sits, what it is called and how it boots is decided by the edits.
 _NOT_THE_MEDIUM = ("target", "address", "boot", "alias", "serial", "readonly")
@@ -32,7 +33,7 @@ class Medium:
         """
         disk = document.parse_element(self.disk_xml)
         if disk.tag != "disk" or disk.find("source") is None:
-            raise errors.InvalidDomain("the medium is no <disk> with a <source>")
+            raise exception.InvalidDomain("the medium is no <disk> with a <source>")
         for tag in _NOT_THE_MEDIUM:
             for child in disk.findall(tag):
                 disk.remove(child)

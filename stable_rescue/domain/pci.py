@@ -12,7 +12,8 @@ from dataclasses import dataclass
 
 from lxml import etree
 
-from stable_rescue.domain import address, document, errors, machine
+from stable_rescue import exception
+from stable_rescue.domain import address, document, machine
 from stable_rescue.domain.address import Pci
 from stable_rescue.domain.document import Domain
 
@@ -156,7 +157,7 @@ def last_place(domain: Domain) -> Place:
         places = [Place(slot) for slot in topology.next_slots()]
         fitting = [p for p in places if topology.order(p.address) > topology.last]
     if not fitting:
-        raise errors.Refused(
+        raise exception.Refused(
             "no room is left on the machine's PCI buses behind its last device; "
             "a rescue device in a gap would rename the server's own disks"
         )

@@ -1,0 +1,47 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The [stable_rescue] options of nova.conf."""
+
+from oslo_config import cfg
+
+GROUP = cfg.OptGroup(
+    "stable_rescue",
+    title="Stable rescue",
+    help="How the stable_rescue compute driver rescues servers.",
+)
+
+OPTIONS = [
+    cfg.StrOpt(
+        "default_mode",
+        default="legacy",
+        choices=[
+            ("legacy", "Nova's own rescue, as without this driver"),
+            ("stable", "a stable rescue by default_device and default_bus"),
+        ],
+        help="How to rescue with an image that has neither hw_rescue_device nor "
+        "hw_rescue_bus.",
+    ),
+    cfg.StrOpt(
+        "default_device",
+        default="disk",
+        choices=["disk", "cdrom"],
+        help="The rescue device where default_mode is stable.",
+    ),
+    cfg.StrOpt(
+        "default_bus",
+        choices=["virtio", "scsi", "usb", "sata", "ide"],
+        help="The rescue device's bus where default_mode is stable. Without it, a "
+        "disk takes the bus of the server's root disk and a cdrom what the server's "
+        "machine has.",
+    ),
+]
+
+
+def register_opts(conf: cfg.ConfigOpts) -> None:
+    """Register the options; doing it twice is harmless."""
+    conf.register_group(GROUP)
+    conf.register_opts(OPTIONS, group=GROUP)
+
+
+def list_opts() -> list[tuple[cfg.OptGroup, list[cfg.Opt]]]:
+    """Return the options for oslo-config-generator."""
+    return [(GROUP, OPTIONS)]

@@ -1,0 +1,136 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Every private helper of Nova that is called, and every difference by release.
+
+Nothing else touches a name of Nova's that begins with an underscore. The helpers
+here have the same form in Nova 31, 32, 33 and 34.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from nova.virt import driver as virt_driver
+
+# The manager is imported before Nova loads a driver, and must not load one.
+if TYPE_CHECKING:
+    from nova import context as nova_context
+    from nova import objects
+    from nova.compute import manager
+    from nova.virt.libvirt import driver as libvirt_driver
+    from nova.virt.libvirt import guest as libvirt_guest
+
+RESCUE_SUFFIX = ".rescue"
+RESCUE_DISK = "disk" + RESCUE_SUFFIX
+
+
+def guest_of(
+    driver: libvirt_driver.LibvirtDriver, instance: objects.Instance
+) -> libvirt_guest.Guest:
+    """Return the instance's guest.
+
+    :raises nova.exception.InstanceNotFound: where libvirt has no definition of it
+    """
+    return driver._host.get_guest(instance)
+
+
+def define_guest(driver: libvirt_driver.LibvirtDriver, xml: str) -> None:
+    """Define a domain, over one that may be there, without starting it.
+
+    :raises libvirt.libvirtError: where libvirt refuses it
+    """
+    driver._host.write_instance_config(xml)
+
+
+def start_guest(
+    driver: libvirt_driver.LibvirtDriver,
+    context: nova_context.RequestContext,
+    xml: str,
+    instance: objects.Instance,
+) -> None:
+    """Define a domain and start it, its vTPM's secret and its CPUs made ready.
+
+    :raises libvirt.libvirtError: where libvirt refuses to define or start it
+    """
+    driver._create_guest(context, xml, instance)
+
+
+def image_api_of(driver: libvirt_driver.LibvirtDriver) -> Any:
+    """Return the driver's nova.image.glance.API."""
+    return driver._image_api
+
+
+def fetch_rescue_disk(
+    driver: libvirt_driver.LibvirtDriver,
+    context: nova_context.RequestContext,
+    instance: objects.Instance,
+    image_id: str,
+    mapping: dict[str, str],
+) -> None:
+    """Create the rescue disk from its image through the configured image backend.
+
+    :param mapping: the disk's bus, dev and type, as in Nova's disk_info
+    :raises nova.exception.NovaException: where the image cannot be had or used
+    """
+    driver._create_and_inject_local_root(
+        context,
+        instance,
+        {RESCUE_DISK: mapping},
+        booted_from_volume=False,
+        suffix=RESCUE_SUFFIX,
+        disk_images={"image_id": image_id},
+        injection_info=None,
+        fallback_from_host=None,
+    )
+
+
+def rescue_disk_xml(
+    driver: libvirt_driver.LibvirtDriver,
+    instance: objects.Instance,
+    mapping: dict[str, str],
+) -> str:
+    """Return the <disk> element that Nova writes for the rescue disk.
+
+    The host's cache mode, discard and I/O settings and the flavor's quotas are in
+    it (UPSTREAM U27).
+    """
+    config = driver._get_guest_disk_config(
+        instance, RESCUE_DISK, {RESCUE_DISK: mapping}, instance.flavor
+    )
+    xml = config.to_xml()
+    return xml.decode() if isinstance(xml, bytes) else xml
+
+
+def rescue_disks_of_lvm(
+    driver: libvirt_driver.LibvirtDriver, instance: objects.Instance
+) -> list[str]:
+    """Return the LVM volumes that hold an instance's rescue disk; usually none."""
+    volumes = driver._lvm_disks(instance) or []
+    return [volume for volume in volumes if volume.endswith(RESCUE_SUFFIX)]
+
+
+def connect_volumes(
+    driver: libvirt_driver.LibvirtDriver,
+    context: nova_context.RequestContext,
+    instance: objects.Instance,
+    block_device_info: dict[str, Any] | None,
+) -> None:
+    """Connect the instance's volumes to the host; one that is there stays.
+
+    :raises Exception: what the volume's driver raises
+    """
+    for volume in virt_driver.block_device_info_get_mapping(block_device_info):
+        driver._connect_volume(context, volume["connection_info"], instance)
+
+
+def rescue_image_ref(
+    compute: manager.ComputeManager,
+    context: nova_context.RequestContext,
+    instance: objects.Instance,
+    image_ref: str | None,
+) -> str:
+    """Return the id of the image that Nova rescues with.
+
+    :raises ValueError: where Nova refuses one of the image's properties
+    :raises nova.exception.NovaException: where Glance does not give the image
+    """
+    return str(compute._get_rescue_image(context, instance, image_ref).id)

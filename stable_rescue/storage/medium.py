@@ -1,0 +1,61 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The rescue medium, through Nova's image backends."""
+
+from pathlib import Path
+
+from nova import conf as nova_conf
+from nova import context as nova_context
+from nova import objects
+from nova.storage import rbd_utils
+from nova.virt.libvirt import driver as libvirt_driver
+from nova.virt.libvirt import utils as libvirt_utils
+from nova.virt.libvirt.storage import lvm
+
+from stable_rescue import nova_internals
+from stable_rescue.domain.medium import Medium
+from stable_rescue.plan import RescueRequest
+
+CONF = nova_conf.CONF
+
+
+class RescueMedium:
+    """The medium of one instance's rescue, for a device on a bus."""
+
+    def __init__(
+        self,
+        driver: libvirt_driver.LibvirtDriver,
+        instance: "objects.Instance",
+        request: RescueRequest,
+    ) -> None:
+        self._driver = driver
+        self._instance = instance
+        # Nova asks for a target name; the plan gives the real one.
+        self._mapping = {"bus": request.bus, "type": request.device, "dev": "rescue"}
+
+    def describe(self) -> Medium:
+        """Return the medium as the domain will see it."""
+        return Medium(
+            nova_internals.rescue_disk_xml(self._driver, self._instance, self._mapping)
+        )
+
+    def fetch(self, context: nova_context.RequestContext, image_id: str) -> None:
+        """Create the medium from its image; a stale one is removed (UPSTREAM U9).
+
+        :raises nova.exception.NovaException: where the image cannot be had or used
+        :raises OSError: where the host cannot take it
+        """
+        remove(self._driver, self._instance)
+        nova_internals.fetch_rescue_disk(
+            self._driver, context, self._instance, image_id, self._mapping
+        )
+
+
+def remove(driver: libvirt_driver.LibvirtDriver, instance: "objects.Instance") -> None:
+    """Remove the medium of an instance; one that is not there is no error."""
+    name = nova_internals.RESCUE_DISK
+    Path(libvirt_utils.get_instance_path(instance), name).unlink(missing_ok=True)
+    lvm.remove_volumes(nova_internals.rescue_disks_of_lvm(driver, instance))
+    if CONF.libvirt.images_type == "rbd":
+        rbd_utils.RBDDriver().cleanup_volumes(
+            lambda disk: disk == f"{instance.uuid}_{name}"
+        )

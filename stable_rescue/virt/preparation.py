@@ -1,0 +1,99 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Everything of a rescue that is done while the guest still runs."""
+
+from typing import Any
+
+from nova import conf as nova_conf
+from nova import context as nova_context
+from nova import objects
+from nova.virt.libvirt import driver as libvirt_driver
+from nova.virt.libvirt import utils as libvirt_utils
+from oslo_log import log as logging
+from oslo_utils import excutils
+
+from stable_rescue import exception, nova_internals, plan
+from stable_rescue.image_meta import RescueImageMetaProps
+from stable_rescue.plan import RescueRequest
+from stable_rescue.storage import medium
+from stable_rescue.storage.medium import RescueMedium
+from stable_rescue.storage.record import Record, Store
+from stable_rescue.virt import definition
+
+CONF = nova_conf.CONF
+LOG = logging.getLogger(__name__)
+
+# What rescues by <boot order>; other hypervisors of libvirt have none.
+_VIRT_TYPES = ("kvm", "qemu")
+
+
+def store_of(instance: "objects.Instance") -> Store:
+    """Return the place of an instance's record."""
+    return Store(libvirt_utils.get_instance_path(instance))
+
+
+def request_of(image: dict[str, Any]) -> RescueRequest | None:
+    """Return what a rescue image asks for, or None for Nova's own rescue.
+
+    :param image: the image as Nova's image API gives it
+    :raises Refused: where it asks for what cannot be
+    """
+    props = RescueImageMetaProps.from_image(image)
+    if props.asks_for_stable:
+        request = RescueRequest(
+            props.get("hw_rescue_device", "disk"), props.get("hw_rescue_bus", "")
+        )
+    elif CONF.stable_rescue.default_mode == "stable":
+        request = RescueRequest(
+            CONF.stable_rescue.default_device, CONF.stable_rescue.default_bus or ""
+        )
+    else:
+        return None
+    if CONF.libvirt.virt_type not in _VIRT_TYPES:
+        raise exception.Refused(
+            f"stable rescue is not possible with virt_type {CONF.libvirt.virt_type}; "
+            f"it is with {' and '.join(_VIRT_TYPES)}"
+        )
+    return request
+
+
+def prepare(
+    driver: libvirt_driver.LibvirtDriver,
+    context: nova_context.RequestContext,
+    instance: "objects.Instance",
+    image: dict[str, Any],
+    request: RescueRequest,
+) -> Record:
+    """Decide the rescue, fetch its medium and write the record.
+
+    The guest is not touched.
+
+    :raises Exception: whatever stands in the way; what was made is removed again
+    """
+    _check_image(image)
+    own = definition.read(nova_internals.guest_of(driver, instance))
+    request = plan.resolve(own, request)
+    rescue_medium = RescueMedium(driver, instance, request)
+    plan.derive(own, request, rescue_medium.describe())
+    try:
+        rescue_medium.fetch(context, image["id"])
+        # Some backends know the format of their disk once it is there.
+        decided = plan.derive(own, request, rescue_medium.describe())
+        for edit in decided.edits:
+            LOG.debug("Rescue: %s (%s)", edit.what, edit.rule, instance=instance)
+        record = Record.of(decided, image)
+        store_of(instance).save(record)
+    except Exception:  # noqa: BLE001 - it is raised again
+        with excutils.save_and_reraise_exception(logger=LOG):
+            medium.remove(driver, instance)
+    return record
+
+
+def _check_image(image: dict[str, Any]) -> None:
+    status = image.get("status")
+    if status != "active":
+        raise exception.Refused(f"rescue image {image['id']} is {status}, not active")
+    if image["properties"].get("kernel_id"):
+        raise exception.Refused(
+            f"rescue image {image['id']} has a kernel of its own (kernel_id), "
+            "which is not supported yet"
+        )
