@@ -1,0 +1,198 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Where the lab keeps what, on which ports it listens, and what it was asked to be."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import secrets
+import threading
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+
+from lab.sandbox import REPOSITORY, Sandbox
+
+#: Overrides the state folder, so that one checkout can have several labs.
+STATE_VARIABLE = "LAB_STATE"
+
+#: The sandbox has a loopback of its own, so these collide with nothing.
+PORTS = {
+    "keystone": 5000,
+    "glance": 9292,
+    "placement": 8778,
+    "nova": 8774,
+    "neutron": 9696,
+    "cinder": 8776,
+    "mariadb": 3306,
+    "rabbitmq": 5672,
+    "memcached": 11211,
+    "ovsdb": 6640,
+    "storpool": 8181,
+    "ceph_mon": 6789,
+}
+ADDRESS = "127.0.0.1"
+REGION = "lab"
+
+
+@dataclass(frozen=True)
+class Options:
+    """What ``tools/lab up`` was asked for."""
+
+    driver: str = "stable_rescue.StableRescueDriver"
+    nova: str = "34.0.0"
+    network: bool = True
+    backends: tuple[str, ...] = ("ceph", "storpool")
+
+    @classmethod
+    def load(cls, path: Path) -> Options | None:
+        """Return what ``save`` wrote to ``path``; None if there is none."""
+        try:
+            values = json.loads(path.read_text())
+            return cls(**{**values, "backends": tuple(values["backends"])})
+        except (OSError, ValueError, TypeError, KeyError):
+            return None
+
+    def save(self, path: Path) -> None:
+        """Write to ``path``."""
+        path.write_text(json.dumps(dataclasses.asdict(self), indent=1) + "\n")
+
+
+@dataclass
+class Lab:
+    """One lab: a state folder and everything that is derived from it.
+
+    ``data``, ``etc`` and ``pids`` live as long as the lab is up; virtual environments,
+    guest images and logs outlive it.
+    """
+
+    state: Path
+    options: Options = field(default_factory=Options)
+
+    def __post_init__(self) -> None:
+        self.state = self.state.resolve()
+        self._lock = threading.Lock()
+
+    @classmethod
+    def default_state(cls) -> Path:
+        """Return the state folder: ``$LAB_STATE``, or ``.lab`` in the repository."""
+        return Path(os.environ.get(STATE_VARIABLE) or REPOSITORY / ".lab").absolute()
+
+    @classmethod
+    def open(cls, state: Path | None = None) -> Lab:
+        """Return the lab of ``state`` with the options it was last brought up with."""
+        lab = cls(state or cls.default_state())
+        lab.options = Options.load(lab.options_file) or Options()
+        return lab
+
+    # -- places -------------------------------------------------------------------
+
+    @property
+    def repository(self) -> Path:
+        """The checkout this code runs from."""
+        return REPOSITORY
+
+    @property
+    def options_file(self) -> Path:
+        return self.state / "options.json"
+
+    @property
+    def venv(self) -> Path:
+        """The virtual environment with this release of OpenStack."""
+        return self.state / f"venv-{self.options.nova}"
+
+    @property
+    def log_dir(self) -> Path:
+        return self._folder("log")
+
+    @property
+    def pid_dir(self) -> Path:
+        return self._folder("pid")
+
+    @property
+    def cache(self) -> Path:
+        """What is worth keeping when the lab goes down: guest images."""
+        return self._folder("cache")
+
+    def data(self, name: str) -> Path:
+        """Return the folder for the data of ``name``, created if need be."""
+        return self._folder("data", name)
+
+    def etc(self, name: str) -> Path:
+        """Return the folder for the configuration of ``name``, created if need be."""
+        return self._folder("etc", name)
+
+    def bin(self, name: str) -> str:
+        """Return the path of a command of the virtual environment."""
+        return str(self.venv / "bin" / name)
+
+    def log(self, name: str) -> Path:
+        """Return the log file of the process ``name``."""
+        return self.log_dir / f"{name}.log"
+
+    def pid_file(self, name: str) -> Path:
+        """Return the pid file of the process ``name``."""
+        return self.pid_dir / f"{name}.pid"
+
+    def _folder(self, *names: str) -> Path:
+        folder = self.state.joinpath(*names)
+        folder.mkdir(parents=True, exist_ok=True, mode=0o755)
+        return folder
+
+    # -- things -------------------------------------------------------------------
+
+    @cached_property
+    def sandbox(self) -> Sandbox:
+        """The namespaces everything of this lab runs in."""
+        return Sandbox(self.state)
+
+    def secret(self, name: str) -> str:
+        """Return the password called ``name``; made up when first asked for."""
+        path = self.state / "secrets.json"
+        with self._lock:
+            known: dict[str, str] = {}
+            if path.exists():
+                known = json.loads(path.read_text())
+            if name not in known:
+                known[name] = secrets.token_hex(16)
+                temporary = path.with_suffix(".new")
+                with open(temporary, "w", opener=private_opener) as file:
+                    json.dump(known, file, indent=1)
+                temporary.replace(path)
+            return known[name]
+
+    def url(self, name: str) -> str:
+        """Return the root URL of the API ``name``, without a trailing slash."""
+        return f"http://{ADDRESS}:{PORTS[name]}"
+
+    def database(self, name: str) -> str:
+        """Return the SQLAlchemy URL of the database ``name``."""
+        password = self.secret("mariadb")
+        return (
+            f"mysql+pymysql://lab:{password}@{ADDRESS}:{PORTS['mariadb']}/{name}"
+            "?charset=utf8mb4"
+        )
+
+    def transport(self) -> str:
+        """Return the oslo.messaging URL."""
+        password = self.secret("rabbitmq")
+        return f"rabbit://lab:{password}@{ADDRESS}:{PORTS['rabbitmq']}/"
+
+    def credentials(self) -> dict[str, str]:
+        """Return the OS_* variables of the lab's administrator."""
+        return {
+            "OS_AUTH_URL": f"{self.url('keystone')}/v3",
+            "OS_USERNAME": "admin",
+            "OS_PASSWORD": self.secret("admin"),
+            "OS_PROJECT_NAME": "admin",
+            "OS_USER_DOMAIN_NAME": "Default",
+            "OS_PROJECT_DOMAIN_NAME": "Default",
+            "OS_REGION_NAME": REGION,
+            "OS_IDENTITY_API_VERSION": "3",
+        }
+
+
+def private_opener(path: str, flags: int) -> int:
+    """Open a file that its owner alone may read, for the built-in ``open``."""
+    return os.open(path, flags, 0o600)

@@ -1,0 +1,33 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Loop devices are global: find and detach those that a folder's files back."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+
+def _listing() -> list[tuple[str, str]]:
+    """Return (device, backing file) of every loop device in use."""
+    completed = subprocess.run(
+        ["losetup", "--list", "--noheadings", "--raw", "--output", "NAME,BACK-FILE"],
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    rows = (line.partition(" ") for line in completed.stdout.splitlines())
+    return [(name, file.replace("\\x20", " ")) for name, _, file in rows]
+
+
+def backed_by(folder: Path) -> list[str]:
+    """Return the loop devices whose backing file lies, or lay, below ``folder``."""
+    prefix = f"{folder.resolve()}/"
+    return [name for name, file in _listing() if file.startswith(prefix)]
+
+
+def detach(folder: Path) -> list[str]:
+    """Detach the loop devices that ``folder`` backs and return their names."""
+    devices = backed_by(folder)
+    for device in devices:
+        subprocess.run(["losetup", "--detach", device], check=True)
+    return devices
