@@ -29,6 +29,20 @@ def layout_of(domain: Domain) -> Layout:
     return found
 
 
+def differences(first: Layout, second: Layout) -> list[tuple[str, ...]]:
+    """Return the devices that the two do not have in the same place, sorted.
+
+    A controller that only one of them has is passed over: libvirt leaves implicit
+    ones out of the migratable form.
+    """
+    return sorted(
+        known
+        for known in first.keys() | second.keys()
+        if first.get(known) != second.get(known)
+        and (known[0] != "controller" or known in first.keys() & second.keys())
+    )
+
+
 def _is_ps2(device: etree._Element) -> bool:
     return device.tag == "input" and device.get("bus") == "ps2"
 

@@ -4,8 +4,9 @@
 from nova.virt.libvirt import guest as libvirt_guest
 from oslo_log import log as logging
 
+from stable_rescue.domain import live
 from stable_rescue.domain.document import Domain
-from stable_rescue.domain.layout import layout_of
+from stable_rescue.domain.layout import differences, layout_of
 
 LOG = logging.getLogger(__name__)
 
@@ -24,12 +25,16 @@ def read(guest: libvirt_guest.Guest) -> str:
     inactive = str(guest.get_xml_desc(dump_inactive=True, dump_sensitive=True))
     if not guest.is_active():
         return inactive
-    live = str(guest.get_xml_desc(dump_sensitive=True, dump_migratable=True))
-    if layout_of(Domain.parse(live)) == layout_of(Domain.parse(inactive)):
+    running = str(guest.get_xml_desc(dump_sensitive=True, dump_migratable=True))
+    moved = differences(
+        layout_of(Domain.parse(running)), layout_of(Domain.parse(inactive))
+    )
+    if not moved:
         return inactive
     LOG.info(
-        "The live and the inactive definition differ in their devices; "
+        "The live and the inactive definition differ in %s; "
         "the rescue is derived from the live one",
+        ", ".join(" ".join(device) for device in moved),
         instance_uuid=guest.uuid,
     )
-    return live
+    return live.settle(running)

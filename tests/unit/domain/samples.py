@@ -1,0 +1,59 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Definitions as libvirt 9.0 gave them back, and changes to them for tests."""
+
+from pathlib import Path
+
+from lxml import etree
+
+from stable_rescue.domain.document import Domain
+from stable_rescue.domain.medium import Medium
+
+GOLDEN = Path(__file__).parent / "golden"
+MEDIUM = Medium.from_file("/var/lib/nova/instances/0f4b0a6e/disk.rescue", "qcow2")
+
+
+def read(name: str) -> str:
+    """Return a golden file's text."""
+    return (GOLDEN / f"{name}.xml").read_text()
+
+
+def domain(name: str) -> Domain:
+    """Return a golden definition, parsed."""
+    return Domain.parse(read(name))
+
+
+def add(to: Domain, xml: str) -> None:
+    """Append a device."""
+    to.devices.append(etree.fromstring(xml))
+
+
+def add_disk(to: Domain, target: str, bus: str, address: str) -> None:
+    """Append a disk with an address given as the attributes' text."""
+    add(
+        to,
+        f"<disk type='file' device='disk'><source file='/{target}'/>"
+        f"<target dev='{target}' bus='{bus}'/><address {address}/></disk>",
+    )
+
+
+def pci(bus: int, slot: int, function: int = 0) -> str:
+    """Return the attributes of a PCI address."""
+    return (
+        f"type='pci' domain='0x0000' bus='0x{bus:02x}' slot='0x{slot:02x}' "
+        f"function='0x{function:x}'"
+    )
+
+
+def drive(controller: int, bus: int, target: int, unit: int) -> str:
+    """Return the attributes of a drive address."""
+    return (
+        f"type='drive' controller='{controller}' bus='{bus}' target='{target}' "
+        f"unit='{unit}'"
+    )
+
+
+def remove_disk(from_: Domain, target: str) -> None:
+    """Remove a disk, as an unplug does."""
+    for disk in list(from_.disks()):
+        if disk.find(f"target[@dev='{target}']") is not None:
+            from_.devices.remove(disk)

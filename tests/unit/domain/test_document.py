@@ -1,0 +1,72 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Input that is hostile, broken, or merely unusual."""
+
+import ddt
+from oslotest import base
+
+from stable_rescue import exception
+from stable_rescue.domain import document
+from stable_rescue.domain.document import Domain
+from stable_rescue.domain.medium import Medium
+from tests.unit.domain import samples
+
+BOMB = (
+    "<!DOCTYPE d [<!ENTITY a 'aaaaaaaaaa'>"
+    + "".join(
+        f"<!ENTITY {b} '{('&' + a + ';') * 10}'>"
+        for a, b in zip("abcdefgh", "bcdefghi", strict=True)
+    )
+    + "]><domain><name>&i;</name><uuid/><os><type>hvm</type></os><devices/></domain>"
+)
+FILE = (
+    "<!DOCTYPE d [<!ENTITY x SYSTEM 'file:///etc/passwd'>]>"
+    "<domain><name>&x;</name><uuid/><os><type>hvm</type></os><devices/></domain>"
+)
+
+
+@ddt.ddt
+class DocumentTest(base.BaseTestCase):
+    @ddt.data(
+        "",
+        "no XML",
+        "<domain>",
+        "<domain/>",
+        "<network><name>x</name></network>",
+        "<domain><name>x</name><uuid>y</uuid><devices/></domain>",
+        "<d>" * 300 + "</d>" * 300,
+        BOMB,
+        FILE,
+        b"<domain>\xff\xfe</domain>",
+        "<domain xmlns='urn:x'><name>x</name></domain>",
+    )
+    def test_what_is_no_domain_is_refused(self, text: str | bytes) -> None:
+        self.assertRaises(exception.InvalidDomain, Domain.parse, text)
+
+    def test_too_much_is_refused_unread(self) -> None:
+        text = "<domain>" + " " * document.MAX_BYTES + "</domain>"
+        refused = self.assertRaises(exception.InvalidDomain, Domain.parse, text)
+        self.assertIn("bytes of XML", str(refused))
+
+    def test_a_copy_is_independent(self) -> None:
+        own = samples.domain("pc")
+        text = own.to_xml()
+        samples.remove_disk(own.copy(), "vda")
+        self.assertEqual(text, own.to_xml())
+
+    @ddt.data("", "x", "-1", None)
+    def test_numbers(self, text: str | None) -> None:
+        self.assertRaises(exception.InvalidDomain, document.number, text, "an index")
+
+    @ddt.data("<disk/>", "<file><source/></file>")
+    def test_a_medium_is_a_disk_with_a_source(self, xml: str) -> None:
+        self.assertRaises(exception.InvalidDomain, Medium(xml).element)
+
+    def test_a_medium_brings_no_place_of_its_own(self) -> None:
+        disk = Medium(
+            "<disk type='network' device='disk'><driver cache='none'/>"
+            "<source protocol='rbd' name='vms/x'><host name='h'/></source>"
+            "<target dev='vda' bus='virtio'/><boot order='1'/>"
+            "<serial>1</serial><readonly/></disk>"
+        ).element()
+        self.assertEqual(["driver", "source"], [child.tag for child in disk])
+        self.assertEqual("none", disk.find("driver").get("cache"))

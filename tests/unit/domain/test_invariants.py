@@ -1,0 +1,86 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The judge of derived definitions finds each kind of fault."""
+
+from collections.abc import Callable
+
+import ddt
+from lxml import etree
+from oslotest import base
+
+from stable_rescue import exception, plan
+from stable_rescue.domain import invariants
+from stable_rescue.domain.document import Domain
+from tests.unit.domain import samples
+
+
+def _rename(after: Domain) -> None:
+    after.root.find("name").text = "other"
+
+
+def _drop_nic(after: Domain) -> None:
+    after.devices.remove(after.devices.find("interface"))
+
+
+def _move_disk(after: Domain) -> None:
+    next(after.disks()).find("address").set("slot", "0x1e")
+
+
+def _second_order(after: Domain) -> None:
+    etree.SubElement(after.devices.find("interface"), "boot", order="2")
+
+
+def _os_boot(after: Domain) -> None:
+    etree.SubElement(after.root.find("os"), "boot", dev="hd")
+
+
+def _same_address(after: Domain) -> None:
+    first, *_rest, last = after.disks("virtio")
+    last.replace(last.find("address"), first.find("address").__copy__())
+
+
+def _same_target(after: Domain) -> None:
+    list(after.disks())[-1].find("target").set("dev", "vda")
+
+
+def _no_address(after: Domain) -> None:
+    last = list(after.disks())[-1]
+    last.remove(last.find("address"))
+
+
+def _extra_nic(after: Domain) -> None:
+    after.devices.insert(-1, etree.Element("interface"))
+
+
+def _disk_not_last(after: Domain) -> None:
+    samples.add(after, "<controller type='usb' index='9'><address/></controller>")
+
+
+@ddt.ddt
+class InvariantsTest(base.BaseTestCase):
+    def setUp(self) -> None:
+        super().setUp()
+        own = samples.read("pc")
+        request = plan.RescueRequest("disk", "virtio")
+        self.before = Domain.parse(own)
+        self.after = Domain.parse(plan.derive(own, request, samples.MEDIUM).after)
+
+    def test_a_derived_definition_passes(self) -> None:
+        self.assertIsNone(invariants.check(self.before, self.after))
+
+    @ddt.data(
+        _rename,
+        _drop_nic,
+        _move_disk,
+        _second_order,
+        _os_boot,
+        _same_address,
+        _same_target,
+        _no_address,
+        _extra_nic,
+        _disk_not_last,
+    )
+    def test_faults_are_found(self, spoil: Callable[[Domain], None]) -> None:
+        spoil(self.after)
+        self.assertRaises(
+            exception.InvariantBroken, invariants.check, self.before, self.after
+        )

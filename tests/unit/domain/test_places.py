@@ -1,0 +1,212 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Where the rescue disk goes: behind everything, or nowhere."""
+
+import ddt
+from oslotest import base
+
+from stable_rescue import exception
+from stable_rescue.domain import edits, pci
+from stable_rescue.domain.address import Drive, Pci
+from stable_rescue.domain.document import Domain
+from tests.unit.domain import samples
+
+
+def rescue(own: Domain, bus: str, device: str = "disk"):
+    """Return the rescue disk added to a copy of a domain, and the copy."""
+    after = own.copy()
+    edits.add_rescue_disk(after, samples.MEDIUM, device, bus)
+    return edits.rescue_disk(after), after
+
+
+class PcTest(base.BaseTestCase):
+    def test_next_slot_above_all(self) -> None:
+        self.assertEqual(Pci(0, 0, 9), pci.last_place(samples.domain("pc")).address)
+
+    def test_a_hole_is_not_filled(self) -> None:
+        """LIBVIRT F7: libvirt's own choice would be the hole."""
+        own = samples.domain("pc")
+        samples.remove_disk(own, "vdb")
+        self.assertEqual(Pci(0, 0, 9), pci.last_place(own).address)
+
+    def test_full_behind_the_last_device_is_refused(self) -> None:
+        own = samples.domain("pc")
+        samples.add_disk(own, "vde", "virtio", samples.pci(0, 31))
+        refused = self.assertRaises(exception.Refused, rescue, own, "virtio")
+        self.assertIn("no room", str(refused))
+
+    def test_behind_a_bridge_that_is_in_use(self) -> None:
+        own = samples.domain("pc")
+        samples.add(
+            own,
+            "<controller type='pci' index='1' model='pci-bridge'>"
+            f"<address {samples.pci(0, 20)}/></controller>",
+        )
+        self.assertEqual(Pci(0, 0, 21), pci.last_place(own).address)
+        samples.add_disk(own, "vde", "virtio", samples.pci(1, 4))
+        self.assertEqual(Pci(0, 1, 5), pci.last_place(own).address)
+
+    def test_an_empty_bridge_helps_a_full_bus(self) -> None:
+        own = samples.domain("pc")
+        samples.add_disk(own, "vde", "virtio", samples.pci(0, 31))
+        samples.add(
+            own,
+            "<controller type='pci' index='1' model='pci-bridge'>"
+            f"<address {samples.pci(0, 20)}/></controller>",
+        )
+        self.assertEqual(Pci(0, 1, 1), pci.last_place(own).address)
+
+
+class Q35Test(base.BaseTestCase):
+    def test_first_empty_port_behind_all(self) -> None:
+        place = pci.last_place(samples.domain("q35"))
+        self.assertEqual((Pci(0, 7, 0), None), (place.address, place.port))
+
+    def test_a_port_emptied_by_an_unplug_is_a_hole(self) -> None:
+        own = samples.domain("q35")
+        samples.remove_disk(own, "vda")
+        self.assertEqual(Pci(0, 7, 0), pci.last_place(own).address)
+
+    def test_new_port_where_the_last_is_taken(self) -> None:
+        own = samples.domain("q35")
+        samples.add_disk(own, "vdd", "virtio", samples.pci(16, 0))
+        place = pci.last_place(own)
+        self.assertEqual(Pci(0, 17, 0), place.address)
+        self.assertEqual("17", place.port.get("index"))
+        self.assertEqual(Pci(0, 0, 4, 0), Pci.of(place.port))
+        self.assertEqual("0x20", place.port.find("target").get("port"))
+
+    def test_new_port_takes_a_free_function_of_the_last_slot(self) -> None:
+        own = samples.domain("q35")
+        for controller in list(own.controllers("pci")):
+            if controller.get("index") == "16":
+                own.devices.remove(controller)
+        samples.add_disk(own, "vdd", "virtio", samples.pci(15, 0))
+        place = pci.last_place(own)
+        self.assertEqual(Pci(0, 16, 0), place.address)
+        self.assertEqual(Pci(0, 0, 3, 7), Pci.of(place.port))
+
+    def test_ports_number_their_chassis_apart(self) -> None:
+        own = samples.domain("q35")
+        samples.add_disk(own, "vdd", "virtio", samples.pci(16, 0))
+        for controller in own.controllers("pci"):
+            if controller.get("index") == "3":
+                controller.find("target").set("chassis", "17")
+        self.assertEqual("18", pci.last_place(own).port.find("target").get("chassis"))
+
+    def test_no_room_for_a_port_is_refused(self) -> None:
+        own = samples.domain("q35")
+        samples.add_disk(own, "vdd", "virtio", samples.pci(16, 0))
+        for slot in range(4, 0x1F):
+            samples.add_disk(own, f"vd{slot}", "virtio", samples.pci(0, slot))
+        self.assertRaises(exception.Refused, pci.last_place, own)
+
+    def test_devices_behind_a_late_bridge_are_not_overtaken(self) -> None:
+        own = samples.domain("q35")
+        samples.add(
+            own,
+            "<controller type='pci' index='17' model='dmi-to-pci-bridge'>"
+            f"<address {samples.pci(0, 0x1E)}/></controller>",
+        )
+        samples.add_disk(own, "vdd", "virtio", samples.pci(17, 1))
+        self.assertRaises(exception.Refused, pci.last_place, own)
+
+
+@ddt.ddt
+class ControllerTest(base.BaseTestCase):
+    def test_usb_gets_an_xhci_of_its_own(self) -> None:
+        """UPSTREAM U33."""
+        own = samples.domain("pc")
+        for controller in own.controllers("usb"):
+            controller.set("model", "piix3-uhci")
+        disk, after = rescue(own, "usb")
+        self.assertEqual(
+            [("0", "piix3-uhci"), ("1", "qemu-xhci")],
+            [(c.get("index"), c.get("model")) for c in after.controllers("usb")],
+        )
+        self.assertEqual(
+            {"type": "usb", "bus": "1", "port": "1"}, dict(disk.find("address").attrib)
+        )
+
+    def test_scsi_joins_the_last_controller_behind_its_last_disk(self) -> None:
+        own = samples.domain("q35")
+        samples.add(
+            own,
+            "<controller type='scsi' index='0' model='virtio-scsi'>"
+            f"<address {samples.pci(7, 0)}/></controller>",
+        )
+        for unit in (0, 3):
+            samples.add_disk(
+                own, f"sd{'xy'[unit % 2]}", "scsi", samples.drive(0, 0, 0, unit)
+            )
+        disk, after = rescue(own, "scsi")
+        self.assertEqual(Drive(0, 0, 0, 4), Drive.of(disk))
+        self.assertEqual(1, len(list(after.controllers("scsi"))))
+
+    def test_scsi_goes_to_the_next_target_behind_256_units(self) -> None:
+        own = samples.domain("q35")
+        samples.add(
+            own,
+            "<controller type='scsi' index='0' model='virtio-scsi'>"
+            f"<address {samples.pci(7, 0)}/></controller>",
+        )
+        samples.add_disk(own, "sdz", "scsi", samples.drive(0, 0, 0, 255))
+        disk, _after = rescue(own, "scsi")
+        self.assertEqual(Drive(0, 0, 1, 0), Drive.of(disk))
+
+    def test_scsi_never_joins_an_lsilogic(self) -> None:
+        """LIBVIRT F4: OVMF has no driver for it, and boots the original."""
+        own = samples.domain("pc")
+        samples.add(
+            own,
+            "<controller type='scsi' index='0' model='lsilogic'>"
+            f"<address {samples.pci(0, 9)}/></controller>",
+        )
+        disk, after = rescue(own, "scsi")
+        self.assertEqual(Drive(1, 0, 0, 0), Drive.of(disk))
+        added = list(after.controllers("scsi"))[-1]
+        self.assertEqual(
+            ("virtio-scsi", Pci(0, 0, 10)), (added.get("model"), Pci.of(added))
+        )
+
+    def test_a_scsi_hostdev_keeps_its_unit(self) -> None:
+        own = samples.domain("q35")
+        samples.add(
+            own,
+            "<controller type='scsi' index='0' model='virtio-scsi'>"
+            f"<address {samples.pci(7, 0)}/></controller>",
+        )
+        samples.add(
+            own,
+            "<hostdev mode='subsystem' type='scsi'><source/>"
+            f"<address {samples.drive(0, 0, 0, 5)}/></hostdev>",
+        )
+        disk, _after = rescue(own, "scsi")
+        self.assertEqual(Drive(0, 0, 0, 6), Drive.of(disk))
+
+    @ddt.data(("q35", "sata", 6), ("pc", "ide", 4))
+    @ddt.unpack
+    def test_full_buses_are_refused(self, machine: str, bus: str, room: int) -> None:
+        own = samples.domain(machine)
+        for place in range(1, room):
+            number, unit = divmod(place, 2) if bus == "ide" else (0, place)
+            address = samples.drive(0, number, 0, unit)
+            samples.add_disk(own, f"{bus}{place}", bus, address)
+        refused = self.assertRaises(exception.Refused, rescue, own, bus)
+        self.assertIn(f"the {bus} bus", str(refused))
+
+    def test_target_names_follow_the_highest(self) -> None:
+        own = samples.domain("q35")
+        samples.add_disk(own, "vdz", "virtio", samples.pci(7, 0))
+        disk, _after = rescue(own, "virtio")
+        self.assertEqual("vdaa", disk.find("target").get("dev"))
+
+    def test_buses_that_share_a_prefix_share_the_names(self) -> None:
+        disk, _after = rescue(samples.domain("q35"), "usb")  # sda is the config drive
+        self.assertEqual("sdb", disk.find("target").get("dev"))
+
+    def test_a_cdrom_is_read_only_and_a_disk_is_not(self) -> None:
+        """LIBVIRT.md: libvirt refuses readonly on sata and ide disks."""
+        cdrom, _after = rescue(samples.domain("q35"), "sata", "cdrom")
+        disk, _after = rescue(samples.domain("q35"), "sata")
+        self.assertIsNotNone(cdrom.find("readonly"))
+        self.assertIsNone(disk.find("readonly"))
