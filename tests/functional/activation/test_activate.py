@@ -1,0 +1,124 @@
+# SPDX-License-Identifier: Apache-2.0
+
+"""Activation inside one process: what it changes, and what it leaves alone."""
+
+import importlib.util
+import sys
+from unittest import mock
+
+import nova.conf
+import os_vif
+from nova import service
+from oslotest import base
+
+from stable_rescue import activation
+
+CONF = nova.conf.CONF
+
+
+class ActivateTestCase(base.BaseTestCase):
+    """The global things that activation changes are put back after each test."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        finders = [
+            finder
+            for finder in sys.meta_path
+            if not isinstance(finder, activation.NovaVirtFinder)
+        ]
+        for patch in (
+            mock.patch.object(sys, "meta_path", finders),
+            mock.patch.dict(service.SERVICE_MANAGERS),
+        ):
+            patch.start()
+            self.addCleanup(patch.stop)
+        service.SERVICE_MANAGERS["nova-compute"] = activation.NOVA_MANAGER
+
+    def configure(self, compute_driver: str) -> None:
+        CONF.set_override("compute_driver", compute_driver)
+        self.addCleanup(CONF.clear_override, "compute_driver")
+
+    def finders(self) -> list[activation.NovaVirtFinder]:
+        return [
+            finder
+            for finder in sys.meta_path
+            if isinstance(finder, activation.NovaVirtFinder)
+        ]
+
+
+class TestFinder(ActivateTestCase):
+    def test_answers_for_one_name_only(self) -> None:
+        finder = activation.NovaVirtFinder()
+        for name in ("nova.virt", "nova.virt.stable_rescue.x", "stable_rescue", "os"):
+            self.assertIsNone(finder.find_spec(name, None), name)
+        spec = finder.find_spec("nova.virt.stable_rescue", None)
+        self.assertEqual("nova.virt.stable_rescue", spec.name)
+        self.assertEqual(str(activation.MODULE_FILE), spec.origin)
+        self.assertFalse(spec.submodule_search_locations)
+
+    def test_looking_for_the_module_imports_nothing(self) -> None:
+        activation.install_finder()
+        before = set(sys.modules)
+        self.assertIsNotNone(importlib.util.find_spec("nova.virt.stable_rescue"))
+        self.assertEqual(set(), set(sys.modules) - before - {"nova.virt"})
+
+    def test_comes_after_all_others_and_once(self) -> None:
+        activation.activate()
+        activation.activate()
+        self.assertEqual(1, len(self.finders()))
+        self.assertIsInstance(sys.meta_path[-1], activation.NovaVirtFinder)
+
+
+class TestManager(ActivateTestCase):
+    def test_ours_where_our_driver_is_configured(self) -> None:
+        self.configure(activation.COMPUTE_DRIVER)
+        activation.activate()
+        activation.activate()
+        self.assertEqual(activation.MANAGER, service.SERVICE_MANAGERS["nova-compute"])
+
+    def test_novas_where_another_driver_is_configured(self) -> None:
+        before = dict(service.SERVICE_MANAGERS)
+        for driver in ("libvirt.LibvirtDriver", "stable_rescue.Other", "x.y"):
+            self.configure(driver)
+            activation.activate()
+            self.assertEqual(before, service.SERVICE_MANAGERS, driver)
+
+    def test_other_services_keep_theirs(self) -> None:
+        before = dict(service.SERVICE_MANAGERS)
+        self.configure(activation.COMPUTE_DRIVER)
+        activation.activate()
+        changed = before.items() ^ service.SERVICE_MANAGERS.items()
+        self.assertEqual({"nova-compute"}, {binary for binary, _ in changed})
+
+    def test_somebody_elses_manager_is_left_in_place(self) -> None:
+        self.configure(activation.COMPUTE_DRIVER)
+        service.SERVICE_MANAGERS["nova-compute"] = "others.ComputeManager"
+        with mock.patch.object(activation, "LOG") as log:
+            activation.activate()
+        self.assertEqual(
+            "others.ComputeManager", service.SERVICE_MANAGERS["nova-compute"]
+        )
+        message, error = log.exception.call_args.args
+        self.assertIn("others.ComputeManager", message % error)
+
+    def test_a_program_other_than_nova_is_left_alone(self) -> None:
+        conf = activation.cfg.ConfigOpts()
+        before = dict(service.SERVICE_MANAGERS)
+        with (
+            mock.patch.object(activation.cfg, "CONF", conf),
+            mock.patch.object(activation, "LOG") as log,
+        ):
+            activation.activate()
+        self.assertEqual(before, service.SERVICE_MANAGERS)
+        log.exception.assert_not_called()
+
+
+class TestOsVif(ActivateTestCase):
+    def test_os_vif_activates_us_and_tells_of_no_vif_type(self) -> None:
+        self.configure(activation.COMPUTE_DRIVER)
+        os_vif.initialize(reset=True)
+        self.assertEqual(1, len(self.finders()))
+        self.assertEqual(activation.MANAGER, service.SERVICE_MANAGERS["nova-compute"])
+        supported = os_vif.host_info(["VIFOpenVSwitch"])
+        self.assertTrue(supported.has_plugin("ovs"))
+        self.assertFalse(supported.has_plugin("stable_rescue"))
