@@ -1,0 +1,97 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Builds the guest images: one kernel and initramfs on three media.
+
+Every image boots on SeaBIOS and OVMF. Nothing is mounted and nothing installed:
+file systems are written by mtools and xorriso, the kernel is unpacked from
+Debian's package. The same inputs give the same bytes.
+"""
+
+import dataclasses
+import hashlib
+import json
+import shutil
+import tempfile
+from pathlib import Path
+
+from lab.guest import initramfs, kernel, media
+from lab.guest.tools import GuestBuildError, run
+
+__all__ = ["GuestBuildError", "GuestImages", "build"]
+
+_HERE = Path(__file__).parent
+_SOURCES = ("init", "builder.py", "initramfs.py", "kernel.py", "media.py", "tools.py")
+
+
+@dataclasses.dataclass(frozen=True)
+class GuestImages:
+    """Paths of the built images, and the build's name as the guest prints it."""
+
+    original_raw: Path
+    original_qcow2: Path
+    rescue_raw: Path
+    rescue_qcow2: Path
+    rescue_iso: Path
+    build: str
+
+
+def build(out_dir: Path | str, cache_dir: Path | str) -> GuestImages:
+    """Return the guest images in `out_dir`, built where they are not there yet.
+
+    Idempotent: a build is named by the hash of everything that goes into it, and
+    one that is complete is returned as it is. `cache_dir` keeps the kernel package.
+
+    :raises GuestBuildError: a tool or package is missing or failed; says which.
+    """
+    out_dir, cache_dir = Path(out_dir).resolve(), Path(cache_dir).resolve()
+    package = kernel.fetch(cache_dir)
+    name = _build_name(package)
+    final = out_dir / name
+    images = GuestImages(
+        original_raw=final / "original.raw",
+        original_qcow2=final / "original.qcow2",
+        rescue_raw=final / "rescue.raw",
+        rescue_qcow2=final / "rescue.qcow2",
+        rescue_iso=final / "rescue.iso",
+        build=name,
+    )
+    if final.is_dir():
+        return images
+    out_dir.mkdir(parents=True, exist_ok=True)
+    # Built beside, then renamed: a folder of the right name is always complete.
+    scratch = Path(tempfile.mkdtemp(prefix=f"{name}.", dir=out_dir))
+    try:
+        result = scratch / "images"
+        result.mkdir()
+        _build(package, name, scratch, result)
+        try:
+            result.rename(final)
+        except OSError:
+            if not final.is_dir():  # else another build of the same was quicker
+                raise
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+    return images
+
+
+def _build(package: Path, name: str, scratch: Path, result: Path) -> None:
+    tree = kernel.unpack(package, scratch / "kernel")
+    initrd = initramfs.build(tree, _HERE / "init", scratch / "initramfs")
+    boot = media.BootFiles(kernel=tree.image, initrd=initrd, build=name)
+    for image in ("original", "rescue"):
+        raw = result / f"{image}.raw"
+        media.make_disk(raw, image, boot, scratch)
+        run(["qemu-img", "convert", "-O", "qcow2", raw, raw.with_suffix(".qcow2")])
+    media.make_iso(result / "rescue.iso", "rescue", boot, scratch)
+    manifest = {"build": name, "kernel": package.name}
+    (result / "manifest.json").write_text(json.dumps(manifest, indent=2) + "\n")
+
+
+def _build_name(package: Path) -> str:
+    """Return a short name that differs whenever the images would."""
+    digest = hashlib.sha256(package.name.encode())
+    busybox = shutil.which("busybox")
+    if busybox is None:
+        raise GuestBuildError("busybox not found: install busybox-static")
+    for source in (*(_HERE / name for name in _SOURCES), Path(busybox)):
+        digest.update(source.read_bytes())
+    return digest.hexdigest()[:12]

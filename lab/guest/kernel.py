@@ -1,0 +1,60 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Debian's kernel, downloaded and unpacked but never installed."""
+
+import dataclasses
+import re
+from pathlib import Path
+
+from lab.guest.tools import GuestBuildError, run
+
+
+@dataclasses.dataclass(frozen=True)
+class KernelTree:
+    """An unpacked kernel package."""
+
+    root: Path
+    version: str
+
+    @property
+    def image(self) -> Path:
+        """The bootable kernel."""
+        return self.root / "boot" / f"vmlinuz-{self.version}"
+
+    @property
+    def modules(self) -> Path:
+        """The folder of the kernel's modules."""
+        return self.root / "lib" / "modules" / self.version
+
+
+def fetch(cache_dir: Path) -> Path:
+    """Return Debian's kernel package in `cache_dir`, downloaded if not there.
+
+    One that is there is used whatever its age: the lab works without a network
+    after its first build. Remove the file for a newer kernel.
+
+    :raises GuestBuildError: apt knows of no kernel, or the download failed.
+    """
+    cached = sorted(cache_dir.glob("linux-image-[0-9]*.deb"))
+    if cached:
+        return cached[-1]
+    cache_dir.mkdir(parents=True, exist_ok=True)
+    shown = run(["apt-cache", "depends", "linux-image-amd64"]).decode()
+    match = re.search(r"Depends: (linux-image-[0-9]\S+)", shown)
+    if match is None:
+        raise GuestBuildError(
+            "apt knows no package behind linux-image-amd64: run apt-get update"
+        )
+    run(["apt-get", "download", "-q", match[1]], cwd=cache_dir)
+    cached = sorted(cache_dir.glob("linux-image-[0-9]*.deb"))
+    if not cached:
+        raise GuestBuildError(f"apt-get download {match[1]} left no package")
+    return cached[-1]
+
+
+def unpack(package: Path, root: Path) -> KernelTree:
+    """Unpack `package` below `root`."""
+    run(["dpkg-deb", "-x", package, root])
+    images = sorted((root / "boot").glob("vmlinuz-*"))
+    if len(images) != 1:
+        raise GuestBuildError(f"{package.name} holds {len(images)} kernels, not one")
+    return KernelTree(root, images[0].name.removeprefix("vmlinuz-"))
