@@ -1,0 +1,55 @@
+# SPDX-License-Identifier: Apache-2.0
+"""StorPool as OpenStack sees it: stock drivers before a stand-in (lab/storpool)."""
+
+from __future__ import annotations
+
+import sys
+from typing import ClassVar
+
+from lab.config import ADDRESS, PORTS
+from lab.openstack import listening
+from lab.service import VolumeBackend
+
+
+class StorPool(VolumeBackend):
+    """The array is a stand-in; its volumes are host block devices all the same."""
+
+    name = "storpool"
+    volume_type: ClassVar[str] = "storpool"
+
+    def configure(self) -> None:
+        etc = self.lab.etc("storpool")
+        token = self.lab.secret("storpool")
+        self.write(etc / "token", f"{token}\n")
+        values = {
+            "address": ADDRESS,
+            "port": str(PORTS["storpool"]),
+            "token": token,
+        }
+        self.render("storpool.conf", etc / "storpool.conf", values)
+
+    def start(self) -> None:
+        etc = self.lab.etc("storpool")
+        # /etc is in the sandbox's memory.
+        self.run(["cp", str(etc / "storpool.conf"), "/etc/storpool.conf"])
+        self.spawn(
+            [
+                *(sys.executable, "-m", "lab.storpool"),
+                *("--folder", str(self.lab.data("storpool"))),
+                *("--port", str(PORTS["storpool"])),
+                *("--token-file", str(etc / "token")),
+            ],
+            env={"PYTHONPATH": str(self.lab.repository)},
+        )
+
+    def ready(self) -> bool:
+        return self.running() and listening(self.lab, PORTS["storpool"])
+
+    def cinder_backend_section(self) -> dict[str, str]:
+        return {
+            "volume_driver": "cinder.volume.drivers.storpool.StorPoolDriver",
+            "storpool_replication": "1",
+        }
+
+
+SERVICES = (StorPool,)
