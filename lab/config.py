@@ -179,6 +179,17 @@ class Lab:
         password = self.secret("rabbitmq")
         return f"rabbit://lab:{password}@{ADDRESS}:{PORTS['rabbitmq']}/"
 
+    def cloud(self, module: str, *arguments: str) -> str:
+        """Run ``lab.cloud.MODULE`` in the sandbox; return what it printed.
+
+        Raises LabError, with its traceback, if it fails.
+        """
+        return self.sandbox.run(
+            [self.bin("python"), "-m", f"lab.cloud.{module}", str(self.state), *arguments],
+            cwd=self.state,
+            env={**self.credentials(), "PYTHONPATH": str(self.repository)},
+        ).stdout
+
     def credentials(self) -> dict[str, str]:
         """Return the OS_* variables of the lab's administrator."""
         return {

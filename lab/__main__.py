@@ -1,0 +1,117 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The command line of tools/lab."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from lab import commands
+from lab.config import STATE_VARIABLE, Lab, Options
+from lab.errors import LabError
+
+DEFAULTS = Options()
+
+
+def options_parser() -> argparse.ArgumentParser:
+    """Return the options that say what a lab is to be; ``up`` and ``demo`` have them."""
+    parser = argparse.ArgumentParser(add_help=False)
+    parser.add_argument(
+        "--driver",
+        default=DEFAULTS.driver,
+        help="compute_driver, such as libvirt.LibvirtDriver (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--nova",
+        default=DEFAULTS.nova,
+        metavar="VERSION",
+        help="release of Nova, with matching services (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--no-network",
+        dest="network",
+        action="store_false",
+        help="no Open vSwitch: servers have no NIC",
+    )
+    parser.add_argument(
+        "--backends",
+        default=",".join(DEFAULTS.backends),
+        metavar="LIST",
+        help="volume backends, or 'none' (default: %(default)s)",
+    )
+    return parser
+
+
+def chosen(arguments: argparse.Namespace) -> Options:
+    """Return the options of a command line."""
+    backends = arguments.backends.replace("none", "")
+    return Options(
+        driver=arguments.driver,
+        nova=arguments.nova,
+        network=arguments.network,
+        backends=tuple(filter(None, backends.split(","))),
+    )
+
+
+def parser() -> argparse.ArgumentParser:
+    """Return the parser of the whole command line."""
+    top = argparse.ArgumentParser(
+        prog="tools/lab",
+        description="A whole OpenStack on this machine's loopback, for stable_rescue.",
+        epilog=f"State lies in .lab/ of the repository, or in ${STATE_VARIABLE}.",
+    )
+    top.add_argument("--state", type=Path, default=None, help="the state folder")
+    commands_ = top.add_subparsers(dest="command", required=True)
+    shared = options_parser()
+    commands_.add_parser("up", parents=[shared], help="bring the lab up")
+    commands_.add_parser("down", help="end it; nothing is left")
+    commands_.add_parser("status", help="what runs; exit status 1 if not all does")
+    commands_.add_parser("env", help="credentials, for eval in a shell")
+    execute = commands_.add_parser("exec", help="run a command in the lab")
+    execute.add_argument("argv", nargs=argparse.REMAINDER, metavar="-- COMMAND")
+    demo = commands_.add_parser(
+        "demo", parents=[shared], help="rescue a server and show what moved"
+    )
+    demo.add_argument("--bus", help="hw_rescue_bus of the rescue image")
+    demo.add_argument("--device", help="hw_rescue_device of the rescue image")
+    demo.add_argument("--machine", default="q35", help="machine type: q35 or pc")
+    return top
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Do what the command line says; return the exit status."""
+    lab = Lab.open(arguments.state)
+    match arguments.command:
+        case "up":
+            commands.up(lab, chosen(arguments))
+        case "down":
+            commands.down(lab)
+        case "status":
+            return 0 if commands.status(lab) else 1
+        case "env":
+            commands.environment(lab)
+        case "exec":
+            argv = arguments.argv
+            return commands.execute(lab, argv[1:] if argv[:1] == ["--"] else argv)
+        case "demo":
+            commands.up(lab, chosen(arguments))
+            demo = importlib.import_module("lab.demo")
+            return int(demo.main(lab, arguments))
+    return 0
+
+
+def main(words: Sequence[str] | None = None) -> int:
+    """Run the command line; return the exit status."""
+    try:
+        return run(parser().parse_args(words))
+    except LabError as error:
+        return commands.fail(error)
+    except KeyboardInterrupt:
+        return 130
+
+
+if __name__ == "__main__":
+    sys.exit(main())

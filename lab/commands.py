@@ -1,0 +1,212 @@
+# SPDX-License-Identifier: Apache-2.0
+"""``up``, ``down``, ``status``, ``env``, ``exec``: what tools/lab does."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import shlex
+import shutil
+import sys
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+from lab import guest, loops, packages
+from lab.config import Lab, Options
+from lab.errors import LabError
+from lab.runner import Clock, Runner, stop_all
+from lab.service import Service
+from lab.services import all_services
+
+#: What a lab that goes down leaves behind on purpose: environments, images, logs.
+SCRATCH = ("data", "etc", "pid", "secrets.json", "options.json")
+
+
+@contextlib.contextmanager
+def locked(lab: Lab) -> Iterator[None]:
+    """Keep two commands from changing one lab at the same time."""
+    lab.state.mkdir(parents=True, exist_ok=True, mode=0o700)
+    with open(lab.state / "lock", "w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise LabError(f"Another tools/lab is at work in {lab.state}.") from None
+        yield
+
+
+def up(lab: Lab, options: Options) -> None:
+    """Bring the lab up, or to these options; a second call changes nothing.
+
+    Raises LabError where a step fails; what runs by then is left for a look.
+    """
+    if os.geteuid() != 0:
+        raise LabError("The lab needs root, for its namespaces: use sudo.")
+    clock = Clock()
+    with locked(lab):
+        before = Options.load(lab.options_file) if lab.sandbox.running() else None
+        if before is None:
+            _wipe(lab)
+        elif (before.nova, before.network, before.backends) != (
+            options.nova,
+            options.network,
+            options.backends,
+        ):
+            raise LabError(
+                "The lab is up with another release, network or storage."
+                " Run `tools/lab down` first."
+            )
+        lab.options = options
+        images = _prepare_machine(lab, clock.say)
+        if not lab.sandbox.running():
+            lab.sandbox.start()
+            clock.say("namespaces made")
+        options.save(lab.options_file)
+        services = all_services(lab)
+        if before is not None and before.driver != options.driver:
+            clock.say(f"changing the compute driver to {options.driver}")
+            _named(services, "nova-compute").stop()
+        Runner(lab, services, clock.say).run()
+        _populate(lab, images, clock.say)
+        clock.say(f"the lab is up: Nova {options.nova}, driver {options.driver}")
+
+
+def down(lab: Lab) -> None:
+    """End everything of the lab and check that nothing is left.
+
+    Raises LabError naming what is left.
+    """
+    clock = Clock()
+    with locked(lab):
+        if lab.sandbox.running():
+            stop_all(all_services(lab), clock.say)
+            clock.say("services stopped")
+        lab.sandbox.stop()
+        _wipe(lab)
+        left = leftovers(lab)
+        if left:
+            raise LabError("Still there:\n" + "\n".join(left))
+        clock.say("the lab is down: no process, mount, loop device or namespace left")
+
+
+def leftovers(lab: Lab) -> list[str]:
+    """Return a line for each mount, loop device or process of the lab that is left."""
+    prefix = f"{lab.state}/"
+    mounts = Path("/proc/self/mountinfo").read_text().splitlines()
+    left = [f"mount {line.split()[4]}" for line in mounts if f" {prefix}" in line]
+    left += [f"loop device {device}" for device in loops.backed_by(lab.state)]
+    for process in Path("/proc").iterdir():
+        if not process.name.isdigit() or int(process.name) == os.getpid():
+            continue
+        with contextlib.suppress(OSError):
+            # A process that serves the lab has its log open.
+            logs = [str((process / "fd" / fd).readlink()) for fd in ("1", "2")]
+            if any(log.startswith(f"{prefix}log/") for log in logs):
+                left.append(f"process {process.name}")
+    return left
+
+
+def status(lab: Lab) -> bool:
+    """Print a table of the services; return whether all of them are ready."""
+    if not lab.sandbox.running():
+        print(f"The lab in {lab.state} is down.")
+        return False
+    options = lab.options
+    print(f"Nova {options.nova}, driver {options.driver}")
+    everything = True
+    print(f"{'service':<20}{'state':<10}{'log'}")
+    for service in all_services(lab):
+        ready = service.ready()
+        everything &= ready
+        log = lab.log(service.name)
+        name = str(log) if log.exists() else "-"
+        print(f"{service.name:<20}{'ready' if ready else 'DOWN':<10}{name}")
+    return everything
+
+
+def environment(lab: Lab) -> None:
+    """Print what a shell needs to talk to the lab; for ``eval``."""
+    for name, value in lab.credentials().items():
+        print(f"export {name}={shlex.quote(value)}")
+    print(f"export PATH={shlex.quote(str(lab.venv / 'bin'))}:$PATH")
+    launcher = lab.repository / "tools" / "lab"
+    print(f"# The lab's loopback is its own: {launcher} exec -- openstack server list")
+
+
+def execute(lab: Lab, argv: Sequence[str]) -> int:
+    """Run ``argv`` in the lab as its administrator; return the exit status."""
+    path = f"{lab.venv / 'bin'}:{os.environ.get('PATH', '')}"
+    command = list(argv) or [os.environ.get("SHELL", "/bin/bash")]
+    return lab.sandbox.popen(
+        command, env={**lab.credentials(), "PATH": path}
+    ).wait()
+
+
+def _wipe(lab: Lab) -> None:
+    """Remove what a lab that is not running left: it starts anew or not at all."""
+    lab.sandbox.clean()
+    for name in SCRATCH:
+        path = lab.state / name
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)
+
+
+def _prepare_machine(lab: Lab, say: Callable[[str], None]) -> guest.GuestImages:
+    """Install what is missing and build the guest images, in parallel."""
+    missing = packages.missing_packages()
+    if missing:
+        say(f"apt: installing {len(missing)} packages")
+        packages.install_packages(missing, lab.log("apt"))
+        say("apt: done")
+    results: list[guest.GuestImages] = []
+    errors: list[Exception] = []
+
+    def build() -> None:
+        try:
+            results.append(guest.build(lab.cache / "guest", lab.cache))
+        except Exception as error:  # raised again below, in the main thread
+            errors.append(error)
+
+    builder = threading.Thread(target=build)
+    builder.start()
+    try:
+        if not packages.environment_complete(lab):
+            say(f"pip: installing Nova {lab.options.nova} and its companions")
+            packages.install_environment(lab, lab.log("pip"))
+            say("pip: done")
+    finally:
+        builder.join()
+    if errors:
+        raise LabError(f"The guest images: {errors[0]}") from errors[0]
+    return results[0]
+
+
+def _populate(
+    lab: Lab, images: guest.GuestImages, say: Callable[[str], None]
+) -> None:
+    """Create flavors, networks, volume types and images; once a build of images."""
+    stamp = lab.data("stamps") / f"resources.{images.build}"
+    if stamp.exists():
+        return
+    lab.cloud(
+        "resources",
+        f"lab-original=qcow2={images.original_qcow2}",
+        f"lab-rescue=qcow2={images.rescue_qcow2}",
+        f"lab-rescue-raw=raw={images.rescue_raw}",
+        f"lab-rescue-iso=iso={images.rescue_iso}",
+    )
+    stamp.touch()
+    say("flavors, networks, volume types and images created")
+
+
+def _named(services: Sequence[Service], name: str) -> Service:
+    return next(service for service in services if service.name == name)
+
+
+def fail(error: LabError) -> int:
+    """Print ``error`` for a person; return the exit status."""
+    print(f"lab: {error}", file=sys.stderr)
+    return 1

@@ -1,0 +1,164 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the OpenStack services have in common: databases, users, web servers."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping, Sequence
+from typing import ClassVar
+
+from lab.config import ADDRESS, PORTS, REGION, Lab
+from lab.service import Service
+
+#: LAB.md, "Services": no *-wsgi scripts any more, so a small uwsgi each.
+UWSGI = (
+    *("--processes", "1", "--threads", "8", "--enable-threads"),
+    *("--lazy-apps", "--need-app", "--die-on-term", "--disable-logging"),
+    *("--buffer-size", "65535", "--chunked-input-timeout", "300"),
+    *("--chunked-input-limit", "134217728"),
+)
+
+
+class OpenStackService(Service):
+    """One process of OpenStack, configured from a template of its project's name."""
+
+    #: The project: names the configuration folder, the user, and the port.
+    project: ClassVar[str]
+
+    def values(self) -> dict[str, str]:
+        """Return what the project's templates may use."""
+        lab = self.lab
+        return {
+            "address": ADDRESS,
+            "region": REGION,
+            "data": str(lab.data(self.project)),
+            "etc": str(lab.etc(self.project)),
+            "bin": str(lab.venv / "bin"),
+            "venv": str(lab.venv),
+            "transport": lab.transport(),
+            "keystone": lab.url("keystone"),
+            "memcached": f"{ADDRESS}:{PORTS['memcached']}",
+            "user": self.project,
+            "password": lab.secret(f"user-{self.project}"),
+            "authtoken": authtoken(lab, self.project),
+            "privsep": privsep(lab, self.project),
+        }
+
+    def environment(self) -> dict[str, str]:
+        """Return variables for its processes: PATH finds rootwrap and the like."""
+        folder = str(self.lab.etc(self.project))
+        path = f"{self.lab.venv / 'bin'}:/usr/sbin:/usr/bin:/sbin:/bin"
+        return {
+            "PATH": path,
+            f"OS_{self.project.upper()}_CONFIG_DIR": folder,
+            # One malloc arena a thread costs hundreds of MiB over all services.
+            "MALLOC_ARENA_MAX": "2",
+        }
+
+    def config_files(self) -> list[str]:
+        """Return the ``--config-file`` words for its commands."""
+        return ["--config-file", str(self.lab.etc(self.project) / f"{self.project}.conf")]
+
+    def command(self, name: str, *arguments: str) -> str:
+        """Run a command of the virtual environment; return its output."""
+        return self.run([self.lab.bin(name), *arguments], env=self.environment())
+
+    def daemon(self, command: str, files: Sequence[str] | None = None) -> None:
+        """Start a command of the virtual environment in the background."""
+        argv = [self.lab.bin(command), *(files or self.config_files())]
+        self.spawn(argv, env=self.environment())
+
+    def copy_from_venv(self, *names: str) -> None:
+        """Copy files or folders that the packages carry into the configuration."""
+        source = self.lab.venv / "etc" / self.project
+        for name in names:
+            target = self.lab.etc(self.project) / name
+            if (source / name).is_dir():
+                for file in sorted((source / name).iterdir()):
+                    self.write(target / file.name, file.read_text())
+            else:
+                self.write(target, (source / name).read_text())
+
+    def stop(self) -> None:
+        # LAB.md: nova-compute may hang on TERM; two of them would share one queue.
+        self.terminate(seconds=5)
+
+
+class WebService(OpenStackService):
+    """An API served by uwsgi."""
+
+    #: The module that holds ``application``.
+    module: ClassVar[str]
+    #: What to ask for to see whether it answers.
+    probe: ClassVar[str] = "/"
+    deadline = 90
+
+    def start(self) -> None:
+        self.spawn(
+            [
+                self.lab.bin("uwsgi"),
+                *("--http-socket", f"{ADDRESS}:{PORTS[self.project]}"),
+                *("--module", f"{self.module}:application", *UWSGI),
+                *self.uwsgi_arguments(),
+            ],
+            env=self.environment(),
+        )
+
+    def uwsgi_arguments(self) -> list[str]:
+        """Return more arguments for uwsgi."""
+        return []
+
+    def ready(self) -> bool:
+        return (
+            self.running()
+            and listening(self.lab, PORTS[self.project])
+            and answers(self.lab, f"{self.lab.url(self.project)}{self.probe}")
+        )
+
+
+def authtoken(lab: Lab, user: str) -> str:
+    """Return the options by which the service user ``user`` is authenticated."""
+    options = {
+        "auth_type": "password",
+        "auth_url": lab.url("keystone"),
+        "username": user,
+        "password": lab.secret(f"user-{user}"),
+        "project_name": "service",
+        "user_domain_name": "Default",
+        "project_domain_name": "Default",
+        "region_name": REGION,
+    }
+    return "\n".join(f"{key} = {value}" for key, value in options.items())
+
+
+def privsep(lab: Lab, project: str) -> str:
+    """Return the option by which privileged helpers are started, as root."""
+    folder = lab.etc(project)
+    return (
+        f"helper_command = {lab.bin('privsep-helper')}"
+        f" --config-file {folder / f'{project}.conf'}"
+    )
+
+
+def listening(lab: Lab, port: int) -> bool:
+    """Return whether something in the sandbox listens on TCP ``port``."""
+    holder = lab.sandbox.holder()
+    process = "self" if lab.sandbox.inside() else str(holder.pid if holder else 0)
+    wanted = f":{port:04X}"
+    for table in ("tcp", "tcp6"):
+        try:
+            with open(f"/proc/{process}/net/{table}") as lines:
+                rows = [line.split() for line in lines][1:]
+        except OSError:
+            continue
+        # Column 1 is the local address, column 3 the state; 0A is LISTEN.
+        if any(row[1].endswith(wanted) and row[3] == "0A" for row in rows):
+            return True
+    return False
+
+
+def answers(lab: Lab, url: str) -> bool:
+    """Return whether the web server at ``url`` answers without a server error."""
+    probe = [sys.executable, "-m", "lab.probe", url]
+    path: Mapping[str, str] = {"PYTHONPATH": str(lab.repository)}
+    return lab.sandbox.run(probe, env=path, check=False, seconds=30).returncode == 0

@@ -1,0 +1,211 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Debian packages and the Python environment: the only things from outside."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from lab import guest
+from lab.config import Lab
+from lab.errors import LabError
+
+#: LAB.md, "Machine".
+APT_PACKAGES = (
+    "libvirt-daemon-system",
+    "libvirt-clients",
+    "libvirt-dev",
+    "qemu-system-x86",
+    "qemu-utils",
+    "qemu-block-extra",
+    "ovmf",
+    "swtpm",
+    "swtpm-tools",
+    "rabbitmq-server",
+    "mariadb-server",
+    "memcached",
+    "ceph-mon",
+    "ceph-osd",
+    "ceph-mgr",
+    "ceph-common",
+    "python3-rbd",
+    "python3-rados",
+    "openvswitch-switch",
+    "python3-dev",
+    "python3-venv",
+    "pkg-config",
+    "gcc",
+    "git",
+    "iproute2",
+)
+
+#: The first Nova that runs under uwsgi without scripts of its own, and the last tried.
+NOVA_RELEASES = range(31, 35)
+
+#: Every OpenStack release raises each project's major number by one, so the distance
+#: to Nova's stays the same.
+COMPANIONS = {
+    "keystone": -4,
+    "glance": -1,
+    "openstack-placement": -18,
+    "cinder": -5,
+    "neutron": -5,
+}
+OTHER_REQUIREMENTS = (
+    "python-openstackclient",
+    "tempest",
+    "libvirt-python",
+    "python-memcached",
+    "pymysql",
+    "uwsgi",
+    "setuptools<81",
+    "wheel",
+)
+#: Debian's modules for the same Python; PyPI has none.
+DEBIAN_MODULES = ("rados", "rbd")
+DEBIAN_SITE = Path("/usr/lib/python3/dist-packages")
+MARKER = "lab-complete"
+POLICY = Path("/usr/sbin/policy-rc.d")
+
+
+def missing_packages() -> list[str]:
+    """Return which of the lab's Debian packages are not installed."""
+    wanted = sorted({*APT_PACKAGES, *guest.APT_PACKAGES})
+    completed = subprocess.run(
+        ["dpkg-query", "--show", "--showformat=${Package} ${db:Status-Status}\n", *wanted],
+        capture_output=True,
+        text=True,
+        check=False,  # it fails for every package it has never heard of
+    )
+    installed = {
+        line.split()[0]
+        for line in completed.stdout.splitlines()
+        if line.endswith(" installed")
+    }
+    return [package for package in wanted if package not in installed]
+
+
+def install_packages(names: Sequence[str], log: Path) -> None:
+    """Install Debian packages without starting any service.
+
+    Raises LabError with the end of apt's output where that fails.
+    """
+    if shutil.which("apt-get") is None:
+        raise LabError(f"No apt-get here; install by hand: {' '.join(names)}")
+    environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
+    with _no_services_started():
+        for command in (
+            ["apt-get", "update"],
+            ["apt-get", "install", "--yes", "--no-install-recommends", *names],
+        ):
+            run_logged(command, log, environment, f"apt needs the network; see {log}")
+
+
+@contextlib.contextmanager
+def _no_services_started() -> Iterator[None]:
+    """Keep packages from starting their services, as Debian's policy lets one."""
+    before = POLICY.read_bytes() if POLICY.exists() else None
+    mode = POLICY.stat().st_mode if before is not None else 0o755
+    POLICY.write_text("#!/bin/sh\nexit 101\n")
+    POLICY.chmod(0o755)
+    try:
+        yield
+    finally:
+        if before is None:
+            POLICY.unlink(missing_ok=True)
+        else:
+            POLICY.write_bytes(before)
+            POLICY.chmod(mode)
+
+
+def requirements(nova: str) -> list[str]:
+    """Return what pip installs for Nova ``nova``.
+
+    Raises LabError for a release the lab does not know.
+    """
+    major = nova.partition(".")[0]
+    if not major.isdigit() or int(major) not in NOVA_RELEASES:
+        known = f"{NOVA_RELEASES.start}.x to {NOVA_RELEASES.stop - 1}.x"
+        raise LabError(f"Nova {nova} is not supported; use a version from {known}.")
+    companions = [
+        f"{project}=={int(major) + distance}.*"
+        for project, distance in COMPANIONS.items()
+    ]
+    exact = f"nova=={nova}" if "." in nova else f"nova=={nova}.*"
+    return [exact, *companions, *OTHER_REQUIREMENTS]
+
+
+def environment_complete(lab: Lab) -> bool:
+    """Return whether the virtual environment holds what it should."""
+    marker = lab.venv / MARKER
+    return marker.exists() and marker.read_text() == _fingerprint(lab)
+
+
+def install_environment(lab: Lab, log: Path) -> None:
+    """Create the virtual environment and install OpenStack and this project in it.
+
+    Raises LabError with the end of pip's output where that fails.
+    """
+    wanted = requirements(lab.options.nova)
+    python = str(lab.venv / "bin" / "python")
+    if not (lab.venv / "bin" / "pip").exists():
+        hint = "Python's venv module is missing: apt-get install python3-venv"
+        run_logged([sys.executable, "-m", "venv", str(lab.venv)], log, None, hint)
+    pip = [python, "-m", "pip", "--disable-pip-version-check", "install"]
+    run_logged([*pip, "--upgrade", "pip", "wheel", "setuptools<81"], log, None)
+    # The version is not wanted from git: the checkout may belong to another user.
+    environment = {**os.environ, "PBR_VERSION": "0.1.0.dev0"}
+    hint = "pip needs a package index; the whole output is in the log."
+    run_logged(
+        [*pip, *wanted, "--editable", str(lab.repository)], log, environment, hint
+    )
+    _link_debian_modules(lab)
+    (lab.venv / MARKER).write_text(_fingerprint(lab))
+
+
+def _fingerprint(lab: Lab) -> str:
+    """Return what the environment's content depends on, as one word."""
+    parts = requirements(lab.options.nova)
+    for name in ("setup.cfg", "requirements.txt", "pyproject.toml"):
+        file = lab.repository / name
+        parts.append(file.read_text() if file.exists() else "")
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()
+
+
+def _link_debian_modules(lab: Lab) -> None:
+    """Link Debian's rbd and rados extensions where Python's ABI is the same."""
+    version = f"{sys.version_info.major}{sys.version_info.minor}"
+    site = next((lab.venv / "lib").glob("python3*")) / "site-packages"
+    for module in DEBIAN_MODULES:
+        for library in DEBIAN_SITE.glob(f"{module}.cpython-{version}-*.so"):
+            link = site / library.name
+            if not link.is_symlink():
+                link.symlink_to(library)
+
+
+def run_logged(
+    argv: Sequence[str],
+    log: Path,
+    environment: dict[str, str] | None = None,
+    hint: str = "",
+) -> None:
+    """Run ``argv`` with its output appended to ``log``; raise LabError if it fails."""
+    with log.open("a") as output:
+        print(f"$ {' '.join(argv)}", file=output, flush=True)
+        completed = subprocess.run(
+            argv,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            env=environment,
+            check=False,
+        )
+    if completed.returncode:
+        end = "\n".join(log.read_text(errors="replace").splitlines()[-15:])
+        raise LabError(f"{' '.join(argv[:4])} ... failed. {hint}\nEnd of {log}:\n{end}")

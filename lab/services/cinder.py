@@ -1,0 +1,91 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Cinder: volumes, from every backend the lab was asked to have."""
+
+from __future__ import annotations
+
+from lab.config import Lab
+from lab.openstack import OpenStackService, WebService, authtoken
+from lab.service import ini
+
+
+class _Cinder(OpenStackService):
+    project = "cinder"
+
+
+class CinderDatabase(_Cinder):
+    """No process of its own: writes cinder.conf and creates the database."""
+
+    name = "cinder-database"
+    requires = ("mariadb",)
+
+    def configure(self) -> None:
+        from lab.services import volume_backends
+
+        backends = volume_backends(self.lab)
+        values = self.values() | {
+            "database": self.lab.database("cinder"),
+            "nova": authtoken(self.lab, "nova"),
+            "backends": ",".join(backend.name for backend in backends),
+            "default_type": backends[0].volume_type if backends else "",
+            "sections": ini(
+                {
+                    backend.name: {"volume_backend_name": backend.name}
+                    | backend.cinder_backend_section()
+                    for backend in backends
+                }
+            ),
+        }
+        self.render("cinder.conf", self.lab.etc("cinder") / "cinder.conf", values)
+        self.copy_from_venv(
+            "api-paste.ini", "resource_filters.json", "rootwrap.conf", "rootwrap.d"
+        )
+        self.lab.data("cinder/lock")
+
+    def prepare(self) -> None:
+        self.command("cinder-manage", *self.config_files(), "db", "sync")
+
+    def ready(self) -> bool:
+        return True
+
+
+class CinderApi(WebService):
+    """The volume API."""
+
+    name = "cinder-api"
+    project = "cinder"
+    module = "cinder.wsgi.api"
+    requires = ("cinder-database", "rabbitmq", "keystone", "memcached")
+
+    def uwsgi_arguments(self) -> list[str]:
+        return ["--pyargv", " ".join(self.config_files())]
+
+
+class CinderScheduler(_Cinder):
+    """Chooses the backend of a volume."""
+
+    name = "cinder-scheduler"
+    requires = ("cinder-database", "rabbitmq")
+
+    def start(self) -> None:
+        self.daemon("cinder-scheduler")
+
+
+class CinderVolume(_Cinder):
+    """Talks to the arrays."""
+
+    name = "cinder-volume"
+    requires = ("cinder-database", "rabbitmq", "keystone")
+
+    def __init__(self, lab: Lab) -> None:
+        super().__init__(lab)
+        self.requires = (*type(self).requires, *lab.options.backends)
+
+    def start(self) -> None:
+        if self.lab.options.backends:
+            self.daemon("cinder-volume")
+
+    def ready(self) -> bool:
+        return not self.lab.options.backends or self.running()
+
+
+SERVICES = (CinderDatabase, CinderApi, CinderScheduler, CinderVolume)

@@ -1,0 +1,33 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Glance: images, in files."""
+
+from __future__ import annotations
+
+from lab.openstack import WebService
+
+
+class Glance(WebService):
+    """The image API."""
+
+    name = "glance"
+    project = "glance"
+    module = "glance.wsgi.api"
+    probe = "/versions"
+    requires = ("mariadb", "keystone")
+    prepare_requires = ("mariadb",)
+
+    def configure(self) -> None:
+        values = self.values() | {"database": self.lab.database("glance")}
+        self.render("glance.conf", self.lab.etc("glance") / "glance-api.conf", values)
+        self.copy_from_venv("glance-api-paste.ini")
+        for folder in ("images", "staging", "tasks"):
+            self.lab.data(f"glance/{folder}")
+
+    def config_files(self) -> list[str]:
+        return ["--config-file", str(self.lab.etc("glance") / "glance-api.conf")]
+
+    def prepare(self) -> None:
+        self.command("glance-manage", *self.config_files(), "db_sync")
+
+
+SERVICES = (Glance,)

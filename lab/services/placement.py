@@ -1,0 +1,27 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Placement: what hosts have, and who took how much of it."""
+
+from __future__ import annotations
+
+from lab.openstack import WebService
+
+
+class Placement(WebService):
+    """The placement API."""
+
+    name = "placement"
+    project = "placement"
+    module = "placement.wsgi.api"
+    requires = ("mariadb", "keystone")
+    prepare_requires = ("mariadb",)
+
+    def configure(self) -> None:
+        values = self.values() | {"database": self.lab.database("placement")}
+        target = self.lab.etc("placement") / "placement.conf"
+        self.render("placement.conf", target, values)
+
+    def prepare(self) -> None:
+        self.command("placement-manage", *self.config_files(), "db", "sync")
+
+
+SERVICES = (Placement,)
