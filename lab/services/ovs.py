@@ -50,22 +50,21 @@ class OvsSwitch(Service):
     requires = ("ovsdb-server",)
 
     def start(self) -> None:
-        if self.running():
-            return
         self.run(["ovs-vsctl", "--no-wait", "init"])
         self.spawn(["ovs-vswitchd", f"unix:{SOCKET}", "--pidfile", "--no-chdir"])
+        # Returns once the switch has done it: a bridge in the database alone is none.
+        self.run(
+            [
+                *("ovs-vsctl", "--timeout=30", "--may-exist", "add-br", BRIDGE),
+                *("--", "set", "Bridge", BRIDGE, "datapath_type=netdev"),
+            ]
+        )
 
     def ready(self) -> bool:
-        # Waits until the switch has done it: a bridge in the database alone is none.
-        made = self.lab.sandbox.run(
-            [
-                *("ovs-vsctl", "--timeout=20", "--may-exist", "add-br", BRIDGE),
-                *("--", "set", "Bridge", BRIDGE, "datapath_type=netdev"),
-            ],
-            check=False,
-            seconds=30,
-        )
-        return self.running() and made.returncode == 0
+        if not self.running():
+            return False
+        asked = ["ovs-vsctl", "--timeout=10", "br-exists", BRIDGE]
+        return self.lab.sandbox.run(asked, check=False).returncode == 0
 
 
 class OvsAgent(OpenStackService):
@@ -79,8 +78,6 @@ class OvsAgent(OpenStackService):
         values = self.values() | {
             "bridge": BRIDGE,
             "ovsdb_port": str(PORTS["ovsdb"]),
-            "helper": f"{self.lab.bin('privsep-helper')} --config-file"
-            f" {self.lab.etc('neutron') / 'neutron.conf'}",
         }
         self.render(AGENT_CONF, self.lab.etc("neutron") / AGENT_CONF, values)
 
