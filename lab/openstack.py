@@ -16,6 +16,8 @@ UWSGI = (
     *("--lazy-apps", "--need-app", "--die-on-term", "--disable-logging"),
     *("--buffer-size", "65535", "--chunked-input-timeout", "300"),
     *("--chunked-input-limit", "134217728"),
+    # uwsgi closes after each answer; a client that is not told so runs into a reset.
+    *("--add-header", "Connection: close"),
 )
 
 
