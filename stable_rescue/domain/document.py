@@ -106,6 +106,7 @@ class Domain:
 
     def append_device(self, element: etree._Element) -> None:
         """Add a device behind all others, indented like them."""
+        etree.indent(element, level=2)
         children = list(self.devices)
         if children:
             element.tail = children[-1].tail

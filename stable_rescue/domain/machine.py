@@ -2,6 +2,7 @@
 """What a machine type can carry."""
 
 import enum
+import re
 
 from stable_rescue import exception
 from stable_rescue.domain.document import Domain
@@ -16,6 +17,12 @@ class Family(enum.Enum):
     PC = "pc"
     Q35 = "q35"
 
+
+# QEMU, hw/i386/pc_piix.c and pc_q35.c: before 1.4 a pc had its version alone.
+_NAMES = {
+    Family.PC: re.compile(r"pc(-i440fx-.+|-[01]\.\d+)?"),
+    Family.Q35: re.compile(r"(pc-)?q35(-.+)?"),
+}
 
 # LIBVIRT.md, rules by bus and machine: no ide on q35; nothing but disks on virtio,
 # because Nova and libvirt know no other medium there.
@@ -40,10 +47,9 @@ def family_of(domain: Domain) -> Family:
     assert kind is not None  # Domain.parse() has seen it
     machine, arch = kind.get("machine", ""), kind.get("arch", "x86_64")
     if (kind.text or "").strip() == "hvm" and arch in ("x86_64", "i686"):
-        if machine == "q35" or machine.startswith("pc-q35-"):
-            return Family.Q35
-        if machine == "pc" or machine.startswith("pc-i440fx-"):
-            return Family.PC
+        for family, names in _NAMES.items():
+            if names.fullmatch(machine):
+                return family
     raise exception.Refused(
         f"machine type {machine or 'unknown'!r} on {arch} is not supported; "
         "supported are pc and q35 on x86_64"

@@ -92,7 +92,7 @@ def _check_image(image: dict[str, Any]) -> None:
     status = image.get("status")
     if status != "active":
         raise exception.Refused(f"rescue image {image['id']} is {status}, not active")
-    if image["properties"].get("kernel_id"):
+    if image["properties"].get("kernel_id", "nokernel") != "nokernel":
         raise exception.Refused(
             f"rescue image {image['id']} has a kernel of its own (kernel_id), "
             "which is not supported yet"

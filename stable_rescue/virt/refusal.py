@@ -49,7 +49,7 @@ def _reason(exc: Exception) -> str:
         return "the rescue image is not found"
     if isinstance(exc, nova_exception.ImageNotAuthorized):
         return "the rescue image may not be read"
-    if isinstance(exc, nova_exception.NovaException) and exc.safe:
+    if isinstance(exc, nova_exception.ImageUnacceptable):
         return f"the rescue image cannot be used: {exc.format_message()}"
     if isinstance(exc, OSError):
         return f"the compute host cannot prepare the rescue: {exc.strerror}"

@@ -1,0 +1,177 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Rescue and unrescue through Nova's API."""
+
+import fixtures
+from nova import exception as nova_exception
+from nova.tests.functional.api import client
+
+from stable_rescue.domain import edits
+from stable_rescue.domain.document import Domain
+from tests.functional import base
+
+
+class RescueTest(base.RescueTestBase):
+    def test_rescue_and_unrescue(self) -> None:
+        server = self.create_server()
+        own = self.definition(server)
+        image = self.create_rescue_image(hw_rescue_bus="usb")
+        self.rescue(server, image)
+        self._wait_for_state_change(server, "RESCUE")
+        rescued = Domain.parse(self.definition(server))
+        disk = edits.rescue_disk(rescued)
+        self.assertEqual("usb", disk.find("target").get("bus"))
+        self.assertTrue(disk.find("source").get("file").endswith("disk.rescue"))
+        self.assertEqual(["stable_rescue.json", "unrescue.xml"], self.files(server))
+        for path in self.folder(server).iterdir():
+            self.assertEqual(0o600, path.stat().st_mode & 0o777)
+
+        self.api.post_server_action(server["id"], {"unrescue": None})
+        self._wait_for_state_change(server, "ACTIVE")
+        self.assertEqual(own, self.definition(server))
+        self.assertEqual([], self.files(server))
+
+    def test_users_see_the_preparation_as_an_event(self) -> None:
+        server = self.create_server()
+        self.rescue(server, self.create_rescue_image(hw_rescue_bus="usb"))
+        self._wait_for_state_change(server, "RESCUE")
+        action = self.api.get_instance_actions(server["id"])[0]
+        events = self.api.api_get(
+            f"/servers/{server['id']}/os-instance-actions/{action['request_id']}"
+        ).body["instanceAction"]["events"]
+        self.assertEqual(
+            {
+                "compute__prepare_rescue": "Success",
+                "compute_rescue_instance": "Success",
+            },
+            {event["event"]: event["result"] for event in events},
+        )
+
+    def test_without_the_properties_novas_own_rescue(self) -> None:
+        server = self.create_server()
+        self.rescue(server, self.create_rescue_image())
+        self._wait_for_state_change(server, "RESCUE")
+        self.assertIsNone(edits.rescue_disk(Domain.parse(self.definition(server))))
+        self.assertEqual(["unrescue.xml"], self.files(server))
+        self.api.post_server_action(server["id"], {"unrescue": None})
+        self._wait_for_state_change(server, "ACTIVE")
+
+    def test_default_mode_stable_needs_no_properties(self) -> None:
+        self.flags(default_mode="stable", default_bus="usb", group="stable_rescue")
+        server = self.create_server()
+        self.rescue(server, self.create_rescue_image())
+        self._wait_for_state_change(server, "RESCUE")
+        disk = edits.rescue_disk(Domain.parse(self.definition(server)))
+        self.assertEqual("usb", disk.find("target").get("bus"))
+
+    def test_a_failed_start_puts_the_definition_back(self) -> None:
+        server = self.create_server()
+        own = self.definition(server)
+        image = self.create_rescue_image(hw_rescue_bus="usb")
+        self.useFixture(
+            fixtures.MockPatch(
+                "nova.virt.libvirt.guest.Guest.launch",
+                side_effect=nova_exception.NovaException("no memory"),
+            )
+        )
+        self.assertRaises(client.OpenStackApiException, self.rescue, server, image)
+        self._wait_for_state_change(server, "ERROR")
+        self.assertEqual(own, self.definition(server))
+        self.assertEqual([], self.files(server))
+
+
+class RefusalTest(base.RescueTestBase):
+    """UPSTREAM U7, U10: the guest never notices."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.server = self.create_server()
+        self.own = self.definition(self.server)
+        self.power_off = self.power_offs()
+
+    def assert_refused(self, image: str, *reasons: str, status: str = "ACTIVE") -> None:
+        """Check that a rescue is refused with a reason and nothing was done."""
+        # Nova's fixtures make the API wait for the host's answer.
+        refused = self.assertRaises(
+            client.OpenStackApiException, self.rescue, self.server, image
+        )
+        for reason in reasons:
+            self.assertIn(reason, refused.response.text)
+        self._wait_for_server_parameter(
+            self.server, {"status": status, "OS-EXT-STS:task_state": None}
+        )
+        self.power_off.assert_not_called()
+
+    def assert_untouched(self) -> None:
+        self.assertEqual(self.own, self.definition(self.server))
+        self.assertEqual([], self.files(self.server))
+
+    def test_bus_that_nova_knows_and_we_do_not(self) -> None:
+        image = self.create_rescue_image(hw_rescue_bus="xen")
+        self.assert_refused(image, "hw_rescue_bus='xen'; allowed are virtio")
+        self.assert_untouched()
+
+    def test_values_that_nova_refuses_never_leave_the_api(self) -> None:
+        """Nova 34's API reads the image first and answers 500 (ValueError)."""
+        image = self.create_rescue_image(hw_rescue_bus="thunderbolt")
+        self.assert_refused(image, "Unexpected API Error")
+        self.assert_untouched()
+
+    def test_impossible_pair(self) -> None:
+        image = self.create_rescue_image(
+            hw_rescue_device="cdrom", hw_rescue_bus="virtio"
+        )
+        self.assert_refused(image, "a cdrom on bus virtio is not possible", "pc takes")
+        self.assert_untouched()
+
+    def test_image_not_found(self) -> None:
+        self.assert_refused("5a0bb1d5-3c58-4bf4-8d3f-0a6f7d4f0a11", "not supported")
+        self.assert_untouched()
+
+    def test_image_queued(self) -> None:
+        image = self.create_rescue_image(status="queued", hw_rescue_bus="usb")
+        self.assert_refused(image, "is queued, not active")
+        self.assert_untouched()
+
+    def test_image_unreadable(self) -> None:
+        self.useFixture(
+            fixtures.MockPatch(
+                "nova.virt.libvirt.LibvirtDriver._try_fetch_image_cache",
+                side_effect=nova_exception.ImageUnacceptable(
+                    image_id="x", reason="Converted to raw, but format is now vmdk"
+                ),
+            )
+        )
+        image = self.create_rescue_image(hw_rescue_bus="usb")
+        self.assert_refused(image, "cannot be used", "format is now vmdk")
+        self.assert_untouched()
+
+    def test_image_with_a_kernel_of_its_own(self) -> None:
+        image = self.create_rescue_image(hw_rescue_bus="usb", kernel_id="some")
+        self.assert_refused(image, "kernel")
+        self.assert_untouched()
+
+    def test_no_definition_in_libvirt(self) -> None:
+        connection = self.computes["compute1"].driver._host.get_connection()
+        domain = connection.lookupByUUIDString(self.server["id"])
+        domain.destroy()
+        domain.undefine()
+        image = self.create_rescue_image(hw_rescue_bus="usb")
+        self.assert_refused(image, "has no definition of this server")
+        self.assertEqual([], self.files(self.server))
+
+    def test_instances_path_not_writable(self) -> None:
+        self.useFixture(
+            fixtures.MockPatch(
+                "tempfile.mkstemp", side_effect=OSError(30, "Read-only file system")
+            )
+        )
+        image = self.create_rescue_image(hw_rescue_bus="usb")
+        self.assert_refused(image, "Read-only file system")
+        self.assert_untouched()
+
+    def test_other_virt_types(self) -> None:
+        self.flags(virt_type="lxc", group="libvirt")
+        image = self.create_rescue_image(hw_rescue_bus="usb")
+        self.assert_refused(image, "not possible with virt_type lxc")
+        self.flags(virt_type="qemu", group="libvirt")
+        self.assert_untouched()
