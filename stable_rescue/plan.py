@@ -4,7 +4,7 @@
 from dataclasses import dataclass
 
 from stable_rescue import exception
-from stable_rescue.domain import edits, invariants, machine
+from stable_rescue.domain import edits, invariants, machine, recognise
 from stable_rescue.domain.document import Domain
 from stable_rescue.domain.edits import Edit
 from stable_rescue.domain.medium import Medium
@@ -56,7 +56,7 @@ def derive(definition: str, request: RescueRequest, medium: Medium) -> RescuePla
     """
     decided = resolve(definition, request)
     before = Domain.parse(definition)
-    if edits.rescue_disk(before) is not None:
+    if recognise.is_rescue(before):
         raise exception.Refused("the definition is itself a rescue definition")
     _refuse_uefi(before)
     after = before.copy()

@@ -4,9 +4,13 @@
 from nova import context as nova_context
 from nova import objects
 from nova.compute import manager
+from oslo_log import log as logging
+from oslo_utils import excutils
 
 from stable_rescue import nova_internals
 from stable_rescue.virt.refusal import refusing
+
+LOG = logging.getLogger(__name__)
 
 
 class StableRescueMixin:
@@ -26,9 +30,14 @@ class StableRescueMixin:
             power-off the server stays as it was, its task state cleared
         """
         self._prepare_rescue(context, instance, rescue_image_ref)
-        super().rescue_instance(
-            context, instance, rescue_password, rescue_image_ref, clean_shutdown
-        )
+        try:
+            super().rescue_instance(
+                context, instance, rescue_password, rescue_image_ref, clean_shutdown
+            )
+        except Exception:  # noqa: BLE001 - it is raised again
+            with excutils.save_and_reraise_exception(logger=LOG):
+                # What has begun is no longer prepared, and stays.
+                self.driver.discard_rescue(instance)
 
     # The same decorators as on Nova's rescue_instance; users see the event
     # compute__prepare_rescue (`openstack server event show`).

@@ -8,12 +8,10 @@ from dataclasses import dataclass
 
 from lxml import etree
 
-from stable_rescue.domain import controllers, document
+from stable_rescue.domain import controllers, document, recognise
 from stable_rescue.domain.document import Domain
 from stable_rescue.domain.medium import Medium
 
-# A user alias (libvirt keeps those that begin with ua-) marks the disk as ours.
-RESCUE_ALIAS = "ua-stable-rescue"
 _BOOTABLE = ("disk", "interface", "hostdev", "redirdev")
 _DIRECT_KERNEL = ("kernel", "initrd", "cmdline")
 _PREFIXES = {"virtio": "vd", "scsi": "sd", "usb": "sd", "sata": "sd", "ide": "hd"}
@@ -64,21 +62,13 @@ def add_rescue_disk(
     if device == "cdrom":
         etree.SubElement(disk, "readonly")
     etree.SubElement(disk, "boot", order="1")
-    etree.SubElement(disk, "alias", name=RESCUE_ALIAS)
+    etree.SubElement(disk, "alias", name=recognise.RESCUE_ALIAS)
     disk.append(seat.address)
     domain.append_device(disk)
     done = [Edit("controller", f"added {what}", "LIBVIRT F4") for what in seat.added]
     where = " ".join(f"{k}={v}" for k, v in seat.address.attrib.items())
     what = f"added {device} {name} on {bus} at {where}, boot order 1"
     return [*done, Edit("rescue disk", what, "LIBVIRT F7")]
-
-
-def rescue_disk(domain: Domain) -> etree._Element | None:
-    """Return the rescue disk of a rescue definition of ours, or None."""
-    for disk in domain.disks():
-        if disk.find(f"alias[@name='{RESCUE_ALIAS}']") is not None:
-            return disk
-    return None
 
 
 def _next_target(domain: Domain, bus: str) -> str:

@@ -85,12 +85,11 @@ class Store:
         files.write(self._record, json.dumps(content, indent=1) + "\n")
 
     def save_original(self, definition: str) -> None:
-        """Save the server's own definition, if none is saved (UPSTREAM U8).
+        """Save the server's own definition; a plan takes no other (UPSTREAM U8).
 
         :raises OSError: where it cannot be written
         """
-        if not self._unrescue_xml.exists():
-            files.write(self._unrescue_xml, definition)
+        files.write(self._unrescue_xml, definition)
 
     def original(self) -> str | None:
         """Return the saved definition, or None where there is none."""

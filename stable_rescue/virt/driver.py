@@ -27,6 +27,12 @@ conf.register_opts(CONF)
 class StableRescueDriver(libvirt_driver.LibvirtDriver):
     """Rescues by deriving from the server's own definition; all else is Nova's."""
 
+    def __init__(self, virtapi: Any, read_only: bool = False) -> None:
+        super().__init__(virtapi, read_only)
+        # Prepared by this process and not yet begun, by instance; the record on
+        # disk is for another process, after a crash.
+        self._prepared: dict[str, Record] = {}
+
     def prepare_rescue(
         self,
         context: nova_context.RequestContext,
@@ -55,7 +61,15 @@ class StableRescueDriver(libvirt_driver.LibvirtDriver):
             watch.elapsed(),
             instance=instance,
         )
+        self._prepared[instance.uuid] = prepared
         return prepared
+
+    def discard_rescue(self, instance: "objects.Instance") -> None:
+        """Remove what was prepared for a rescue that has not begun, if anything."""
+        if self._prepared.pop(instance.uuid, None) is not None:
+            LOG.info("Discarding a rescue that has not begun", instance=instance)
+            medium.remove(self, instance)
+            preparation.store_of(instance).clear()
 
     def rescue(
         self,
@@ -73,7 +87,7 @@ class StableRescueDriver(libvirt_driver.LibvirtDriver):
         :raises Exception: what stood in the way of the start; the server's own
             definition is then in place again
         """
-        prepared = self._prepared(context, instance, image_meta)
+        prepared = self._take_prepared(context, instance, image_meta)
         if prepared is None:
             super().rescue(
                 context,
@@ -98,7 +112,7 @@ class StableRescueDriver(libvirt_driver.LibvirtDriver):
         """
         store = preparation.store_of(instance)
         rescued = store.load()
-        if rescued is None:
+        if rescued is None or rescued.state != record.RESCUED:
             super().unrescue(context, instance)
             return
         LOG.info("Ending a stable rescue", instance=instance)
@@ -111,7 +125,7 @@ class StableRescueDriver(libvirt_driver.LibvirtDriver):
             store.clear()
         LOG.info("Unrescued in %.2f seconds", watch.elapsed(), instance=instance)
 
-    def _prepared(
+    def _take_prepared(
         self,
         context: nova_context.RequestContext,
         instance: "objects.Instance",
@@ -121,10 +135,11 @@ class StableRescueDriver(libvirt_driver.LibvirtDriver):
         stable = hardware.check_hw_rescue_props(image_meta)
         if not stable and CONF.stable_rescue.default_mode == "legacy":
             return None
-        found = preparation.store_of(instance).load()
-        if found and found.state == record.PREPARED and found.image_id == image_meta.id:
-            return found
-        return self.prepare_rescue(context, instance, image_meta.id)
+        prepared = self._prepared.pop(instance.uuid, None)
+        if prepared is None:
+            prepared = self.prepare_rescue(context, instance, image_meta.id)
+            self._prepared.pop(instance.uuid, None)
+        return prepared
 
     def _commit(
         self,

@@ -5,7 +5,7 @@ import fixtures
 from nova import exception as nova_exception
 from nova.tests.functional.api import client
 
-from stable_rescue.domain import edits
+from stable_rescue.domain import recognise
 from stable_rescue.domain.document import Domain
 from tests.functional import base
 
@@ -18,7 +18,7 @@ class RescueTest(base.RescueTestBase):
         self.rescue(server, image)
         self._wait_for_state_change(server, "RESCUE")
         rescued = Domain.parse(self.definition(server))
-        disk = edits.rescue_disk(rescued)
+        disk = recognise.rescue_disk(rescued)
         self.assertEqual("usb", disk.find("target").get("bus"))
         self.assertTrue(disk.find("source").get("file").endswith("disk.rescue"))
         self.assertEqual(["stable_rescue.json", "unrescue.xml"], self.files(server))
@@ -50,7 +50,7 @@ class RescueTest(base.RescueTestBase):
         server = self.create_server()
         self.rescue(server, self.create_rescue_image())
         self._wait_for_state_change(server, "RESCUE")
-        self.assertIsNone(edits.rescue_disk(Domain.parse(self.definition(server))))
+        self.assertIsNone(recognise.rescue_disk(Domain.parse(self.definition(server))))
         self.assertEqual(["unrescue.xml"], self.files(server))
         self.api.post_server_action(server["id"], {"unrescue": None})
         self._wait_for_state_change(server, "ACTIVE")
@@ -60,7 +60,7 @@ class RescueTest(base.RescueTestBase):
         server = self.create_server()
         self.rescue(server, self.create_rescue_image())
         self._wait_for_state_change(server, "RESCUE")
-        disk = edits.rescue_disk(Domain.parse(self.definition(server)))
+        disk = recognise.rescue_disk(Domain.parse(self.definition(server)))
         self.assertEqual("usb", disk.find("target").get("bus"))
 
     def test_a_failed_start_puts_the_definition_back(self) -> None:
@@ -174,4 +174,11 @@ class RefusalTest(base.RescueTestBase):
         image = self.create_rescue_image(hw_rescue_bus="usb")
         self.assert_refused(image, "not possible with virt_type lxc")
         self.flags(virt_type="qemu", group="libvirt")
+        self.assert_untouched()
+
+    def test_a_power_off_that_fails_leaves_nothing_behind(self) -> None:
+        self.power_off.side_effect = nova_exception.InstancePowerOffFailure(reason="x")
+        image = self.create_rescue_image(hw_rescue_bus="usb")
+        self.assertRaises(client.OpenStackApiException, self.rescue, self.server, image)
+        self._wait_for_server_parameter(self.server, {"status": "ERROR"})
         self.assert_untouched()

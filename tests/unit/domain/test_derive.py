@@ -12,7 +12,7 @@ from lxml import etree
 from oslotest import base
 
 from stable_rescue import exception, plan
-from stable_rescue.domain import edits
+from stable_rescue.domain import recognise
 from stable_rescue.domain.document import Domain
 from stable_rescue.domain.layout import layout_of
 from tests.unit.domain import samples
@@ -112,7 +112,7 @@ class DeriveTest(base.BaseTestCase):
         etree.SubElement(own.devices.find("interface"), "boot", order="1")
         after = Domain.parse(derive(own.to_xml()).after)
         self.assertEqual(
-            [edits.rescue_disk(after)],
+            [recognise.rescue_disk(after)],
             [boot.getparent() for boot in after.root.iter("boot")],
         )
 
@@ -156,6 +156,18 @@ class DeriveTest(base.BaseTestCase):
         """UPSTREAM U8: else a second rescue loses the original."""
         once = derive(samples.read("pc"), bus="usb").after
         refused = self.assertRaises(exception.Refused, derive, once, "disk", "usb")
+        self.assertIn("itself a rescue definition", str(refused))
+
+    @ddt.data(
+        "<source file='/var/lib/nova/instances/x/disk.rescue'/>",
+        "<source protocol='rbd' name='vms/0f4b0a6e_disk.rescue'/>",
+        "<source dev='/dev/vg/0f4b0a6e_disk.rescue'/>",
+    )
+    def test_nor_is_one_of_novas(self, source: str) -> None:
+        own = samples.domain("pc")
+        disk = next(own.disks())
+        disk.replace(disk.find("source"), etree.fromstring(source))
+        refused = self.assertRaises(exception.Refused, derive, own.to_xml())
         self.assertIn("itself a rescue definition", str(refused))
 
     def test_uefi_is_refused(self) -> None:

@@ -5,7 +5,7 @@ import ddt
 from oslotest import base
 
 from stable_rescue import exception
-from stable_rescue.domain import edits, pci
+from stable_rescue.domain import edits, pci, recognise
 from stable_rescue.domain.address import Drive, Pci
 from stable_rescue.domain.document import Domain
 from tests.unit.domain import samples
@@ -15,7 +15,7 @@ def rescue(own: Domain, bus: str, device: str = "disk"):
     """Return the rescue disk added to a copy of a domain, and the copy."""
     after = own.copy()
     edits.add_rescue_disk(after, samples.MEDIUM, device, bus)
-    return edits.rescue_disk(after), after
+    return recognise.rescue_disk(after), after
 
 
 class PcTest(base.BaseTestCase):

@@ -41,12 +41,6 @@ class StoreTest(base.BaseTestCase):
         modes = [path.stat().st_mode & 0o777 for path in self.folder.iterdir()]
         self.assertEqual([0o600, 0o600], modes)
 
-    def test_the_original_is_saved_once(self) -> None:
-        """UPSTREAM U8: a second rescue overwrote it."""
-        self.store.save_original("<own/>")
-        self.store.save_original("<rescue/>")
-        self.assertEqual("<own/>", self.store.original())
-
     def test_cleared(self) -> None:
         self.store.save(self.record)
         self.store.save_original("<own/>")

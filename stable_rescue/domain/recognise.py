@@ -1,0 +1,33 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Is it a rescue definition, ours or Nova's?"""
+
+from lxml import etree
+
+from stable_rescue.domain.document import Domain
+
+# A user alias (libvirt keeps those that begin with ua-) marks the disk as ours.
+RESCUE_ALIAS = "ua-stable-rescue"
+# What Nova calls a rescue disk, whatever its image backend puts before it.
+_NOVA_NAME = "disk.rescue"
+_SOURCE_KEYS = ("file", "dev", "name", "volume")
+
+
+def rescue_disk(domain: Domain) -> etree._Element | None:
+    """Return the rescue disk of a rescue definition of ours, or None."""
+    for disk in domain.disks():
+        if disk.find(f"alias[@name='{RESCUE_ALIAS}']") is not None:
+            return disk
+    return None
+
+
+def is_rescue(domain: Domain) -> bool:
+    """Say whether a definition is that of a rescue, ours or one of Nova's own."""
+    if rescue_disk(domain) is not None:
+        return True
+    sources = (disk.find("source") for disk in domain.disks())
+    return any(
+        source.get(key, "").endswith(_NOVA_NAME)
+        for source in sources
+        if source is not None
+        for key in _SOURCE_KEYS
+    )
