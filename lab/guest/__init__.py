@@ -2,6 +2,8 @@
 """The lab's guests: bootable images that print what they see, and their reader."""
 
 from lab.guest.builder import GuestImages, build
+from lab.guest.comparison import Comparison, compare
+from lab.guest.inventory import Inventory
 
 #: Debian packages that building the images needs, for whoever installs them.
 APT_PACKAGES = (
@@ -18,4 +20,11 @@ APT_PACKAGES = (
     "zstd",
 )
 
-__all__ = ["APT_PACKAGES", "GuestImages", "build"]
+__all__ = [
+    "APT_PACKAGES",
+    "Comparison",
+    "GuestImages",
+    "Inventory",
+    "build",
+    "compare",
+]
