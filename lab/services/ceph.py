@@ -10,7 +10,8 @@ from typing import ClassVar
 from xml.sax.saxutils import escape
 
 from lab.config import ADDRESS, PORTS
-from lab.service import VolumeBackend
+from lab.errors import LabError
+from lab.service import VolumeBackend, wait_until
 
 #: Nova's own disks stay on files (images_type=qcow2), so volumes are all there is.
 POOLS = ("volumes",)
@@ -116,6 +117,12 @@ class Ceph(VolumeBackend):
         self._daemon("mon")
         self._daemon("mgr")
         if not self.running("ceph-osd"):
+            # A clean stop removes the pid file, and writes the objects to disk.
+            if self.lab.pid_file("ceph-osd").exists():
+                raise LabError(
+                    "Ceph's OSD died, and every volume with it: it kept them in memory."
+                    " Run `tools/lab down`, then `tools/lab up`."
+                )
             # The same answer each time it is asked.
             self._ceph("osd", "new", self._uuid("osd"), "0")
             self._daemon("osd")
@@ -132,6 +139,16 @@ class Ceph(VolumeBackend):
             return False
         status = json.loads(asked.stdout)
         return bool(status["osdmap"]["num_up_osds"] and status["mgrmap"]["available"])
+
+    def wait_ready(self) -> None:
+        # Each look starts a Python and a client: a second apart, others need the CPU.
+        wait_until(
+            "Ceph's OSD and manager to be up",
+            self.ready,
+            self.deadline,
+            log=self.lab.log("ceph-mon"),
+            interval=1.0,
+        )
 
     def populate(self) -> None:
         for pool in POOLS:

@@ -9,8 +9,10 @@ import tempfile
 import unittest
 import uuid
 from pathlib import Path
+from unittest import mock
 
 from lab.config import Lab
+from lab.errors import LabError
 from lab.services import ceph, ovs, storpool
 
 
@@ -52,6 +54,18 @@ class TestCeph(ConfigurationTestCase):
         )
         uuid.UUID(section["rbd_secret_uuid"])
         self.assertIn(section["rbd_pool"], ceph.POOLS)
+
+    def test_an_osd_that_died_is_not_started_without_its_objects(self) -> None:
+        service = ceph.Ceph(self.lab)
+        self.lab.pid_file("ceph-osd").write_text("1 1 of-another-boot")
+        started: list[str] = []
+        with (
+            mock.patch.object(service, "run", lambda argv, **_: ""),
+            mock.patch.object(service, "_daemon", started.append),
+            self.assertRaisesRegex(LabError, "down.*up"),
+        ):
+            service.start()
+        self.assertNotIn("osd", started)
 
     def test_the_user_may_use_the_pools_and_nothing_else(self) -> None:
         _entity, capabilities = ceph.KEYS[ceph.USER_KEYRING]
