@@ -4,10 +4,11 @@
 from dataclasses import dataclass
 
 from stable_rescue import exception
-from stable_rescue.domain import edits, invariants, machine, recognise
+from stable_rescue.domain import edits, invariants, machine, nvram, recognise
 from stable_rescue.domain.document import Domain
 from stable_rescue.domain.edits import Edit
 from stable_rescue.domain.medium import Medium
+from stable_rescue.domain.nvram import NvramCopy
 
 
 @dataclass(frozen=True)
@@ -45,11 +46,18 @@ def resolve(definition: str, request: RescueRequest) -> RescueRequest:
     return RescueRequest(request.device, bus)
 
 
-def derive(definition: str, request: RescueRequest, medium: Medium) -> RescuePlan:
+def derive(
+    definition: str,
+    request: RescueRequest,
+    medium: Medium,
+    nvram_copy: NvramCopy | None = None,
+) -> RescuePlan:
     """Return the plan that rescues the server of this definition.
 
     The same input gives the same plan, to the byte.
 
+    :param nvram_copy: where the rescue's own UEFI variables go; beside the server's
+        own if not given
     :raises Refused: where it cannot be done, with a reason for the server's owner
     :raises InvalidDomain: where the definition or the medium cannot be read
     :raises InvariantBroken: where the result is not what it must be (our fault)
@@ -58,22 +66,16 @@ def derive(definition: str, request: RescueRequest, medium: Medium) -> RescuePla
     before = Domain.parse(definition)
     if recognise.is_rescue(before):
         raise exception.Refused("the definition is itself a rescue definition")
-    _refuse_uefi(before)
+    original_nvram = nvram.original_of(before)
+    if original_nvram is None:
+        nvram_copy = None
+    elif nvram_copy is None:
+        nvram_copy = NvramCopy(f"{original_nvram}.rescue")
     after = before.copy()
     done = edits.strip_boot(after)
+    done += edits.protect_nvram(after, nvram_copy)
     done += edits.add_rescue_disk(after, medium, decided.device, decided.bus)
     invariants.check(before, after)
     return RescuePlan(
         decided.device, decided.bus, definition, after.to_xml(), tuple(done)
     )
-
-
-def _refuse_uefi(domain: Domain) -> None:
-    # A rescue on the server's own NVRAM deletes its boot entry (UPSTREAM U31).
-    os_element = domain.root.find("os")
-    assert os_element is not None  # Domain.parse() has seen os/type
-    if os_element.get("firmware") == "efi" or os_element.find("nvram") is not None:
-        raise exception.Refused(
-            "servers with UEFI firmware are not supported yet: "
-            "the rescue would change their boot entries"
-        )

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 
 from lxml import etree
 
-from stable_rescue.domain import controllers, document, recognise
+from stable_rescue.domain import controllers, document, nvram, recognise
 from stable_rescue.domain.document import Domain
 from stable_rescue.domain.medium import Medium
+from stable_rescue.domain.nvram import NvramCopy
 
 _BOOTABLE = ("disk", "interface", "hostdev", "redirdev")
 _DIRECT_KERNEL = ("kernel", "initrd", "cmdline")
@@ -42,6 +43,13 @@ def strip_boot(domain: Domain) -> list[Edit]:
                 what = f"dropped boot order {boot.get('order')} of a {tag}"
                 done.append(Edit("boot", what, "LIBVIRT F3"))
     return done
+
+
+def protect_nvram(domain: Domain, copy: NvramCopy | None) -> list[Edit]:
+    """Swap the NVRAM for a private copy, where there is one (DESIGN.md, edit 6)."""
+    if copy is None:
+        return []
+    return [Edit("nvram", nvram.redirect(domain, copy), "LIBVIRT F2")]
 
 
 def add_rescue_disk(

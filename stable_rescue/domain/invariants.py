@@ -13,7 +13,10 @@ from stable_rescue.domain.document import Domain
 from stable_rescue.exception import InvariantBroken
 
 # What may be missing from an original element: see DESIGN.md, edit 1.
-_MAY_GO = {"os": ("boot", "kernel", "initrd", "cmdline"), "devices": ("boot",)}
+_MAY_GO = {
+    "os": ("boot", "kernel", "initrd", "cmdline", "nvram", "firmware"),
+    "devices": ("boot",),
+}
 
 
 def check(before: Domain, after: Domain) -> None:
@@ -22,6 +25,7 @@ def check(before: Domain, after: Domain) -> None:
     :raises InvariantBroken: naming the first thing that is not as it must be
     """
     _check_rest(before, after)
+    _check_nvram(before, after)
     added = _check_devices(before, after)
     _check_added(added)
     _check_unique(after)
@@ -34,6 +38,20 @@ def _check_rest(before: Domain, after: Domain) -> None:
     theirs = [c for c in before.root if c.tag != "devices"]
     if [_canonical(c, "os") for c in ours] != [_canonical(c, "os") for c in theirs]:
         raise InvariantBroken("something outside the devices has changed")
+
+
+def _check_nvram(before: Domain, after: Domain) -> None:
+    """The rescue has its own NVRAM where the original has one (UPSTREAM U31)."""
+    own, rescue = before.root.find("os/nvram"), after.root.find("os/nvram")
+    if (own is None) != (rescue is None):
+        raise InvariantBroken("an NVRAM has come or gone")
+    if own is not None and rescue is not None and _path(own) == _path(rescue):
+        raise InvariantBroken("the rescue would run on the server's own NVRAM")
+
+
+def _path(nvram: etree._Element) -> str:
+    source = nvram.find("source")
+    return (nvram.text or "").strip() if source is None else source.get("file", "")
 
 
 def _check_devices(before: Domain, after: Domain) -> list[etree._Element]:
@@ -62,6 +80,8 @@ def _same(original: etree._Element, found: etree._Element) -> bool:
 def _canonical(element: etree._Element, section: str) -> str:
     """Return an element's canonical text without what edit 1 may drop from it."""
     copied = etree.fromstring(etree.tostring(element, with_tail=False))
+    if element.tag == "os":
+        copied.attrib.pop("firmware", None)
     for tag in _MAY_GO[section] if section in (element.tag, "devices") else ():
         for child in copied.findall(tag):
             copied.remove(child)

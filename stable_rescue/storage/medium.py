@@ -14,6 +14,7 @@ from nova.virt.libvirt.storage import lvm
 from stable_rescue import nova_internals
 from stable_rescue.domain.medium import Medium
 from stable_rescue.plan import RescueRequest
+from stable_rescue.storage import nvram
 
 CONF = nova_conf.CONF
 
@@ -51,7 +52,11 @@ class RescueMedium:
 
 
 def remove(driver: libvirt_driver.LibvirtDriver, instance: "objects.Instance") -> None:
-    """Remove the medium of an instance; one that is not there is no error."""
+    """Remove the medium of an instance, its UEFI variables with it.
+
+    What is not there is no error.
+    """
+    nvram.remove(instance)
     name = nova_internals.RESCUE_DISK
     Path(libvirt_utils.get_instance_path(instance), name).unlink(missing_ok=True)
     lvm.remove_volumes(nova_internals.rescue_disks_of_lvm(driver, instance))

@@ -14,7 +14,7 @@ from oslo_utils import excutils
 from stable_rescue import exception, nova_internals, plan
 from stable_rescue.image_meta import RescueImageMetaProps
 from stable_rescue.plan import RescueRequest
-from stable_rescue.storage import medium
+from stable_rescue.storage import medium, nvram
 from stable_rescue.storage.medium import RescueMedium
 from stable_rescue.storage.record import Record, Store
 from stable_rescue.virt import definition
@@ -73,11 +73,12 @@ def prepare(
     own = definition.read(nova_internals.guest_of(driver, instance))
     request = plan.resolve(own, request)
     rescue_medium = RescueMedium(driver, instance, request)
-    plan.derive(own, request, rescue_medium.describe())
+    nvram_copy = nvram.copy_for(instance, own)
+    plan.derive(own, request, rescue_medium.describe(), nvram_copy)
     try:
         rescue_medium.fetch(context, image["id"])
         # Some backends know the format of their disk once it is there.
-        decided = plan.derive(own, request, rescue_medium.describe())
+        decided = plan.derive(own, request, rescue_medium.describe(), nvram_copy)
         for edit in decided.edits:
             LOG.debug("Rescue: %s (%s)", edit.what, edit.rule, instance=instance)
         record = Record.of(decided, image)

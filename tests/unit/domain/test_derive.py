@@ -170,12 +170,6 @@ class DeriveTest(base.BaseTestCase):
         refused = self.assertRaises(exception.Refused, derive, own.to_xml())
         self.assertIn("itself a rescue definition", str(refused))
 
-    def test_uefi_is_refused(self) -> None:
-        own = samples.domain("q35")
-        etree.SubElement(own.root.find("os"), "nvram").text = "/vars.fd"
-        refused = self.assertRaises(exception.Refused, derive, own.to_xml())
-        self.assertIn("UEFI", str(refused))
-
     @ddt.data(("aarch64", "virt-7.2"), ("x86_64", "microvm"))
     @ddt.unpack
     def test_unknown_machines_are_refused(self, arch: str, machine: str) -> None:
