@@ -1,0 +1,138 @@
+# SPDX-License-Identifier: Apache-2.0
+
+"""The package is whole, built from a clone without tags and from an sdist."""
+
+import os
+import re
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import ClassVar
+from zipfile import ZipFile
+
+from oslotest import base
+
+from stable_rescue import conf
+
+PROJECT = Path(__file__).parents[2]
+TIMEOUT = 240  # seconds
+BUILD_SDIST = "import sys, pbr.build; pbr.build.build_sdist(sys.argv[1])"
+
+
+def run(*command: str | Path, cwd: Path) -> str:
+    """Return what a command prints.
+
+    :raises AssertionError: with all it printed, where it fails.
+    """
+    # As the one who builds has it: a version named by nobody, one's own tree.
+    env = {name: text for name, text in os.environ.items() if name != "PBR_VERSION"}
+    env |= {
+        "GIT_CONFIG_COUNT": "1",
+        "GIT_CONFIG_KEY_0": "safe.directory",
+        "GIT_CONFIG_VALUE_0": "*",
+    }
+    done = subprocess.run(
+        [str(word) for word in command],
+        cwd=cwd,
+        env=env,
+        capture_output=True,
+        text=True,
+        timeout=TIMEOUT,
+        check=False,
+    )
+    if done.returncode:
+        raise AssertionError(f"{command}:\n{done.stdout}{done.stderr}")
+    return done.stdout
+
+
+def build_wheel(source: Path, folder: Path) -> Path:
+    """Return the wheel built from a folder or an sdist."""
+    folder.mkdir()
+    run(
+        *(sys.executable, "-m", "pip", "wheel", "--no-deps", "--no-build-isolation"),
+        *(f"--wheel-dir={folder}", source),
+        cwd=folder,
+    )
+    (wheel,) = folder.glob("*.whl")
+    return wheel
+
+
+class TestPackage(base.BaseTestCase):
+    """A wheel of a clone that has no tags, and one of the sdist made from it."""
+
+    wheels: ClassVar[dict[str, Path]]
+    tracked: ClassVar[list[str]]
+
+    @classmethod
+    def setUpClass(cls) -> None:
+        super().setUpClass()
+        temporary = tempfile.TemporaryDirectory(prefix="stable-rescue-package-")
+        cls.addClassCleanup(temporary.cleanup)
+        folder = Path(temporary.name)
+        clone = folder / "clone"
+        run("git", "clone", "--quiet", "--no-tags", PROJECT, clone, cwd=folder)
+        cls.tracked = run("git", "ls-files", cwd=clone).splitlines()
+        run(sys.executable, "-c", BUILD_SDIST, folder, cwd=clone)
+        (sdist,) = folder.glob("*.tar.gz")
+        cls.wheels = {
+            "clone": build_wheel(clone, folder / "from-clone"),
+            "sdist": build_wheel(sdist, folder / "from-sdist"),
+        }
+
+    def names(self, origin: str) -> set[str]:
+        with ZipFile(self.wheels[origin]) as wheel:
+            return set(wheel.namelist())
+
+    def read(self, origin: str, ending: str) -> str:
+        (name,) = (name for name in self.names(origin) if name.endswith(ending))
+        with ZipFile(self.wheels[origin]) as wheel:
+            return wheel.read(name).decode()
+
+    def test_the_sdist_makes_the_same_wheel_as_the_clone(self) -> None:
+        self.assertEqual(self.wheels["clone"].name, self.wheels["sdist"].name)
+        # pbr tells the commit, where there is one.
+        differ = self.names("clone") ^ self.names("sdist")
+        self.assertEqual(["pbr.json"], [Path(name).name for name in differ])
+
+    def test_version_counts_towards_the_next_release(self) -> None:
+        self.assertRegex(
+            self.read("clone", "/METADATA"),
+            r"(?m)^Version: \d+\.\d+\.\d+\.dev[1-9]\d*$",
+        )
+
+    def test_every_module_is_in_it_and_nothing_of_the_tests(self) -> None:
+        ours = {name for name in self.tracked if name.startswith("stable_rescue/")}
+        packed = {name for name in self.names("clone") if "-" not in name}
+        self.assertEqual(ours, packed)
+
+    def test_nothing_lies_below_nova(self) -> None:
+        top = {name.partition("/")[0].partition("-")[0] for name in self.names("clone")}
+        self.assertEqual({"stable_rescue"}, top)
+
+    def test_entry_points(self) -> None:
+        text = self.read("clone", "/entry_points.txt")
+        self.assertIn("[os_vif]\nstable_rescue = stable_rescue.activation:", text)
+        self.assertIn("[oslo.config.opts]\nstable_rescue = stable_rescue.conf:", text)
+
+    def test_every_requirement_has_a_lower_bound(self) -> None:
+        requirements = [
+            line
+            for line in self.read("clone", "/METADATA").splitlines()
+            if line.startswith("Requires-Dist: ")
+        ]
+        self.assertIn("Requires-Dist: nova>=31.0.0", requirements)
+        for line in requirements:
+            self.assertIn(">=", line)
+
+
+class TestSampleConfiguration(base.BaseTestCase):
+    """etc/ tells of every option; `tox -e genconfig` writes it anew."""
+
+    def test_it_names_every_option_and_no_other(self) -> None:
+        options = {
+            option.dest for _group, group in conf.list_opts() for option in group
+        }
+        sample = PROJECT / "etc" / "stable_rescue" / "stable-rescue.conf.sample"
+        named = re.findall(r"(?m)^#(\w+) = ", sample.read_text())
+        self.assertEqual(sorted(options), sorted(named))
