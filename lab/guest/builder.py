@@ -6,11 +6,14 @@ file systems are written by mtools and xorriso, the kernel is unpacked from
 Debian's package. The same inputs give the same bytes.
 """
 
+import contextlib
 import dataclasses
+import fcntl
 import hashlib
 import json
 import shutil
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 from lab.guest import initramfs, kernel, media
@@ -39,14 +42,24 @@ def build(out_dir: Path | str, cache_dir: Path | str) -> GuestImages:
 
     Idempotent: a build is named by the hash of everything that goes into it, and
     one that is complete is returned as it is. `cache_dir` keeps the kernel package.
+    Processes that build in the same folder wait for each other.
 
     :raises GuestBuildError: a tool or package is missing or failed; says which.
     """
     out_dir, cache_dir = Path(out_dir).resolve(), Path(cache_dir).resolve()
-    package = kernel.fetch(cache_dir)
-    name = _build_name(package)
-    final = out_dir / name
-    images = GuestImages(
+    out_dir.mkdir(parents=True, exist_ok=True)
+    with _locked(out_dir):
+        package = kernel.fetch(cache_dir)
+        name = _build_name(package)
+        final = out_dir / name
+        if not final.is_dir():
+            # Built beside, then renamed: one of the right name is complete.
+            scratch = Path(tempfile.mkdtemp(prefix=f"{name}.", dir=out_dir))
+            try:
+                _build(package, name, scratch).rename(final)
+            finally:
+                shutil.rmtree(scratch, ignore_errors=True)
+    return GuestImages(
         original_raw=final / "original.raw",
         original_qcow2=final / "original.qcow2",
         rescue_raw=final / "rescue.raw",
@@ -54,26 +67,18 @@ def build(out_dir: Path | str, cache_dir: Path | str) -> GuestImages:
         rescue_iso=final / "rescue.iso",
         build=name,
     )
-    if final.is_dir():
-        return images
-    out_dir.mkdir(parents=True, exist_ok=True)
-    # Built beside, then renamed: a folder of the right name is always complete.
-    scratch = Path(tempfile.mkdtemp(prefix=f"{name}.", dir=out_dir))
-    try:
-        result = scratch / "images"
-        result.mkdir()
-        _build(package, name, scratch, result)
-        try:
-            result.rename(final)
-        except OSError:
-            if not final.is_dir():  # else another build of the same was quicker
-                raise
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)
-    return images
 
 
-def _build(package: Path, name: str, scratch: Path, result: Path) -> None:
+@contextlib.contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    with (folder / "lock").open("w") as stream:
+        fcntl.flock(stream, fcntl.LOCK_EX)  # until it is closed
+        yield
+
+
+def _build(package: Path, name: str, scratch: Path) -> Path:
+    result = scratch / "images"
+    result.mkdir()
     tree = kernel.unpack(package, scratch / "kernel")
     initrd = initramfs.build(tree, _HERE / "init", scratch / "initramfs")
     boot = media.BootFiles(kernel=tree.image, initrd=initrd, build=name)
@@ -84,6 +89,7 @@ def _build(package: Path, name: str, scratch: Path, result: Path) -> None:
     media.make_iso(result / "rescue.iso", "rescue", boot, scratch)
     manifest = {"build": name, "kernel": package.name}
     (result / "manifest.json").write_text(json.dumps(manifest, indent=2) + "\n")
+    return result
 
 
 def _build_name(package: Path) -> str:
