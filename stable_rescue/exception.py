@@ -10,6 +10,10 @@ class Refused(StableRescueError):
     """This rescue cannot be done; the text is the reason, fit for a tenant."""
 
 
+class NoRoom(Refused):
+    """A bus that the machine has is full, or full behind its last device."""
+
+
 class InvalidDomain(StableRescueError):
     """The input is no libvirt domain definition that may be worked on."""
 

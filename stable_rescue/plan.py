@@ -1,22 +1,31 @@
 # SPDX-License-Identifier: Apache-2.0
 """RescuePlan: all that a rescue does to a definition, decided before it is done."""
 
+import dataclasses
 from dataclasses import dataclass
+from typing import Any
 
 from stable_rescue import exception
 from stable_rescue.domain import edits, invariants, machine, nvram, recognise
 from stable_rescue.domain.document import Domain
-from stable_rescue.domain.edits import Edit
+from stable_rescue.domain.edits import Edit, Kernel
 from stable_rescue.domain.medium import Medium
 from stable_rescue.domain.nvram import NvramCopy
 
 
 @dataclass(frozen=True)
 class RescueRequest:
-    """What the rescue image asks for; an empty bus is the server's own default."""
+    """What the rescue image asks for, and what the operator allows.
+
+    An empty bus is the server's own default. The fallback buses are tried in their
+    order where the first has no room; gaps allows a place before other devices,
+    which renames them in the guest.
+    """
 
     device: str = "disk"
     bus: str = ""
+    fallback_buses: tuple[str, ...] = ()
+    gaps: bool = False
 
 
 @dataclass(frozen=True)
@@ -24,7 +33,8 @@ class RescuePlan:
     """A decided rescue.
 
     ``before`` is the definition as it was read, to the letter; ``after`` the rescue
-    definition; ``edits`` is what lies between them.
+    definition; ``edits`` is what lies between them; ``findings`` what its owner or
+    the operator should know.
     """
 
     device: str
@@ -32,6 +42,11 @@ class RescuePlan:
     before: str
     after: str
     edits: tuple[Edit, ...]
+    findings: tuple[str, ...] = ()
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the plan as plain values, for output."""
+        return dataclasses.asdict(self)
 
 
 def resolve(definition: str, request: RescueRequest) -> RescueRequest:
@@ -43,7 +58,7 @@ def resolve(definition: str, request: RescueRequest) -> RescueRequest:
     domain = Domain.parse(definition)
     bus = request.bus or machine.default_bus(domain, request.device)
     machine.check(domain, request.device, bus)
-    return RescueRequest(request.device, bus)
+    return dataclasses.replace(request, bus=bus)
 
 
 def derive(
@@ -51,6 +66,7 @@ def derive(
     request: RescueRequest,
     medium: Medium,
     nvram_copy: NvramCopy | None = None,
+    kernel: Kernel | None = None,
 ) -> RescuePlan:
     """Return the plan that rescues the server of this definition.
 
@@ -58,6 +74,7 @@ def derive(
 
     :param nvram_copy: where the rescue's own UEFI variables go; beside the server's
         own if not given
+    :param kernel: the kernel that the rescue image brings along
     :raises Refused: where it cannot be done, with a reason for the server's owner
     :raises InvalidDomain: where the definition or the medium cannot be read
     :raises InvariantBroken: where the result is not what it must be (our fault)
@@ -66,16 +83,61 @@ def derive(
     before = Domain.parse(definition)
     if recognise.is_rescue(before):
         raise exception.Refused("the definition is itself a rescue definition")
-    original_nvram = nvram.original_of(before)
-    if original_nvram is None:
-        nvram_copy = None
-    elif nvram_copy is None:
-        nvram_copy = NvramCopy(f"{original_nvram}.rescue")
     after = before.copy()
     done = edits.strip_boot(after)
-    done += edits.protect_nvram(after, nvram_copy)
-    done += edits.add_rescue_disk(after, medium, decided.device, decided.bus)
+    done += edits.boot_kernel(after, kernel)
+    done += edits.protect_nvram(after, _nvram_copy(before, nvram_copy))
+    bus, after, added = _add_disk(after, decided, medium)
     invariants.check(before, after)
     return RescuePlan(
-        decided.device, decided.bus, definition, after.to_xml(), tuple(done)
+        decided.device,
+        bus,
+        definition,
+        after.to_xml(),
+        (*done, *added),
+        _findings(before, decided, bus, added),
     )
+
+
+def _nvram_copy(domain: Domain, wanted: NvramCopy | None) -> NvramCopy | None:
+    original = nvram.original_of(domain)
+    if original is None:
+        return None
+    return wanted or NvramCopy(f"{original}.rescue")
+
+
+def _add_disk(
+    domain: Domain, request: RescueRequest, medium: Medium
+) -> tuple[str, Domain, list[Edit]]:
+    """Add the rescue disk on the first bus that has room; return it and the result."""
+    allowed = machine.buses_for(domain, request.device)
+    fallback = [b for b in request.fallback_buses if b in allowed and b != request.bus]
+    first: exception.NoRoom | None = None
+    for bus in (request.bus, *fallback):
+        tried = domain.copy()
+        try:
+            return (
+                bus,
+                tried,
+                edits.add_rescue_disk(tried, medium, request.device, bus, request.gaps),
+            )
+        except exception.NoRoom as exc:
+            first = first or exc
+    assert first is not None  # the loop has run at least once
+    raise first
+
+
+def _findings(
+    domain: Domain, request: RescueRequest, bus: str, added: list[Edit]
+) -> tuple[str, ...]:
+    found = [edit.what for edit in added if edit.name == "gap"]
+    if bus != request.bus:
+        found.append(f"bus {request.bus} has no room; {bus} is taken in its place")
+    loader = domain.root.find("os/loader")
+    if loader is not None and loader.get("secure") == "yes":
+        # LIBVIRT F6
+        found.append(
+            "the server has UEFI secure boot: a rescue image that is not signed does "
+            "not boot, and nothing after it does"
+        )
+    return tuple(found)

@@ -20,85 +20,94 @@ _VIRTIO_SCSI = ("virtio-scsi", "virtio-transitional", "virtio-non-transitional")
 _SCSI_UNITS = 256
 _SCSI_TARGETS = 256
 _AHCI_UNITS = 6
-_IDE_BUSES = 2
 _IDE_UNITS = 2
+_IDE_PLACES = 4
+_FDC_UNITS = 2
 
 
 @dataclass(frozen=True)
 class Seat:
-    """The rescue disk's address, and what had to be added to the domain for it."""
+    """The rescue disk's address, and what had to be added to the domain for it.
+
+    In a gap: before another device of the same kind.
+    """
 
     address: etree._Element
     added: tuple[str, ...] = ()
+    in_gap: bool = False
 
 
-def seat(domain: Domain, bus: str) -> Seat:
+def seat(domain: Domain, bus: str, gaps: bool = False) -> Seat:
     """Make room for the rescue disk behind all others on a bus.
 
     The controller that it needs is added to the domain.
 
-    :raises Refused: where there is no room
+    :param gaps: take a gap where no room is left behind the others
+    :raises NoRoom: where there is no room
     """
-    return _SEATS[bus](domain)
+    return _SEATS[bus](domain, gaps)
 
 
-def _on_pci(domain: Domain) -> Seat:
-    place = pci.last_place(domain)
+def _on_pci(domain: Domain, gaps: bool) -> Seat:
+    place = pci.last_place(domain, gaps)
     if place.port is None:
-        return Seat(place.address.element())
+        return Seat(place.address.element(), in_gap=place.in_gap)
     domain.append_device(place.port)
     port = f"pcie-root-port {place.port.get('index')} at {address.Pci.of(place.port)}"
     return Seat(place.address.element(), (port,))
 
 
-def _add_controller(domain: Domain, controller: etree._Element) -> tuple[str, ...]:
-    """Append a controller in the last PCI place; return all that was added."""
-    seated = _on_pci(domain)
+def _with_controller(
+    domain: Domain, controller: etree._Element, disk: etree._Element, gaps: bool
+) -> Seat:
+    """Append a controller in the last PCI place; return the disk's seat on it."""
+    seated = _on_pci(domain, gaps)
     controller.append(seated.address)
     domain.append_device(controller)
-    return (*seated.added, _describe(controller))
+    return Seat(disk, (*seated.added, _describe(controller)), seated.in_gap)
 
 
 def _describe(controller: etree._Element) -> str:
-    model, index = controller.get("model"), controller.get("index")
-    return f"{model} controller {index} at {address.Pci.of(controller)}"
+    kind = controller.get("model") or controller.get("type")
+    return f"{kind} controller {controller.get('index')} at " + str(
+        address.Pci.of(controller)
+    )
 
 
-def _on_usb(domain: Domain) -> Seat:
+def _on_usb(domain: Domain, gaps: bool) -> Seat:
     # LIBVIRT.md: model none is the one controller that may change.
     for controller in domain.controllers("usb"):
         if controller.get("model") == "none":
-            seated = _on_pci(domain)
+            seated = _on_pci(domain, gaps)
             controller.set("model", "qemu-xhci")
             controller.append(seated.address)
+            disk = address.usb_element(document.index_of(controller), 1)
             what = f"{_describe(controller)} in place of model none"
-            bus = document.index_of(controller)
-            return Seat(address.usb_element(bus, 1), (*seated.added, what))
+            return Seat(disk, (*seated.added, what), seated.in_gap)
     bus = domain.next_controller_index("usb")
     controller = etree.Element(
         "controller", type="usb", index=str(bus), model="qemu-xhci"
     )
-    added = _add_controller(domain, controller)
-    return Seat(address.usb_element(bus, 1), added)
+    return _with_controller(domain, controller, address.usb_element(bus, 1), gaps)
 
 
-def _drives_on(domain: Domain, controller: int, buses: tuple[str, ...]) -> list[Drive]:
+def _drives_on(domain: Domain, controller: int, bus: str) -> list[Drive]:
     """Return the drive addresses in use on one controller.
 
     A SCSI hostdev sits on the controllers of scsi disks and counts with them.
     """
-    holders = [d for d in domain.disks() if document.target_of(d)[1] in buses]
-    if "scsi" in buses:
+    holders = list(domain.disks(bus))
+    if bus == "scsi":
         holders += list(domain.each_device("hostdev"))
     found = [Drive.of(holder) for holder in holders]
     return [drive for drive in found if drive and drive.controller == controller]
 
 
-def _on_scsi(domain: Domain) -> Seat:
+def _on_scsi(domain: Domain, gaps: bool) -> Seat:
     existing = sorted(domain.controllers("scsi"), key=document.index_of)
     if existing and existing[-1].get("model") in _VIRTIO_SCSI:
         index = document.index_of(existing[-1])
-        used = _drives_on(domain, index, ("scsi",))
+        used = _drives_on(domain, index, "scsi")
         last = max(used, default=Drive(index, 0, 0, -1))
         if last.unit + 1 < _SCSI_UNITS:
             drive = Drive(index, 0, last.target, last.unit + 1)
@@ -110,32 +119,56 @@ def _on_scsi(domain: Domain) -> Seat:
     controller = etree.Element(
         "controller", type="scsi", index=str(index), model="virtio-scsi"
     )
-    added = _add_controller(domain, controller)
-    return Seat(Drive(index, 0, 0, 0).element(), added)
+    return _with_controller(domain, controller, Drive(index, 0, 0, 0).element(), gaps)
 
 
-def _on_sata(domain: Domain) -> Seat:
+def _on_sata(domain: Domain, gaps: bool) -> Seat:
     index = max((document.index_of(c) for c in domain.controllers("sata")), default=0)
-    used = _drives_on(domain, index, ("sata",))
-    last = max(used, default=Drive(index, 0, 0, -1))
-    if last.unit + 1 >= _AHCI_UNITS:
-        raise exception.Refused("no room is left behind the last disk on the sata bus")
-    return Seat(Drive(index, 0, 0, last.unit + 1).element())
+    used = {drive.unit for drive in _drives_on(domain, index, "sata")}
+    unit = 1 + max(used, default=-1)
+    if unit < _AHCI_UNITS:
+        return Seat(Drive(index, 0, 0, unit).element())
+    # LIBVIRT.md: the six units of one are used, so a second AHCI.
+    index += 1
+    controller = etree.Element("controller", type="sata", index=str(index))
+    return _with_controller(domain, controller, Drive(index, 0, 0, 0).element(), gaps)
 
 
-def _on_ide(domain: Domain) -> Seat:
-    used = _drives_on(domain, 0, ("ide",))
-    last = max((d.bus * _IDE_UNITS + d.unit for d in used), default=-1)
-    if last + 1 >= _IDE_BUSES * _IDE_UNITS:
-        raise exception.Refused("no room is left behind the last disk on the ide bus")
-    bus, unit = divmod(last + 1, _IDE_UNITS)
-    return Seat(Drive(0, bus, 0, unit).element())
+def _on_ide(domain: Domain, gaps: bool) -> Seat:
+    used = {d.bus * _IDE_UNITS + d.unit for d in _drives_on(domain, 0, "ide")}
+    place, in_gap = _unit_behind(used, _IDE_PLACES, "ide", gaps)
+    bus, unit = divmod(place, _IDE_UNITS)
+    return Seat(Drive(0, bus, 0, unit).element(), in_gap=in_gap)
 
 
-_SEATS: dict[str, Callable[[Domain], Seat]] = {
+def _on_fdc(domain: Domain, gaps: bool) -> Seat:
+    used = {drive.unit for drive in _drives_on(domain, 0, "fdc")}
+    unit, in_gap = _unit_behind(used, _FDC_UNITS, "fdc", gaps)
+    added: tuple[str, ...] = ()
+    if not any(domain.controllers("fdc")):
+        # It is an ISA device, and has no address.
+        domain.append_device(etree.Element("controller", type="fdc", index="0"))
+        added = ("fdc controller 0",)
+    return Seat(Drive(0, 0, 0, unit).element(), added, in_gap)
+
+
+def _unit_behind(used: set[int], room: int, bus: str, gaps: bool) -> tuple[int, bool]:
+    """Return the unit behind the last used one, and whether it is in a gap."""
+    behind = 1 + max(used, default=-1)
+    if behind < room:
+        return behind, False
+    free = set(range(room)) - used
+    if gaps and free:
+        return max(free), True
+    where = " behind its last disk" if free else ""
+    raise exception.NoRoom(f"no room is left on the {bus} bus{where}")
+
+
+_SEATS: dict[str, Callable[[Domain, bool], Seat]] = {
     "virtio": _on_pci,
     "usb": _on_usb,
     "scsi": _on_scsi,
     "sata": _on_sata,
     "ide": _on_ide,
+    "fdc": _on_fdc,
 }

@@ -15,7 +15,14 @@ from stable_rescue.domain.nvram import NvramCopy
 
 _BOOTABLE = ("disk", "interface", "hostdev", "redirdev")
 _DIRECT_KERNEL = ("kernel", "initrd", "cmdline")
-_PREFIXES = {"virtio": "vd", "scsi": "sd", "usb": "sd", "sata": "sd", "ide": "hd"}
+_PREFIXES = {
+    "virtio": "vd",
+    "scsi": "sd",
+    "usb": "sd",
+    "sata": "sd",
+    "ide": "hd",
+    "fdc": "fd",
+}
 
 
 @dataclass(frozen=True)
@@ -25,6 +32,15 @@ class Edit:
     name: str
     what: str
     rule: str
+
+
+@dataclass(frozen=True)
+class Kernel:
+    """A rescue image's own kernel, as files of the host."""
+
+    path: str
+    ramdisk: str = ""
+    command_line: str = ""
 
 
 def strip_boot(domain: Domain) -> list[Edit]:
@@ -52,17 +68,33 @@ def protect_nvram(domain: Domain, copy: NvramCopy | None) -> list[Edit]:
     return [Edit("nvram", nvram.redirect(domain, copy), "LIBVIRT F2")]
 
 
+def boot_kernel(domain: Domain, kernel: Kernel | None) -> list[Edit]:
+    """Boot the rescue image's own kernel, where it has one (DESIGN.md, edit 1)."""
+    os_element = domain.root.find("os")
+    if kernel is None or os_element is None:
+        return []
+    for tag, text in (
+        ("kernel", kernel.path),
+        ("initrd", kernel.ramdisk),
+        ("cmdline", kernel.command_line),
+    ):
+        if text:
+            etree.SubElement(os_element, tag).text = text
+    return [Edit("kernel", f"boots the rescue image's own {kernel.path}", "U13")]
+
+
 def add_rescue_disk(
-    domain: Domain, medium: Medium, device: str, bus: str
+    domain: Domain, medium: Medium, device: str, bus: str, gaps: bool = False
 ) -> list[Edit]:
     """Add the rescue disk behind all others, and the controller that it needs.
 
     (DESIGN.md, edits 2 and 3.)
 
-    :raises Refused: where there is no room for it
+    :param gaps: where there is no room behind the others, take a gap
+    :raises NoRoom: where there is no room for it
     :raises InvalidDomain: where the medium or the domain is malformed
     """
-    seat = controllers.seat(domain, bus)
+    seat = controllers.seat(domain, bus, gaps)
     name = _next_target(domain, bus)
     disk = medium.element()
     disk.set("device", device)
@@ -76,7 +108,11 @@ def add_rescue_disk(
     done = [Edit("controller", f"added {what}", "LIBVIRT F4") for what in seat.added]
     where = " ".join(f"{k}={v}" for k, v in seat.address.attrib.items())
     what = f"added {device} {name} on {bus} at {where}, boot order 1"
-    return [*done, Edit("rescue disk", what, "LIBVIRT F7")]
+    done.append(Edit("rescue disk", what, "LIBVIRT F7"))
+    if seat.in_gap:
+        what = f"{name} sits in a gap: disks behind it change their names in the guest"
+        done.append(Edit("gap", what, "LIBVIRT F7"))
+    return done
 
 
 def _next_target(domain: Domain, bus: str) -> str:

@@ -7,33 +7,43 @@ import re
 from stable_rescue import exception
 from stable_rescue.domain.document import Domain
 
-DEVICES = ("disk", "cdrom", "floppy")
-BUSES = ("virtio", "scsi", "usb", "sata", "ide", "fdc")
-
 
 class Family(enum.Enum):
     """The machine families, by the topology of their PCI buses."""
 
     PC = "pc"
     Q35 = "q35"
+    VIRT = "virt"
 
 
 # QEMU, hw/i386/pc_piix.c and pc_q35.c: before 1.4 a pc had its version alone.
 _NAMES = {
     Family.PC: re.compile(r"pc(-i440fx-.+|-[01]\.\d+)?"),
     Family.Q35: re.compile(r"(pc-)?q35(-.+)?"),
+    Family.VIRT: re.compile(r"virt(-.+)?"),
+}
+_ARCHITECTURES = {
+    Family.PC: ("x86_64", "i686"),
+    Family.Q35: ("x86_64", "i686"),
+    Family.VIRT: ("aarch64",),
 }
 
 # LIBVIRT.md, rules by bus and machine: no ide on q35; nothing but disks on virtio,
-# because Nova and libvirt know no other medium there.
+# because Nova and libvirt know no other medium there. The first is the default.
 _CARRIES: dict[Family, dict[str, tuple[str, ...]]] = {
     Family.PC: {
         "disk": ("virtio", "scsi", "usb", "ide"),
         "cdrom": ("ide", "scsi", "usb"),
+        "floppy": ("fdc",),
     },
     Family.Q35: {
         "disk": ("virtio", "scsi", "usb", "sata"),
         "cdrom": ("sata", "scsi", "usb"),
+        "floppy": ("fdc",),
+    },
+    Family.VIRT: {
+        "disk": ("virtio", "scsi", "usb"),
+        "cdrom": ("scsi", "usb"),
     },
 }
 
@@ -46,14 +56,43 @@ def family_of(domain: Domain) -> Family:
     kind = domain.root.find("os/type")
     assert kind is not None  # Domain.parse() has seen it
     machine, arch = kind.get("machine", ""), kind.get("arch", "x86_64")
-    if (kind.text or "").strip() == "hvm" and arch in ("x86_64", "i686"):
+    if (kind.text or "").strip() == "hvm":
         for family, names in _NAMES.items():
-            if names.fullmatch(machine):
+            if names.fullmatch(machine) and arch in _ARCHITECTURES[family]:
                 return family
     raise exception.Refused(
         f"machine type {machine or 'unknown'!r} on {arch} is not supported; "
-        "supported are pc and q35 on x86_64"
+        "supported are pc and q35 on x86_64, virt on aarch64"
     )
+
+
+def is_uefi(domain: Domain) -> bool:
+    """Say whether a domain's firmware is UEFI, which virt's always is."""
+    os_element = domain.root.find("os")
+    assert os_element is not None  # Domain.parse() has seen os/type
+    loader = os_element.find("loader")
+    return (
+        family_of(domain) is Family.VIRT
+        or os_element.get("firmware") == "efi"
+        or os_element.find("nvram") is not None
+        or (loader is not None and loader.get("type") == "pflash")
+    )
+
+
+def carries(domain: Domain) -> dict[str, tuple[str, ...]]:
+    """Return the buses that a domain's machine has for each rescue device.
+
+    :raises Refused: where the machine is not supported
+    """
+    family = family_of(domain)
+    found = dict(_CARRIES[family])
+    # A pc has sata where an AHCI controller was added to it, and not otherwise.
+    if family is Family.PC and any(domain.controllers("sata")):
+        found = {d: (*b, "sata") if d != "floppy" else b for d, b in found.items()}
+    # edk2 has had no driver for floppies since 2019 (IsaFloppyPei, IsaFloppyDxe).
+    if is_uefi(domain):
+        found.pop("floppy", None)
+    return found
 
 
 def default_bus(domain: Domain, device: str) -> str:
@@ -83,7 +122,7 @@ def buses_for(domain: Domain, device: str) -> tuple[str, ...]:
 
     :raises Refused: where there is none, naming what the machine can take
     """
-    found = _CARRIES[family_of(domain)].get(device, ())
+    found = carries(domain).get(device, ())
     if not found:
         raise exception.Refused(
             f"a {device} is not possible on this server's machine; {takes(domain)}"
@@ -105,8 +144,8 @@ def check(domain: Domain, device: str, bus: str) -> None:
 
 def takes(domain: Domain) -> str:
     """Return a sentence part that names what the machine can take."""
-    family = family_of(domain)
     pairs = "; ".join(
-        f"{device} on {', '.join(buses)}" for device, buses in _CARRIES[family].items()
+        f"{device} on {', '.join(buses)}" for device, buses in carries(domain).items()
     )
-    return f"{family.value} takes {pairs}"
+    firmware = " with UEFI" if is_uefi(domain) else ""
+    return f"{family_of(domain).value}{firmware} takes {pairs}"

@@ -8,7 +8,7 @@ nothing (LIBVIRT F7).
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from lxml import etree
 
@@ -32,10 +32,14 @@ _Order = tuple[tuple[int, int, int], ...]
 
 @dataclass(frozen=True)
 class Place:
-    """A free place: its address, and the port to add where it needs a new one."""
+    """A free place: its address, and the port to add where it needs a new one.
+
+    In a gap: before the machine's last device.
+    """
 
     address: Pci
     port: etree._Element | None = None
+    in_gap: bool = False
 
 
 class _Topology:
@@ -87,19 +91,27 @@ class _Topology:
 
     def next_slots(self) -> Iterator[Pci]:
         """Yield the slot above the highest used one, on each conventional bus."""
-        buses = {0: _PC_SLOTS} | {
-            index: _BRIDGE_SLOTS
-            for index, (model, _place) in self.bridges.items()
-            if model == "pci-bridge"
-        }
-        for bus, slots in buses.items():
+        for bus, slots in self._conventional().items():
             above = 1 + max((slot for slot, _ in self.used.get(bus, ())), default=0)
             slot = max(above, slots.start)
             if slot in slots:
                 yield Pci(0, bus, slot)
 
-    def new_port(self) -> Place | None:
-        """Return a new root port above all bridges of bus 0, or None: no room.
+    def free_slots(self) -> Iterator[Pci]:
+        """Yield every free slot of every conventional bus."""
+        for bus, slots in self._conventional().items():
+            taken = {slot for slot, _ in self.used.get(bus, ())}
+            yield from (Pci(0, bus, slot) for slot in slots if slot not in taken)
+
+    def _conventional(self) -> dict[int, range]:
+        return {0: _PC_SLOTS} | {
+            index: _BRIDGE_SLOTS
+            for index, (model, _place) in self.bridges.items()
+            if model == "pci-bridge"
+        }
+
+    def new_ports(self) -> list[Place]:
+        """Return the first new root port above all bridges of bus 0, if any.
 
         Above all, because firmware numbers the buses behind bridges in this order.
         """
@@ -117,8 +129,8 @@ class _Topology:
         ]
         for slot, function in candidates:
             if (slot, function) not in taken:
-                return self._root_port(Pci(0, 0, slot, function))
-        return None
+                return [self._root_port(Pci(0, 0, slot, function))]
+        return []
 
     def _root_port(self, place: Pci) -> Place:
         index = self._next_index
@@ -138,27 +150,35 @@ class _Topology:
         return Place(Pci(0, index, 0), port)
 
 
-def last_place(domain: Domain) -> Place:
+def last_place(domain: Domain, gaps: bool = False) -> Place:
     """Return the first free place behind every device of the domain.
 
-    On pc it is the next slot; on q35 a root port, an empty one if it comes late
-    enough, else a new one.
+    On pc it is the next slot; on q35 and virt a root port, an empty one if it comes
+    late enough, else a new one.
 
-    :raises Refused: where no room is left there
+    :param gaps: where no room is left there, take the last place before it
+    :raises NoRoom: where no room is left
     """
     topology = _Topology(domain)
-    if machine.family_of(domain) is machine.Family.Q35:
-        places = [Place(port) for port in topology.free_ports()]
-        new = topology.new_port()
-        fitting = [p for p in places if topology.order(p.address) > topology.last]
-        if not fitting and new is not None:
-            fitting = [new] if topology.order(new.address) > topology.last else []
-    else:
+    if machine.family_of(domain) is machine.Family.PC:
         places = [Place(slot) for slot in topology.next_slots()]
-        fitting = [p for p in places if topology.order(p.address) > topology.last]
-    if not fitting:
-        raise exception.Refused(
-            "no room is left on the machine's PCI buses behind its last device; "
-            "a rescue device in a gap would rename the server's own disks"
+        others = [Place(slot) for slot in topology.free_slots()]
+    else:
+        others = [Place(port) for port in topology.free_ports()]
+        places = others + topology.new_ports()
+
+    def order(place: Place) -> _Order:
+        return topology.order(place.address)
+
+    behind = [place for place in places if order(place) > topology.last]
+    if behind:
+        return min(behind, key=order)
+    if gaps and others:
+        return replace(max(others, key=order), in_gap=True)
+    reason = "no room is left on the machine's PCI buses"
+    if others:
+        reason += (
+            " behind its last device; a rescue device in a gap before it would "
+            "rename the server's own disks"
         )
-    return min(fitting, key=lambda place: topology.order(place.address))
+    raise exception.NoRoom(reason)

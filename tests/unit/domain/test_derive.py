@@ -12,7 +12,7 @@ from lxml import etree
 from oslotest import base
 
 from stable_rescue import exception, plan
-from stable_rescue.domain import recognise
+from stable_rescue.domain import edits, recognise
 from stable_rescue.domain.document import Domain
 from stable_rescue.domain.layout import layout_of
 from tests.unit.domain import samples
@@ -32,6 +32,8 @@ CASES = [
     ("q35", "cdrom", "sata"),
     ("q35", "cdrom", "scsi"),
     ("q35", "cdrom", "usb"),
+    ("pc", "floppy", "fdc"),
+    ("q35", "floppy", "fdc"),
 ]
 
 
@@ -170,14 +172,106 @@ class DeriveTest(base.BaseTestCase):
         refused = self.assertRaises(exception.Refused, derive, own.to_xml())
         self.assertIn("itself a rescue definition", str(refused))
 
-    @ddt.data(("aarch64", "virt-7.2"), ("x86_64", "microvm"))
+    @ddt.data(
+        ("aarch64", "pc"),
+        ("x86_64", "microvm"),
+        ("x86_64", "virt"),
+        ("ppc64le", "pseries-7.2"),
+        ("s390x", "s390-ccw-virtio-7.2"),
+    )
     @ddt.unpack
     def test_unknown_machines_are_refused(self, arch: str, machine: str) -> None:
         own = samples.domain("pc")
         own.root.find("os/type").set("arch", arch)
         own.root.find("os/type").set("machine", machine)
         refused = self.assertRaises(exception.Refused, derive, own.to_xml())
-        self.assertIn(machine, str(refused))
+        self.assertIn(f"{machine!r} on {arch} is not supported", str(refused))
+
+    @ddt.data("pc", "pc-1.3", "pc-0.12", "pc-i440fx-7.2", "pc-i440fx-jammy")
+    def test_names_of_pc(self, machine: str) -> None:
+        own = samples.domain("pc")
+        own.root.find("os/type").set("machine", machine)
+        self.assertEqual("ide", derive(own.to_xml(), "cdrom").bus)
+
+    @ddt.data("q35", "pc-q35-2.4", "pc-q35-9.1", "pc-q35-rhel9.4.0")
+    def test_names_of_q35(self, machine: str) -> None:
+        own = samples.domain("q35")
+        own.root.find("os/type").set("machine", machine)
+        self.assertEqual("sata", derive(own.to_xml(), "cdrom").bus)
+
+    def test_virt(self) -> None:
+        own = samples.domain("q35")
+        own.root.find("os/type").set("arch", "aarch64")
+        own.root.find("os/type").set("machine", "virt-7.2")
+        self.assertEqual("scsi", derive(own.to_xml(), "cdrom").bus)
+        refused = self.assertRaises(
+            exception.Refused, derive, own.to_xml(), "disk", "sata"
+        )
+        self.assertIn("virt with UEFI takes disk on virtio, scsi, usb", str(refused))
+
+    def test_uefi_has_no_floppy(self) -> None:
+        own = samples.domain("q35")
+        etree.SubElement(own.root.find("os"), "nvram").text = "/vars.fd"
+        refused = self.assertRaises(
+            exception.Refused, derive, own.to_xml(), "floppy", "fdc"
+        )
+        self.assertIn("q35 with UEFI takes disk on", str(refused))
+
+    def test_secure_boot_is_a_finding(self) -> None:
+        """LIBVIRT F6."""
+        own = samples.domain("q35")
+        os_element = own.root.find("os")
+        etree.SubElement(os_element, "loader", secure="yes", type="pflash").text = "/c"
+        etree.SubElement(os_element, "nvram").text = "/vars.fd"
+        self.assertIn("secure boot", derive(own.to_xml()).findings[0])
+
+    def test_a_rescue_image_with_its_own_kernel(self) -> None:
+        own = samples.domain("pc")
+        etree.SubElement(own.root.find("os"), "kernel").text = "/broken"
+        made = plan.derive(
+            own.to_xml(),
+            plan.RescueRequest(),
+            samples.MEDIUM,
+            kernel=edits.Kernel("/kernel.rescue", "/ramdisk.rescue", "root=/dev/vdd"),
+        )
+        os_element = Domain.parse(made.after).root.find("os")
+        self.assertEqual(
+            ["/kernel.rescue", "/ramdisk.rescue", "root=/dev/vdd"],
+            [os_element.findtext(tag) for tag in ("kernel", "initrd", "cmdline")],
+        )
+
+
+class FallbackTest(base.BaseTestCase):
+    def setUp(self) -> None:
+        super().setUp()
+        own = samples.domain("pc")
+        samples.add_disk(own, "vde", "virtio", samples.pci(0, 31))
+        self.full = own.to_xml()
+
+    def test_without_leave_the_first_buss_reason_is_told(self) -> None:
+        refused = self.assertRaises(exception.NoRoom, derive, self.full)
+        self.assertIn("PCI", str(refused))
+
+    def test_the_first_that_has_room_is_taken(self) -> None:
+        request = plan.RescueRequest(fallback_buses=("scsi", "sata", "ide"))
+        made = plan.derive(self.full, request, samples.MEDIUM)
+        self.assertEqual("ide", made.bus)
+        self.assertEqual(
+            ("bus virtio has no room; ide is taken in its place",), made.findings
+        )
+
+    def test_a_gap_where_it_is_allowed_is_a_finding(self) -> None:
+        request = plan.RescueRequest(gaps=True)
+        made = plan.derive(self.full, request, samples.MEDIUM)
+        self.assertEqual("virtio", made.bus)
+        self.assertIn("vdf sits in a gap", made.findings[0])
+
+    def test_a_plan_is_plain_values_for_output(self) -> None:
+        found = derive(samples.read("pc"), bus="usb").to_dict()
+        self.assertEqual(("usb", "disk"), (found["bus"], found["device"]))
+        self.assertEqual(
+            {"name", "what", "rule"}, {key for edit in found["edits"] for key in edit}
+        )
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ import ddt
 from oslotest import base
 
 from stable_rescue import exception
-from stable_rescue.domain import edits, pci, recognise
+from stable_rescue.domain import edits, machine, pci, recognise
 from stable_rescue.domain.address import Drive, Pci
 from stable_rescue.domain.document import Domain
 from tests.unit.domain import samples
@@ -33,6 +33,12 @@ class PcTest(base.BaseTestCase):
         samples.add_disk(own, "vde", "virtio", samples.pci(0, 31))
         refused = self.assertRaises(exception.Refused, rescue, own, "virtio")
         self.assertIn("no room", str(refused))
+
+    def test_a_gap_is_taken_if_allowed_the_last_first(self) -> None:
+        own = samples.domain("pc")
+        samples.add_disk(own, "vde", "virtio", samples.pci(0, 31))
+        place = pci.last_place(own, gaps=True)
+        self.assertEqual((Pci(0, 0, 30), True), (place.address, place.in_gap))
 
     def test_behind_a_bridge_that_is_in_use(self) -> None:
         own = samples.domain("pc")
@@ -183,16 +189,44 @@ class ControllerTest(base.BaseTestCase):
         disk, _after = rescue(own, "scsi")
         self.assertEqual(Drive(0, 0, 0, 6), Drive.of(disk))
 
-    @ddt.data(("q35", "sata", 6), ("pc", "ide", 4))
+    @ddt.data(("ide", 4), ("fdc", 2))
     @ddt.unpack
-    def test_full_buses_are_refused(self, machine: str, bus: str, room: int) -> None:
-        own = samples.domain(machine)
-        for place in range(1, room):
+    def test_full_buses_are_refused(self, bus: str, room: int) -> None:
+        own = samples.domain("pc")
+        for place in range(room):
             number, unit = divmod(place, 2) if bus == "ide" else (0, place)
             address = samples.drive(0, number, 0, unit)
             samples.add_disk(own, f"{bus}{place}", bus, address)
-        refused = self.assertRaises(exception.Refused, rescue, own, bus)
-        self.assertIn(f"the {bus} bus", str(refused))
+        refused = self.assertRaises(exception.NoRoom, rescue, own, bus)
+        self.assertEqual(f"no room is left on the {bus} bus", str(refused))
+
+    def test_room_in_a_gap_alone_is_taken_only_if_allowed(self) -> None:
+        own = samples.domain("pc")
+        samples.add_disk(own, "hdd", "ide", samples.drive(0, 1, 0, 1))
+        refused = self.assertRaises(exception.NoRoom, rescue, own, "ide")
+        self.assertIn("behind its last disk", str(refused))
+        edits.add_rescue_disk(own, samples.MEDIUM, "disk", "ide", gaps=True)
+        self.assertEqual(Drive(0, 1, 0, 0), Drive.of(recognise.rescue_disk(own)))
+
+    def test_a_second_ahci_behind_six_disks(self) -> None:
+        own = samples.domain("q35")
+        for unit in range(1, 6):
+            samples.add_disk(own, f"sd{unit}", "sata", samples.drive(0, 0, 0, unit))
+        disk, after = rescue(own, "sata")
+        self.assertEqual(Drive(1, 0, 0, 0), Drive.of(disk))
+        added = list(after.controllers("sata"))[-1]
+        self.assertEqual(Pci(0, 7, 0), Pci.of(added))
+
+    def test_a_pc_has_sata_where_it_has_an_ahci(self) -> None:
+        own = samples.domain("pc")
+        samples.add(
+            own,
+            "<controller type='sata' index='0'>"
+            f"<address {samples.pci(0, 9)}/></controller>",
+        )
+        machine.check(own, "cdrom", "sata")
+        disk, _after = rescue(own, "sata")
+        self.assertEqual(Drive(0, 0, 0, 0), Drive.of(disk))
 
     def test_target_names_follow_the_highest(self) -> None:
         own = samples.domain("q35")
