@@ -11,12 +11,13 @@ import shutil
 import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from lab import guest, loops, packages
 from lab.config import Lab, Options
 from lab.errors import LabError
-from lab.runner import Clock, Runner, stop_all
+from lab.runner import Clock, Runner
 from lab.service import Service
 from lab.services import all_services
 
@@ -79,9 +80,7 @@ def down(lab: Lab) -> None:
     """
     clock = Clock()
     with locked(lab):
-        if lab.sandbox.running():
-            stop_all(all_services(lab), clock.say)
-            clock.say("services stopped")
+        # The namespaces' end is that of every process; no service keeps anything.
         lab.sandbox.stop()
         _wipe(lab)
         left = leftovers(lab)
@@ -114,15 +113,15 @@ def status(lab: Lab) -> bool:
         return False
     options = lab.options
     print(f"Nova {options.nova}, driver {options.driver}")
-    everything = True
-    print(f"{'service':<20}{'state':<10}{'log'}")
-    for service in all_services(lab):
-        ready = service.ready()
-        everything &= ready
+    services = all_services(lab)
+    with ThreadPoolExecutor() as pool:
+        states = list(pool.map(lambda service: service.ready(), services))
+    print(f"{'service':<28}{'state':<8}log")
+    for service, ready in zip(services, states, strict=True):
         log = lab.log(service.name)
-        name = str(log) if log.exists() else "-"
-        print(f"{service.name:<20}{'ready' if ready else 'DOWN':<10}{name}")
-    return everything
+        shown = str(log) if log.exists() else "-"
+        print(f"{service.name:<28}{'ready' if ready else 'DOWN':<8}{shown}")
+    return all(states)
 
 
 def environment(lab: Lab) -> None:
@@ -138,9 +137,7 @@ def execute(lab: Lab, argv: Sequence[str]) -> int:
     """Run ``argv`` in the lab as its administrator; return the exit status."""
     path = f"{lab.venv / 'bin'}:{os.environ.get('PATH', '')}"
     command = list(argv) or [os.environ.get("SHELL", "/bin/bash")]
-    return lab.sandbox.popen(
-        command, env={**lab.credentials(), "PATH": path}
-    ).wait()
+    return lab.sandbox.popen(command, env={**lab.credentials(), "PATH": path}).wait()
 
 
 def _wipe(lab: Lab) -> None:
@@ -184,9 +181,7 @@ def _prepare_machine(lab: Lab, say: Callable[[str], None]) -> guest.GuestImages:
     return results[0]
 
 
-def _populate(
-    lab: Lab, images: guest.GuestImages, say: Callable[[str], None]
-) -> None:
+def _populate(lab: Lab, images: guest.GuestImages, say: Callable[[str], None]) -> None:
     """Create flavors, networks, volume types and images; once a build of images."""
     stamp = lab.data("stamps") / f"resources.{images.build}"
     if stamp.exists():

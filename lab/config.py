@@ -185,7 +185,13 @@ class Lab:
         Raises LabError, with its traceback, if it fails.
         """
         return self.sandbox.run(
-            [self.bin("python"), "-m", f"lab.cloud.{module}", str(self.state), *arguments],
+            [
+                self.bin("python"),
+                "-m",
+                f"lab.cloud.{module}",
+                str(self.state),
+                *arguments,
+            ],
             cwd=self.state,
             env={**self.credentials(), "PYTHONPATH": str(self.repository)},
         ).stdout

@@ -59,7 +59,10 @@ class OpenStackService(Service):
 
     def config_files(self) -> list[str]:
         """Return the ``--config-file`` words for its commands."""
-        return ["--config-file", str(self.lab.etc(self.project) / f"{self.project}.conf")]
+        return [
+            "--config-file",
+            str(self.lab.etc(self.project) / f"{self.project}.conf"),
+        ]
 
     def command(self, name: str, *arguments: str) -> str:
         """Run a command of the virtual environment; return its output."""

@@ -78,7 +78,12 @@ def missing_packages() -> list[str]:
     """Return which of the lab's Debian packages are not installed."""
     wanted = sorted({*APT_PACKAGES, *guest.APT_PACKAGES})
     completed = subprocess.run(
-        ["dpkg-query", "--show", "--showformat=${Package} ${db:Status-Status}\n", *wanted],
+        [
+            "dpkg-query",
+            "--show",
+            "--showformat=${Package} ${db:Status-Status}\n",
+            *wanted,
+        ],
         capture_output=True,
         text=True,
         check=False,  # it fails for every package it has never heard of

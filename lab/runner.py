@@ -126,12 +126,3 @@ def once(lab: Lab, service: Service, step: str) -> bool:
     getattr(service, step)()
     stamp.touch()
     return True
-
-
-def stop_all(services: Sequence[Service], say: Callable[[str], None]) -> None:
-    """Stop services, the last first; one that fails is said, and does not stop that."""
-    for service in reversed(services):
-        try:
-            service.stop()
-        except LabError as error:
-            say(f"{service.name} did not stop cleanly: {error}")

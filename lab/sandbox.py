@@ -219,9 +219,7 @@ class Sandbox:
             )
             said = (errors.strip() or output.strip())[-4000:]
             raise LabError(f"{' '.join(argv)}\n{reason}:\n{said}")
-        return subprocess.CompletedProcess(
-            argv, process.returncode, output, errors
-        )
+        return subprocess.CompletedProcess(argv, process.returncode, output, errors)
 
     def spawn(
         self,

@@ -72,15 +72,19 @@ class Service:
     ) -> None:
         """Start ``argv`` in the sandbox in the background, unless it runs already.
 
-        Output goes to ``.lab/log/NAME.log``. ``name`` defaults to the service's.
+        Output goes to ``.lab/log/NAME.log``, of which one older generation is kept.
+        ``name`` defaults to the service's.
         """
         name = name or self.name
         if self.running(name):
             return
+        log = self.lab.log(name)
+        if log.exists():
+            log.replace(log.with_suffix(".log.old"))
         self.lab.sandbox.spawn(
             argv,
             pid_file=self.lab.pid_file(name),
-            log=self.lab.log(name),
+            log=log,
             cwd=cwd or self.lab.state,
             env=env,
         )
@@ -88,6 +92,16 @@ class Service:
     def running(self, name: str | None = None) -> bool:
         """Return whether the process ``name`` runs."""
         return self.lab.sandbox.alive(self.lab.pid_file(name or self.name))
+
+    def said(self, words: str, times: int = 1) -> bool:
+        """Return whether its process has logged ``words`` so often since it started."""
+        try:
+            return (
+                self.lab.log(self.name).read_text(errors="replace").count(words)
+                >= times
+            )
+        except OSError:
+            return False
 
     def terminate(self, name: str | None = None, seconds: float = 10) -> None:
         """End the process ``name``: TERM, and KILL after ``seconds``."""
@@ -111,9 +125,7 @@ class Service:
             argv, env=env, cwd=cwd or self.lab.state, stdin=stdin, seconds=seconds
         ).stdout
 
-    def render(
-        self, template: str, target: Path, values: Mapping[str, str]
-    ) -> Path:
+    def render(self, template: str, target: Path, values: Mapping[str, str]) -> Path:
         """Write ``target`` from lab/templates/``template``; only root may read it.
 
         Raises LabError where the template wants a value that is not given.

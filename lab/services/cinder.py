@@ -6,6 +6,7 @@ from __future__ import annotations
 from lab.config import Lab
 from lab.openstack import OpenStackService, WebService, authtoken
 from lab.service import ini
+from lab.services import volume_backends
 
 
 class _Cinder(OpenStackService):
@@ -19,8 +20,6 @@ class CinderDatabase(_Cinder):
     requires = ("mariadb",)
 
     def configure(self) -> None:
-        from lab.services import volume_backends
-
         backends = volume_backends(self.lab)
         values = self.values() | {
             "database": self.lab.database("cinder"),
@@ -69,6 +68,9 @@ class CinderScheduler(_Cinder):
     def start(self) -> None:
         self.daemon("cinder-scheduler")
 
+    def ready(self) -> bool:
+        return self.running() and self.said("Starting cinder-scheduler node")
+
 
 class CinderVolume(_Cinder):
     """Talks to the arrays."""
@@ -85,7 +87,10 @@ class CinderVolume(_Cinder):
             self.daemon("cinder-volume")
 
     def ready(self) -> bool:
-        return not self.lab.options.backends or self.running()
+        """Return whether every driver is initialised; one that failed never is."""
+        backends = len(self.lab.options.backends)
+        started = "Driver initialization completed successfully"
+        return not backends or (self.running() and self.said(started, backends))
 
 
 SERVICES = (CinderDatabase, CinderApi, CinderScheduler, CinderVolume)

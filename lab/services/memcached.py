@@ -16,7 +16,19 @@ class Memcached(Service):
     def start(self) -> None:
         port = str(PORTS["memcached"])
         self.spawn(
-            ["memcached", "-u", "root", "-l", ADDRESS, "-p", port, "-U", "0", "-m", "32"]
+            [
+                "memcached",
+                "-u",
+                "root",
+                "-l",
+                ADDRESS,
+                "-p",
+                port,
+                "-U",
+                "0",
+                "-m",
+                "32",
+            ]
         )
 
     def ready(self) -> bool:

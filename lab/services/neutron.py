@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from lab.openstack import OpenStackService, WebService
+from lab.openstack import OpenStackService, WebService, authtoken
 
 ML2 = "ml2.conf"
 
@@ -25,8 +25,6 @@ class NeutronDatabase(_Neutron):
     requires = ("mariadb",)
 
     def configure(self) -> None:
-        from lab.openstack import authtoken
-
         values = self.values() | {
             "database": self.lab.database("neutron"),
             "nova": authtoken(self.lab, "nova"),

@@ -3,14 +3,23 @@
 
 from __future__ import annotations
 
-from lab.openstack import OpenStackService, WebService
-from lab.service import VolumeBackend, ini
+from lab.openstack import OpenStackService, WebService, authtoken
+from lab.service import ini
+from lab.services import volume_backends
 
 COMPUTE_CONF = "nova-compute.conf"
+#: Apart, for nova-compute must have no access to databases.
+DATABASE_CONF = "nova-database.conf"
 
 
 class _Nova(OpenStackService):
     project = "nova"
+    #: The file to be read after nova.conf.
+    more = DATABASE_CONF
+
+    def config_files(self) -> list[str]:
+        more = str(self.lab.etc("nova") / self.more)
+        return [*super().config_files(), "--config-file", more]
 
 
 class NovaDatabase(_Nova):
@@ -22,30 +31,34 @@ class NovaDatabase(_Nova):
     def configure(self) -> None:
         lab = self.lab
         values = self.values() | {
-            "api_database": lab.database("nova_api"),
-            "database": lab.database("nova"),
-            "placement": authtoken_of(self, "placement"),
-            "neutron": authtoken_of(self, "neutron"),
-            "cinder": authtoken_of(self, "cinder"),
+            "placement": authtoken(lab, "placement"),
+            "neutron": authtoken(lab, "neutron"),
+            "cinder": authtoken(lab, "cinder"),
             "instances": str(lab.data("nova/instances")),
             "metadata_secret": lab.secret("metadata"),
         }
         self.render("nova.conf", lab.etc("nova") / "nova.conf", values)
+        databases = {
+            "api_database": {"connection": lab.database("nova_api")},
+            "database": {"connection": lab.database("nova")},
+        }
+        self.write(lab.etc("nova") / DATABASE_CONF, ini(databases))
         # nova-api looks for it beside nova.conf only.
         self.copy_from_venv("api-paste.ini", "rootwrap.conf", "rootwrap.d")
         lab.data("nova/lock")
 
     def prepare(self) -> None:
-        self._manage("api_db", "sync")
+        self.manage("api_db", "sync")
         cell0 = self.lab.database("nova_cell0")
-        self._manage("cell_v2", "map_cell0", "--database_connection", cell0)
-        self._manage("db", "sync")
-        self._manage("cell_v2", "create_cell", "--name", "cell1")
+        self.manage("cell_v2", "map_cell0", "--database_connection", cell0)
+        self.manage("db", "sync")
+        self.manage("cell_v2", "create_cell", "--name", "cell1")
 
     def ready(self) -> bool:
         return True
 
-    def _manage(self, *arguments: str) -> None:
+    def manage(self, *arguments: str) -> None:
+        """Run nova-manage."""
         self.command("nova-manage", *self.config_files(), *arguments)
 
 
@@ -58,7 +71,7 @@ class NovaApi(WebService):
     requires = ("nova-database", "rabbitmq", "keystone", "memcached")
 
     def environment(self) -> dict[str, str]:
-        files = {"OS_NOVA_CONFIG_FILES": "api-paste.ini;nova.conf"}
+        files = {"OS_NOVA_CONFIG_FILES": f"api-paste.ini;nova.conf;{DATABASE_CONF}"}
         return super().environment() | files
 
 
@@ -71,6 +84,10 @@ class NovaConductor(_Nova):
     def start(self) -> None:
         self.daemon("nova-conductor")
 
+    def ready(self) -> bool:
+        """Return whether it listens: nova-compute's first call waits 10 s otherwise."""
+        return self.running() and self.said("Starting conductor node")
+
 
 class NovaScheduler(_Nova):
     """Chooses the one host there is."""
@@ -81,6 +98,9 @@ class NovaScheduler(_Nova):
     def start(self) -> None:
         self.daemon("nova-scheduler")
 
+    def ready(self) -> bool:
+        return self.running() and self.said("Starting scheduler node")
+
 
 class NovaCompute(_Nova):
     """nova-compute, with the driver under test."""
@@ -88,6 +108,7 @@ class NovaCompute(_Nova):
     name = "nova-compute"
     requires = ("nova-conductor", "nova-scheduler", "placement", "libvirtd", "glance")
     deadline = 120
+    more = COMPUTE_CONF
 
     def configure(self) -> None:
         libvirt: dict[str, str] = {
@@ -96,7 +117,7 @@ class NovaCompute(_Nova):
             "images_type": "qcow2",
             "num_pcie_ports": "16",
         }
-        for backend in volume_backends(self):
+        for backend in volume_backends(self.lab):
             libvirt |= backend.nova_libvirt_options()
         sections = {
             "DEFAULT": {"compute_driver": self.lab.options.driver},
@@ -105,39 +126,14 @@ class NovaCompute(_Nova):
         self.write(self.lab.etc("nova") / COMPUTE_CONF, ini(sections))
 
     def start(self) -> None:
-        files = [
-            *self.config_files(),
-            *("--config-file", str(self.lab.etc("nova") / COMPUTE_CONF)),
-        ]
-        self.daemon("nova-compute", files)
+        self.daemon("nova-compute")
 
     def ready(self) -> bool:
         """Return whether it is registered: discovery finds nothing before."""
-        return self.running() and self._record_created()
+        return self.running() and self.said("Created resource provider")
 
     def populate(self) -> None:
-        arguments = (*self.config_files(), "cell_v2", "discover_hosts")
-        self.command("nova-manage", *arguments)
-
-    def _record_created(self) -> bool:
-        log = self.lab.log(self.name)
-        return log.exists() and "Created resource provider" in log.read_text(
-            errors="replace"
-        )
-
-
-def authtoken_of(service: OpenStackService, user: str) -> str:
-    """Return the credentials with which Nova talks to another service."""
-    from lab.openstack import authtoken
-
-    return authtoken(service.lab, user)
-
-
-def volume_backends(service: OpenStackService) -> list[VolumeBackend]:
-    """Return the storage backends this lab was asked to have."""
-    from lab.services import volume_backends as find
-
-    return find(service.lab)
+        NovaDatabase(self.lab).manage("cell_v2", "discover_hosts")
 
 
 SERVICES = (NovaDatabase, NovaApi, NovaConductor, NovaScheduler, NovaCompute)
