@@ -9,6 +9,8 @@ GROUP = cfg.OptGroup(
     help="How the stable_rescue compute driver rescues servers.",
 )
 
+_BUSES = ["virtio", "scsi", "usb", "sata", "ide", "fdc"]
+
 OPTIONS = [
     cfg.StrOpt(
         "default_mode",
@@ -23,15 +25,29 @@ OPTIONS = [
     cfg.StrOpt(
         "default_device",
         default="disk",
-        choices=["disk", "cdrom"],
+        choices=["disk", "cdrom", "floppy"],
         help="The rescue device where default_mode is stable.",
     ),
     cfg.StrOpt(
         "default_bus",
-        choices=["virtio", "scsi", "usb", "sata", "ide"],
+        choices=_BUSES,
         help="The rescue device's bus where default_mode is stable. Without it, a "
         "disk takes the bus of the server's root disk and a cdrom what the server's "
         "machine has.",
+    ),
+    cfg.ListOpt(
+        "fallback_buses",
+        default=[],
+        item_type=cfg.types.String(choices=_BUSES),
+        help="Buses to try, in this order, where the one that the rescue asks for "
+        "has no room left. Empty: such a rescue is refused.",
+    ),
+    cfg.BoolOpt(
+        "allow_gaps",
+        default=False,
+        help="Where there is room only between the server's own devices, put the "
+        "rescue disk there. No device moves, but disks behind the gap change their "
+        "names in the guest (vdb becomes vdc) while it is rescued.",
     ),
 ]
 

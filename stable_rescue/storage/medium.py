@@ -2,6 +2,7 @@
 """The rescue medium, through Nova's image backends."""
 
 from pathlib import Path
+from typing import Any
 
 from nova import conf as nova_conf
 from nova import context as nova_context
@@ -14,7 +15,7 @@ from nova.virt.libvirt.storage import lvm
 from stable_rescue import nova_internals
 from stable_rescue.domain.medium import Medium
 from stable_rescue.plan import RescueRequest
-from stable_rescue.storage import nvram
+from stable_rescue.storage import kernel, nvram
 
 CONF = nova_conf.CONF
 
@@ -39,24 +40,30 @@ class RescueMedium:
             nova_internals.rescue_disk_xml(self._driver, self._instance, self._mapping)
         )
 
-    def fetch(self, context: nova_context.RequestContext, image_id: str) -> None:
+    def fetch(
+        self, context: nova_context.RequestContext, image: dict[str, Any]
+    ) -> None:
         """Create the medium from its image; a stale one is removed (UPSTREAM U9).
+
+        :param image: the image as Nova's image API gives it
 
         :raises nova.exception.NovaException: where the image cannot be had or used
         :raises OSError: where the host cannot take it
         """
         remove(self._driver, self._instance)
         nova_internals.fetch_rescue_disk(
-            self._driver, context, self._instance, image_id, self._mapping
+            self._driver, context, self._instance, image["id"], self._mapping
         )
+        kernel.fetch(self._driver, context, self._instance, image)
 
 
 def remove(driver: libvirt_driver.LibvirtDriver, instance: "objects.Instance") -> None:
-    """Remove the medium of an instance, its UEFI variables with it.
+    """Remove the medium of an instance, its kernel and UEFI variables with it.
 
     What is not there is no error.
     """
     nvram.remove(instance)
+    kernel.remove(instance)
     name = nova_internals.RESCUE_DISK
     Path(libvirt_utils.get_instance_path(instance), name).unlink(missing_ok=True)
     lvm.remove_volumes(nova_internals.rescue_disks_of_lvm(driver, instance))

@@ -13,8 +13,8 @@ from oslo_utils import excutils
 
 from stable_rescue import exception, nova_internals, plan
 from stable_rescue.image_meta import RescueImageMetaProps
-from stable_rescue.plan import RescueRequest
-from stable_rescue.storage import medium, nvram
+from stable_rescue.plan import RescuePlan, RescueRequest
+from stable_rescue.storage import kernel, medium, nvram
 from stable_rescue.storage.medium import RescueMedium
 from stable_rescue.storage.record import Record, Store
 from stable_rescue.virt import definition
@@ -39,13 +39,11 @@ def request_of(image: dict[str, Any]) -> RescueRequest | None:
     """
     props = RescueImageMetaProps.from_image(image)
     if props.asks_for_stable:
-        request = RescueRequest(
-            props.get("hw_rescue_device", "disk"), props.get("hw_rescue_bus", "")
-        )
+        device = props.get("hw_rescue_device", "disk")
+        bus = props.get("hw_rescue_bus", "")
     elif CONF.stable_rescue.default_mode == "stable":
-        request = RescueRequest(
-            CONF.stable_rescue.default_device, CONF.stable_rescue.default_bus or ""
-        )
+        device = CONF.stable_rescue.default_device
+        bus = CONF.stable_rescue.default_bus or ""
     else:
         return None
     if CONF.libvirt.virt_type not in _VIRT_TYPES:
@@ -53,7 +51,12 @@ def request_of(image: dict[str, Any]) -> RescueRequest | None:
             f"stable rescue is not possible with virt_type {CONF.libvirt.virt_type}; "
             f"it is with {' and '.join(_VIRT_TYPES)}"
         )
-    return request
+    return RescueRequest(
+        device,
+        bus,
+        tuple(CONF.stable_rescue.fallback_buses),
+        CONF.stable_rescue.allow_gaps,
+    )
 
 
 def prepare(
@@ -73,14 +76,22 @@ def prepare(
     own = definition.read(nova_internals.guest_of(driver, instance))
     request = plan.resolve(own, request)
     rescue_medium = RescueMedium(driver, instance, request)
-    nvram_copy = nvram.copy_for(instance, own)
-    plan.derive(own, request, rescue_medium.describe(), nvram_copy)
+
+    def derive() -> RescuePlan:
+        return plan.derive(
+            own,
+            request,
+            rescue_medium.describe(),
+            nvram.copy_for(instance, own),
+            kernel.kernel_of(instance, image),
+        )
+
+    derive()
     try:
-        rescue_medium.fetch(context, image["id"])
+        rescue_medium.fetch(context, image)
         # Some backends know the format of their disk once it is there.
-        decided = plan.derive(own, request, rescue_medium.describe(), nvram_copy)
-        for edit in decided.edits:
-            LOG.debug("Rescue: %s (%s)", edit.what, edit.rule, instance=instance)
+        decided = derive()
+        _log(decided, instance)
         record = Record.of(decided, image)
         store_of(instance).save(record)
     except Exception:  # noqa: BLE001 - it is raised again
@@ -89,12 +100,14 @@ def prepare(
     return record
 
 
+def _log(decided: RescuePlan, instance: "objects.Instance") -> None:
+    for edit in decided.edits:
+        LOG.debug("Rescue: %s (%s)", edit.what, edit.rule, instance=instance)
+    for finding in decided.findings:
+        LOG.warning("Rescue: %s", finding, instance=instance)
+
+
 def _check_image(image: dict[str, Any]) -> None:
     status = image.get("status")
     if status != "active":
         raise exception.Refused(f"rescue image {image['id']} is {status}, not active")
-    if image["properties"].get("kernel_id", "nokernel") != "nokernel":
-        raise exception.Refused(
-            f"rescue image {image['id']} has a kernel of its own (kernel_id), "
-            "which is not supported yet"
-        )
