@@ -17,7 +17,7 @@ DEFAULTS = Options()
 
 
 def options_parser() -> argparse.ArgumentParser:
-    """Return the options that say what a lab is to be; ``up`` and ``demo`` have them."""
+    """Return the options that say what a lab is to be, for ``up`` and ``demo``."""
     parser = argparse.ArgumentParser(add_help=False)
     parser.add_argument(
         "--driver",

@@ -29,7 +29,7 @@ SCRATCH = ("data", "etc", "pid", "secrets.json", "options.json")
 def locked(lab: Lab) -> Iterator[None]:
     """Keep two commands from changing one lab at the same time."""
     lab.state.mkdir(parents=True, exist_ok=True, mode=0o700)
-    with open(lab.state / "lock", "w") as file:
+    with (lab.state / "lock").open("w") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
@@ -164,7 +164,7 @@ def _prepare_machine(lab: Lab, say: Callable[[str], None]) -> guest.GuestImages:
     def build() -> None:
         try:
             results.append(guest.build(lab.cache / "guest", lab.cache))
-        except Exception as error:  # raised again below, in the main thread
+        except Exception as error:  # noqa: BLE001 - raised below, in the main thread
             errors.append(error)
 
     builder = threading.Thread(target=build)

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import ClassVar
 
 from lab.config import ADDRESS, PORTS, REGION, Lab
@@ -152,7 +153,7 @@ def listening(lab: Lab, port: int) -> bool:
     wanted = f":{port:04X}"
     for table in ("tcp", "tcp6"):
         try:
-            with open(f"/proc/{process}/net/{table}") as lines:
+            with Path(f"/proc/{process}/net/{table}").open() as lines:
                 rows = [line.split() for line in lines][1:]
         except OSError:
             continue

@@ -66,7 +66,7 @@ class Runner:
 
     @staticmethod
     def _needs(service: Service) -> tuple[str, ...]:
-        return (*service.requires, *(service.prepare_requires or ()))
+        return (*service.needs(), *(service.prepare_requires or ()))
 
     def _thread(self, service: Service) -> None:
         try:
@@ -74,7 +74,7 @@ class Runner:
                 self._done[service.name].set()
         except LabError as error:
             self._fail(LabError(f"{service.name}: {error}"))
-        except Exception as error:  # a thread's traceback would scroll by unseen
+        except Exception as error:  # noqa: BLE001 - a thread's traceback would scroll by unseen
             failure = LabError(f"{service.name}: {error!r}")
             failure.__cause__ = error
             self._fail(failure)
@@ -86,12 +86,12 @@ class Runner:
     def _bring_up(self, service: Service) -> bool:
         """Return whether ``service`` is up; false if another one failed before."""
         early = service.prepare_requires
-        if not self._await(service.requires if early is None else early):
+        if not self._await(service.needs() if early is None else early):
             return False
         began = time.monotonic()
         once(self.lab, service, "prepare")
         prepared = time.monotonic()
-        if not self._await(service.requires):
+        if not self._await(service.needs()):
             return False
         started = time.monotonic()
         already = service.ready()

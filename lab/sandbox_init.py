@@ -77,8 +77,8 @@ def private_etc() -> None:
 def private_dev() -> None:
     """Put a /dev in memory over /dev, with the devices the lab needs.
 
-    A device node made here (/dev/storpool's links, say) is seen by nobody else. Nodes of
-    loop devices exist beforehand, because the kernel adds them to its own /dev only.
+    What is made here (/dev/storpool's links, say) is seen by nobody else. Nodes of loop
+    devices exist beforehand, because the kernel adds them to its own /dev only.
     """
     mount("-t", "tmpfs", "-o", "mode=755,size=64m", "dev", "/dev")
     dev = Path("/dev")
@@ -91,7 +91,7 @@ def private_dev() -> None:
     ]
     for name, kind, number in nodes:
         os.mknod(dev / name, kind | 0o666, os.makedev(*number))
-        os.chmod(dev / name, 0o666)
+        (dev / name).chmod(0o666)
     for name, target in (
         ("fd", "/proc/self/fd"),
         ("stdin", "/proc/self/fd/0"),

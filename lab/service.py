@@ -1,13 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """What every service of the lab is, and the little that all of them share.
 
-A module in ``lab/services`` names its classes, in any order, in ``SERVICES``. The runner
+A module in ``lab/services`` names its classes in ``SERVICES``, in any order. The runner
 (lab/runner.py) takes each through
 
     configure -> prepare (once) -> start -> ready -> populate (once)
 
-as soon as every service named in ``requires`` is through; independent ones go on side by
-side, in threads. Each step is idempotent.
+as soon as every service named in ``requires`` is through; independent ones go on side
+by side, in threads. Each step is idempotent.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ TEMPLATES = Path(__file__).parent / "templates"
 
 
 class Service:
-    """One service of the lab; most have one process, which is named like the service."""
+    """One service of the lab; most have one process, named like the service."""
 
     name: ClassVar[str]
     #: Names of the services that must be ready, and populated, before this starts.
@@ -59,6 +59,10 @@ class Service:
     def stop(self) -> None:
         """End every process of it; fine if there is none."""
         self.terminate()
+
+    def needs(self) -> tuple[str, ...]:
+        """Return what must be ready before it starts, if more than ``requires``."""
+        return self.requires
 
     # -- what they are made of ----------------------------------------------------
 

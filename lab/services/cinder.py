@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-from lab.config import Lab
 from lab.openstack import OpenStackService, WebService, authtoken
 from lab.service import ini
 from lab.services import volume_backends
@@ -78,9 +77,8 @@ class CinderVolume(_Cinder):
     name = "cinder-volume"
     requires = ("cinder-database", "rabbitmq", "keystone")
 
-    def __init__(self, lab: Lab) -> None:
-        super().__init__(lab)
-        self.requires = (*type(self).requires, *lab.options.backends)
+    def needs(self) -> tuple[str, ...]:
+        return (*self.requires, *self.lab.options.backends)
 
     def start(self) -> None:
         if self.lab.options.backends:
