@@ -1,0 +1,169 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A server as Nova defines it: its disks and its domain definition."""
+
+import subprocess
+import uuid
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from lab.guest import GuestImages
+
+MIB = 2**20
+
+_CONTROLLERS = {
+    "pc": """
+    <controller type='usb' index='0' model='piix3-uhci'/>
+    <controller type='ide' index='0'/>""",
+    "q35": """
+    <controller type='usb' index='0' model='qemu-xhci'/>
+    <controller type='sata' index='0'/>
+    <controller type='pci' index='0' model='pcie-root'/>"""
+    + "<controller type='pci' model='pcie-root-port'/>" * 12,
+}
+_FIRMWARE = {
+    "bios": "",
+    "uefi": """
+    <loader readonly='yes' type='pflash'>/usr/share/OVMF/OVMF_CODE_4M.fd</loader>
+    <nvram template='/usr/share/OVMF/OVMF_VARS_4M.fd'>{folder}/nvram.fd</nvram>""",
+}
+
+
+@dataclass
+class Scene:
+    """A server with local disks, a config drive, volumes and one NIC."""
+
+    folder: Path
+    machine: str
+    firmware: str = "bios"
+    scsi_volume: bool = False  # volume 3 on virtio-scsi, with units free below it
+    bootable: bool = True
+    usb: str = ""  # a controller to use in place of the usual one
+    uuid: str = field(default_factory=lambda: str(uuid.uuid4()))
+
+    @property
+    def console(self) -> Path:
+        """The file that the guest's serial console goes to."""
+        return self.folder / "console.log"
+
+    def make_disks(self, images: GuestImages) -> None:
+        """Create the files behind the disks."""
+        overlay(images.original_qcow2, self.folder / "disk", "1G")
+        for number, name in enumerate(("disk.eph0", "disk.swap"), 1):
+            with (self.folder / name).open("wb") as stream:
+                stream.truncate(number * 32 * MIB)
+        # A config drive is known by its label: the shortest ISO 9660 that has one.
+        config = bytearray(64 * 1024)
+        config[32768:32774] = b"\1CD001"
+        config[32808:32840] = b"config-2".ljust(32)
+        (self.folder / "disk.config").write_bytes(config)
+        for number in range(1, 7):
+            with self.volume(number).open("wb") as stream:
+                stream.truncate(64 * MIB)
+
+    def volume(self, number: int) -> Path:
+        """Return the file behind a volume."""
+        return self.folder / f"volume-{number}"
+
+    def volume_xml(self, number: int, target: str, bus: str = "virtio") -> str:
+        """Return the <disk> of a volume; its serial tells it to the guest."""
+        address = ""
+        if bus == "scsi":
+            address = (
+                "<address type='drive' controller='0' bus='0' target='0' unit='2'/>"
+            )
+        return f"""
+    <disk type='file' device='disk'>
+      <driver name='qemu' type='raw' cache='none' io='native'/>
+      <source file='{self.volume(number)}'/>
+      <target dev='{target}' bus='{bus}'/>
+      <serial>volume-{number}</serial>{address}
+    </disk>"""
+
+    def nic_xml(self, number: int) -> str:
+        """Return an <interface>; the user network needs nothing of the host."""
+        return f"""
+    <interface type='user'>
+      <mac address='fa:16:3e:00:00:{number:02x}'/>
+      <model type='virtio'/>
+    </interface>"""
+
+    def xml(self) -> str:
+        """Return the definition as Nova would first have it: without addresses."""
+        last = self.volume_xml(3, "sda", "scsi") if self.scsi_volume else ""
+        controllers = _CONTROLLERS[self.machine]
+        if self.usb:
+            controllers = "\n".join(
+                line for line in controllers.splitlines() if "'usb'" not in line
+            )
+            controllers += self.usb
+        if self.scsi_volume:
+            controllers += "<controller type='scsi' index='0' model='virtio-scsi'/>"
+        cdrom = {"pc": ("hda", "ide"), "q35": ("sda", "sata")}[self.machine]
+        if self.scsi_volume and self.machine == "q35":
+            cdrom = ("sdb", "sata")
+        no_usb = "model='none'" in controllers
+        tablet = "" if no_usb else "<input type='tablet' bus='usb'/>"
+        firmware = _FIRMWARE[self.firmware].format(folder=self.folder)
+        return f"""\
+<domain type='qemu'>
+  <name>instance-{self.uuid[:8]}</name>
+  <uuid>{self.uuid}</uuid>
+  <metadata>
+    <nova:instance xmlns:nova="http://openstack.org/xmlns/libvirt/nova/1.1">
+      <nova:name>server</nova:name>
+    </nova:instance>
+  </metadata>
+  <memory unit='KiB'>262144</memory>
+  <vcpu>1</vcpu>
+  <sysinfo type='smbios'>
+    <system><entry name='manufacturer'>OpenStack Foundation</entry></system>
+  </sysinfo>
+  <os>
+    <type arch='x86_64' machine='{self.machine}'>hvm</type>{firmware}
+    <boot dev='hd'/>
+    <smbios mode='sysinfo'/>
+  </os>
+  <features><acpi/><apic/></features>
+  <clock offset='utc'/>
+  <on_poweroff>destroy</on_poweroff>
+  <on_reboot>restart</on_reboot>
+  <on_crash>destroy</on_crash>
+  <devices>
+    <disk type='file' device='disk'>
+      <driver name='qemu' type='qcow2' cache='writeback'/>
+      <source file='{self.folder}/disk'/>
+      <target dev='vda' bus='virtio'/>
+    </disk>
+    <disk type='file' device='disk'>
+      <driver name='qemu' type='raw' cache='writeback'/>
+      <source file='{self.folder}/disk.eph0'/>
+      <target dev='vdb' bus='virtio'/>
+    </disk>
+    <disk type='file' device='disk'>
+      <driver name='qemu' type='raw' cache='writeback'/>
+      <source file='{self.folder}/disk.swap'/>
+      <target dev='vdc' bus='virtio'/>
+    </disk>
+    <disk type='file' device='cdrom'>
+      <driver name='qemu' type='raw' cache='writeback'/>
+      <source file='{self.folder}/disk.config'/>
+      <target dev='{cdrom[0]}' bus='{cdrom[1]}'/>
+      <readonly/>
+    </disk>{self.volume_xml(1, "vdd")}{self.volume_xml(2, "vde")}{last}{controllers}
+    {self.nic_xml(1)}
+    <serial type='file'><source path='{self.console}'/></serial>
+    {tablet}
+    <video><model type='virtio'/></video>
+    <memballoon model='virtio'><stats period='10'/></memballoon>
+    <rng model='virtio'><backend model='random'>/dev/urandom</backend></rng>
+  </devices>
+</domain>
+"""
+
+
+def overlay(backing: Path, target: Path, size: str = "") -> Path:
+    """Create a qcow2 image on top of another; returns `target`."""
+    command = ["qemu-img", "create", "-q", "-f", "qcow2", "-F", "qcow2"]
+    command += ["-b", str(backing), str(target), *([size] if size else [])]
+    subprocess.run(command, check=True)
+    return target
