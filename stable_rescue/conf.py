@@ -3,13 +3,13 @@
 
 from oslo_config import cfg
 
+from stable_rescue import properties
+
 GROUP = cfg.OptGroup(
     "stable_rescue",
     title="Stable rescue",
     help="How the stable_rescue compute driver rescues servers.",
 )
-
-_BUSES = ["virtio", "scsi", "usb", "sata", "ide", "fdc"]
 
 OPTIONS = [
     cfg.StrOpt(
@@ -25,12 +25,12 @@ OPTIONS = [
     cfg.StrOpt(
         "default_device",
         default="disk",
-        choices=["disk", "cdrom", "floppy"],
+        choices=properties.DEVICES,
         help="The rescue device where default_mode is stable.",
     ),
     cfg.StrOpt(
         "default_bus",
-        choices=_BUSES,
+        choices=properties.BUSES,
         help="The rescue device's bus where default_mode is stable. Without it, a "
         "disk takes the bus of the server's root disk and a cdrom what the server's "
         "machine has.",
@@ -38,7 +38,7 @@ OPTIONS = [
     cfg.ListOpt(
         "fallback_buses",
         default=[],
-        item_type=cfg.types.String(choices=_BUSES),
+        item_type=cfg.types.String(choices=properties.BUSES),
         help="Buses to try, in this order, where the one that the rescue asks for "
         "has no room left. Empty: such a rescue is refused.",
     ),

@@ -6,11 +6,7 @@ from typing import Any, Self
 from nova.objects import base, image_meta
 from oslo_versionedobjects import fields
 
-from stable_rescue import exception
-
-RESCUE_DEVICES = ("disk", "cdrom", "floppy")
-RESCUE_BUSES = ("virtio", "scsi", "usb", "sata", "ide", "fdc")
-_ALLOWED = {"hw_rescue_device": RESCUE_DEVICES, "hw_rescue_bus": RESCUE_BUSES}
+from stable_rescue import exception, properties
 
 
 # Not registered: what goes over RPC stays Nova's own class (DESIGN.md).
@@ -25,7 +21,8 @@ class RescueImageMetaProps(image_meta.ImageMetaProps):
     OBJ_PROJECT_NAMESPACE = "stable_rescue"
 
     fields = dict(image_meta.ImageMetaProps.fields) | {
-        name: fields.EnumField(valid_values=values) for name, values in _ALLOWED.items()
+        name: fields.EnumField(valid_values=values)
+        for name, values in properties.ALLOWED.items()
     }
 
     @classmethod
@@ -36,12 +33,7 @@ class RescueImageMetaProps(image_meta.ImageMetaProps):
             that it can
         """
         raw = image.get("properties") or {}
-        for name, allowed in _ALLOWED.items():
-            if name in raw and raw[name] not in allowed:
-                raise exception.Refused(
-                    f"rescue image {image['id']} has {name}={raw[name]!r}; "
-                    f"allowed are {', '.join(allowed)}"
-                )
+        properties.check(raw, f"rescue image {image['id']}")
         try:
             return cls.from_dict(raw)
         except ValueError as exc:
@@ -52,4 +44,4 @@ class RescueImageMetaProps(image_meta.ImageMetaProps):
     @property
     def asks_for_stable(self) -> bool:
         """Whether the image has one of the properties of a stable rescue."""
-        return any(self.obj_attr_is_set(name) for name in _ALLOWED)
+        return any(self.obj_attr_is_set(name) for name in properties.ALLOWED)
