@@ -20,9 +20,20 @@ def _listing() -> list[tuple[str, str]]:
 
 
 def backed_by(folder: Path) -> list[str]:
-    """Return the loop devices whose backing file lies, or lay, below ``folder``."""
-    prefix = f"{folder.resolve()}/"
-    return [name for name, file in _listing() if file.startswith(prefix)]
+    """Return the loop devices whose backing file lies, or lay, below ``folder``.
+
+    Those of another sandbox whose state lies in there are its own business.
+    """
+    folder = folder.resolve()
+    return [name for name, file in _listing() if _owner(Path(file), folder) == folder]
+
+
+def _owner(file: Path, folder: Path) -> Path | None:
+    """Return the sandbox's folder that ``file`` belongs to, if in ``folder``."""
+    if folder not in file.parents:
+        return None
+    inner = file.parents[: file.parents.index(folder)]
+    return next((path for path in inner if (path / "sandbox.pid").exists()), folder)
 
 
 def detach(folder: Path) -> list[str]:

@@ -1,0 +1,44 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A lab detaches its own loop devices and nobody else's."""
+
+import subprocess
+import tempfile
+import unittest
+from pathlib import Path
+from unittest import mock
+
+from lab import loops
+
+
+class BackedByTest(unittest.TestCase):
+    def setUp(self) -> None:
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        self.state = Path(folder.name).resolve()
+
+    def backed_by(self, *files: str) -> list[str]:
+        rows = [f"/dev/loop{number} {file}" for number, file in enumerate(files)]
+        listing = subprocess.CompletedProcess([], 0, "\n".join(rows), "")
+        with mock.patch.object(subprocess, "run", return_value=listing):
+            return loops.backed_by(self.state)
+
+    def test_own_files_deleted_or_not(self) -> None:
+        mine = self.backed_by(
+            f"{self.state}/data/a.raw", f"{self.state}/data/b.raw (deleted)"
+        )
+        self.assertEqual(["/dev/loop0", "/dev/loop1"], mine)
+
+    def test_folder_that_only_begins_alike_is_another_lab(self) -> None:
+        self.assertEqual([], self.backed_by(f"{self.state}-2/data/a.raw", "/x"))
+
+    def test_blank_in_a_name(self) -> None:
+        file = f"{self.state}/my\\x20disk"
+        self.assertEqual(["/dev/loop0"], self.backed_by(file))
+
+    def test_sandbox_within_the_folder_keeps_its_own(self) -> None:
+        inner = self.state / "integration"
+        inner.mkdir()
+        files = (f"{inner}/a.raw", f"{self.state}/b.raw")
+        self.assertEqual(["/dev/loop0", "/dev/loop1"], self.backed_by(*files))
+        (inner / "sandbox.pid").touch()
+        self.assertEqual(["/dev/loop1"], self.backed_by(*files))
