@@ -145,7 +145,7 @@ def _on_fdc(domain: Domain, gaps: bool) -> Seat:
     used = {drive.unit for drive in _drives_on(domain, 0, "fdc")}
     unit, in_gap = _unit_behind(used, _FDC_UNITS, "fdc", gaps)
     added: tuple[str, ...] = ()
-    if not any(domain.controllers("fdc")):
+    if not domain.has_controller("fdc"):
         # It is an ISA device, and has no address.
         domain.append_device(etree.Element("controller", type="fdc", index="0"))
         added = ("fdc controller 0",)

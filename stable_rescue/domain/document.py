@@ -100,6 +100,13 @@ class Domain:
             if controller.get("type") == kind:
                 yield controller
 
+    def has_controller(self, kind: str) -> bool:
+        """Say whether there is a controller of this type.
+
+        (An element without children is false in itself, so any() would not tell.)
+        """
+        return next(self.controllers(kind), None) is not None
+
     def next_controller_index(self, kind: str) -> int:
         """Return the lowest index above every controller of this type."""
         return 1 + max((index_of(c) for c in self.controllers(kind)), default=-1)

@@ -87,7 +87,7 @@ def carries(domain: Domain) -> dict[str, tuple[str, ...]]:
     family = family_of(domain)
     found = dict(_CARRIES[family])
     # A pc has sata where an AHCI controller was added to it, and not otherwise.
-    if family is Family.PC and any(domain.controllers("sata")):
+    if family is Family.PC and domain.has_controller("sata"):
         found = {d: (*b, "sata") if d != "floppy" else b for d, b in found.items()}
     # edk2 has had no driver for floppies since 2019 (IsaFloppyPei, IsaFloppyDxe).
     if is_uefi(domain):

@@ -228,6 +228,13 @@ class ControllerTest(base.BaseTestCase):
         disk, _after = rescue(own, "sata")
         self.assertEqual(Drive(0, 0, 0, 0), Drive.of(disk))
 
+    def test_a_floppy_controller_that_is_there_is_taken(self) -> None:
+        """It has no address, hence no child: not a reason to add a second."""
+        own = samples.domain("pc")
+        samples.add(own, "<controller type='fdc' index='0'/>")
+        _disk, after = rescue(own, "fdc", "floppy")
+        self.assertEqual(1, len(list(after.controllers("fdc"))))
+
     def test_target_names_follow_the_highest(self) -> None:
         own = samples.domain("q35")
         samples.add_disk(own, "vdz", "virtio", samples.pci(7, 0))
