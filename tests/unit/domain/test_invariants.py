@@ -55,6 +55,42 @@ def _disk_not_last(after: Domain) -> None:
     samples.add(after, "<controller type='usb' index='9'><address/></controller>")
 
 
+def _other_metadata(after: Domain) -> None:
+    next(after.root.find("metadata").iter("{*}name")).text = "other"
+
+
+def _comment_in_metadata(after: Domain) -> None:
+    after.root.find("metadata").append(etree.Comment("new"))
+
+
+def _section_gone(after: Domain) -> None:
+    after.root.remove(after.root.find("clock"))
+
+
+def _other_hypervisor(after: Domain) -> None:
+    after.root.set("type", "kvm")
+
+
+def _other_machine(after: Domain) -> None:
+    after.root.find("os/type").set("machine", "q35")
+
+
+def _other_cache(after: Domain) -> None:
+    next(after.disks()).find("driver").set("cache", "writeback")
+
+
+def _other_password(after: Domain) -> None:
+    after.devices.find("graphics").set("passwd", "other")
+
+
+def _boot_deep_inside(after: Domain) -> None:
+    etree.SubElement(after.devices.find("serial/target"), "boot")
+
+
+def _text_between(after: Domain) -> None:
+    after.devices.find("rng/backend").tail = "text"
+
+
 @ddt.ddt
 class InvariantsTest(base.BaseTestCase):
     def setUp(self) -> None:
@@ -78,6 +114,15 @@ class InvariantsTest(base.BaseTestCase):
         _no_address,
         _extra_nic,
         _disk_not_last,
+        _other_metadata,
+        _comment_in_metadata,
+        _section_gone,
+        _other_hypervisor,
+        _other_machine,
+        _other_cache,
+        _other_password,
+        _boot_deep_inside,
+        _text_between,
     )
     def test_faults_are_found(self, spoil: Callable[[Domain], None]) -> None:
         spoil(self.after)
