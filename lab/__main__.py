@@ -4,12 +4,11 @@
 from __future__ import annotations
 
 import argparse
-import importlib
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from lab import commands
+from lab import commands, demo
 from lab.config import STATE_VARIABLE, Lab, Options
 from lab.errors import LabError
 
@@ -72,12 +71,10 @@ def parser() -> argparse.ArgumentParser:
     commands_.add_parser("env", help="credentials, for eval in a shell")
     execute = commands_.add_parser("exec", help="run a command in the lab")
     execute.add_argument("argv", nargs=argparse.REMAINDER, metavar="-- COMMAND")
-    demo = commands_.add_parser(
+    scene = commands_.add_parser(
         "demo", parents=[shared], help="rescue a server and show what moved"
     )
-    demo.add_argument("--bus", help="hw_rescue_bus of the rescue image")
-    demo.add_argument("--device", help="hw_rescue_device of the rescue image")
-    demo.add_argument("--machine", default="q35", help="machine type: q35 or pc")
+    demo.add_arguments(scene)
     return top
 
 
@@ -97,10 +94,19 @@ def run(arguments: argparse.Namespace) -> int:
             argv = arguments.argv
             return commands.execute(lab, argv[1:] if argv[:1] == ["--"] else argv)
         case "demo":
-            commands.up(lab, chosen(arguments))
-            demo = importlib.import_module("lab.demo")
-            return int(demo.main(lab, arguments))
+            return _demo(lab, arguments)
     return 0
+
+
+def _demo(lab: Lab, arguments: argparse.Namespace) -> int:
+    """Play the demo; a lab that was not up before is taken down again."""
+    keep = arguments.keep or lab.sandbox.running()
+    try:
+        commands.up(lab, chosen(arguments))
+        return demo.main(lab, arguments)
+    finally:
+        if not keep:
+            commands.down(lab)
 
 
 def main(words: Sequence[str] | None = None) -> int:
