@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -112,7 +113,10 @@ def _demo(lab: Lab, arguments: argparse.Namespace) -> int:
 def main(words: Sequence[str] | None = None) -> int:
     """Run the command line; return the exit status."""
     try:
-        return run(parser().parse_args(words))
+        arguments = parser().parse_args(words)
+        if os.geteuid() != 0:
+            raise LabError("The lab needs root, for its namespaces: use sudo.")
+        return run(arguments)
     except LabError as error:
         return commands.fail(error)
     except KeyboardInterrupt:

@@ -42,8 +42,6 @@ def up(lab: Lab, options: Options) -> None:
 
     Raises LabError where a step fails; what runs by then is left for a look.
     """
-    if os.geteuid() != 0:
-        raise LabError("The lab needs root, for its namespaces: use sudo.")
     clock = Clock()
     with locked(lab):
         before = Options.load(lab.options_file) if lab.sandbox.running() else None
@@ -125,7 +123,12 @@ def status(lab: Lab) -> bool:
 
 
 def environment(lab: Lab) -> None:
-    """Print what a shell needs to talk to the lab; for ``eval``."""
+    """Print what a shell needs to talk to the lab; for ``eval``.
+
+    Raises LabError if the lab is down: its passwords went with it.
+    """
+    if not lab.sandbox.running():
+        raise LabError("The lab is not running: start it with `tools/lab up`.")
     for name, value in lab.credentials().items():
         print(f"export {name}={shlex.quote(value)}")
     print(f"export PATH={shlex.quote(str(lab.venv / 'bin'))}:$PATH")

@@ -48,16 +48,14 @@ APT_PACKAGES = (
 #: The first Nova that runs under uwsgi without scripts of its own, and the last tried.
 NOVA_RELEASES = range(31, 35)
 
-#: Every OpenStack release raises each project's major number by one, so the distance
-#: to Nova's stays the same.
-COMPANIONS = {
-    "keystone": -4,
-    "glance": -1,
-    "openstack-placement": -18,
-    "cinder": -5,
-    "neutron": -5,
-}
-OTHER_REQUIREMENTS = (
+#: The set that ran with Nova 34, and runs with older ones, too: their APIs are stable,
+#: while glance 30, say, fails with the oslo.db that pip chooses today.
+COMPANIONS = (
+    "keystone==30.*",
+    "glance==33.*",
+    "openstack-placement==16.*",
+    "cinder==29.*",
+    "neutron==29.*",
     "python-openstackclient",
     "tempest",
     "libvirt-python",
@@ -71,6 +69,12 @@ OTHER_REQUIREMENTS = (
 DEBIAN_MODULES = ("rados", "rbd")
 DEBIAN_SITE = Path("/usr/lib/python3/dist-packages")
 MARKER = "lab-complete"
+#: dpkg flushes every file to disk otherwise, which takes longer than the rest.
+APT_OPTIONS = (
+    "--yes",
+    "--no-install-recommends",
+    "--option=Dpkg::Options::=--force-unsafe-io",
+)
 POLICY = Path("/usr/sbin/policy-rc.d")
 
 
@@ -107,7 +111,7 @@ def install_packages(names: Sequence[str], log: Path) -> None:
     with _no_services_started():
         for command in (
             ["apt-get", "update"],
-            ["apt-get", "install", "--yes", "--no-install-recommends", *names],
+            ["apt-get", "install", *APT_OPTIONS, *names],
         ):
             run_logged(command, log, environment, f"apt needs the network; see {log}")
 
@@ -138,12 +142,8 @@ def requirements(nova: str) -> list[str]:
     if not major.isdigit() or int(major) not in NOVA_RELEASES:
         known = f"{NOVA_RELEASES.start}.x to {NOVA_RELEASES.stop - 1}.x"
         raise LabError(f"Nova {nova} is not supported; use a version from {known}.")
-    companions = [
-        f"{project}=={int(major) + distance}.*"
-        for project, distance in COMPANIONS.items()
-    ]
     exact = f"nova=={nova}" if "." in nova else f"nova=={nova}.*"
-    return [exact, *companions, *OTHER_REQUIREMENTS]
+    return [exact, *COMPANIONS]
 
 
 def environment_complete(lab: Lab) -> bool:

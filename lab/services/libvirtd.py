@@ -7,6 +7,7 @@ import shutil
 from pathlib import Path
 
 from lab.config import Lab
+from lab.errors import LabError
 from lab.service import Service
 
 URI = "qemu:///system"
@@ -80,7 +81,7 @@ def start_alone(lab: Lab) -> None:
     Raises LabError if it does not come up.
     """
     if shutil.which("libvirtd") is None:
-        raise FileNotFoundError("libvirtd: apt-get install libvirt-daemon-system")
+        raise LabError("No libvirtd here: apt-get install libvirt-daemon-system")
     for service in (Virtlogd(lab), Libvirtd(lab)):
         service.configure()
         service.start()
