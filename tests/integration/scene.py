@@ -24,7 +24,7 @@ _FIRMWARE = {
     "bios": "",
     "uefi": """
     <loader readonly='yes' type='pflash'>/usr/share/OVMF/OVMF_CODE_4M.fd</loader>
-    <nvram template='/usr/share/OVMF/OVMF_VARS_4M.fd'>{folder}/nvram.fd</nvram>""",
+    <nvram template='/usr/share/OVMF/OVMF_VARS_4M.fd'>{nvram}</nvram>""",
 }
 
 
@@ -44,6 +44,11 @@ class Scene:
     def console(self) -> Path:
         """The file that the guest's serial console goes to."""
         return self.folder / "console.log"
+
+    @property
+    def nvram(self) -> Path:
+        """The file of the UEFI variables."""
+        return self.folder / "nvram.fd"
 
     def make_disks(self, images: GuestImages) -> None:
         """Create the files behind the disks."""
@@ -103,7 +108,7 @@ class Scene:
             cdrom = ("sdb", "sata")
         no_usb = "model='none'" in controllers
         tablet = "" if no_usb else "<input type='tablet' bus='usb'/>"
-        firmware = _FIRMWARE[self.firmware].format(folder=self.folder)
+        firmware = _FIRMWARE[self.firmware].format(nvram=self.nvram)
         return f"""\
 <domain type='qemu'>
   <name>instance-{self.uuid[:8]}</name>

@@ -88,3 +88,23 @@ class Q35Test(RescueBoots, base.TestCase):
 
     def test_cdrom_on_sata(self):
         self.check("cdrom", "sata")
+
+
+class Q35UefiTest(RescueBoots, base.TestCase):
+    """OVMF: the rescue boots on a copy of the server's variables (UPSTREAM U31)."""
+
+    machine = "q35"
+    options: ClassVar = {"firmware": "uefi"}
+
+    def rescued(self, device: str, bus: str) -> Inventory:
+        variables = self.server.scene.nvram
+        before = variables.read_bytes()
+        self.addCleanup(variables.with_suffix(".fd.rescue").unlink)
+        seen = super().rescued(device, bus)
+        self.assertEqual("uefi", seen.firmware)
+        self.server.stop()
+        self.assertEqual(before, variables.read_bytes())
+        return seen
+
+    def test_cdrom_on_sata(self):
+        self.check("cdrom", "sata")
