@@ -25,7 +25,11 @@ def parse_element(text: str | bytes) -> etree._Element:
         )
     # Without huge_tree libxml2 itself bounds depth (256) and the size of a text node.
     parser = etree.XMLParser(
-        resolve_entities=False, no_network=True, load_dtd=False, huge_tree=False
+        encoding="utf-8",  # whatever the text declares: it has been decoded once
+        resolve_entities=False,
+        no_network=True,
+        load_dtd=False,
+        huge_tree=False,
     )
     try:
         root = etree.fromstring(data, parser)

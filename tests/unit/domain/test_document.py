@@ -37,6 +37,8 @@ class DocumentTest(base.BaseTestCase):
         BOMB,
         FILE,
         b"<domain>\xff\xfe</domain>",
+        samples.read("pc").encode("utf-16"),
+        samples.read("pc").encode("utf-32"),
         "<domain xmlns='urn:x'><name>x</name></domain>",
     )
     def test_what_is_no_domain_is_refused(self, text: str | bytes) -> None:
@@ -46,6 +48,11 @@ class DocumentTest(base.BaseTestCase):
         text = "<domain>" + " " * document.MAX_BYTES + "</domain>"
         refused = self.assertRaises(exception.InvalidDomain, Domain.parse, text)
         self.assertIn("bytes of XML", str(refused))
+
+    def test_a_text_is_read_as_what_it_is_whatever_it_declares(self) -> None:
+        own = samples.read("pc").replace(">web<", ">wéb<")
+        declared = f"<?xml version='1.0' encoding='ISO-8859-1'?>{own}"
+        self.assertEqual(Domain.parse(own).to_xml(), Domain.parse(declared).to_xml())
 
     def test_a_copy_is_independent(self) -> None:
         own = samples.domain("pc")
