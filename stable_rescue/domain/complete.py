@@ -1,0 +1,56 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Is a definition as libvirt gives it back, with all that libvirt fills in?
+
+What libvirt adds to a definition, and where, is its own affair: a rescue disk placed
+before that is known could move or rename what is added after it.
+"""
+
+from lxml import etree
+
+from stable_rescue import exception
+from stable_rescue.domain import document
+from stable_rescue.domain.document import Domain
+
+# The devices that libvirt gives an address to on every machine that we support.
+_ADDRESSED = ("disk", "interface", "rng", "memballoon", "filesystem", "vsock")
+_CONTROLLERS = ("ide", "sata", "scsi", "usb", "virtio-serial")
+
+
+def check(definition: str) -> Domain:
+    """Return the domain of a definition that lacks nothing.
+
+    :raises Refused: where libvirt has not filled it in yet, naming what is missing
+    :raises InvalidDomain: where it is no definition
+    """
+    root = document.parse_element(definition)
+    if root.tag == "domain" and root.find("name") is not None:
+        for tag in ("uuid", "devices"):
+            if root.find(tag) is None:
+                raise _refused(f"there is no <{tag}>")
+    domain = Domain.parse(definition)
+    for device in domain.each_device():
+        missing = _missing(device)
+        if missing:
+            name = document.target_of(device)[0] or device.get("type", "")
+            what = " ".join(filter(None, (str(device.tag), name)))
+            raise _refused(f"{what} has no {missing}")
+    return domain
+
+
+def _refused(reason: str) -> exception.Refused:
+    return exception.Refused(
+        f"{reason}: the definition is not as libvirt gives it back; define it, and "
+        "take what virsh dumpxml prints"
+    )
+
+
+def _missing(device: etree._Element) -> str:
+    """Return what a device lacks that libvirt would fill in."""
+    if device.tag == "disk" and not document.target_of(device)[1]:
+        return "bus"
+    if device.tag == "controller" and not device.get("index"):
+        return "index"
+    if device.get("model") == "none" or device.find("address") is not None:
+        return ""
+    of_controllers = device.tag == "controller" and device.get("type") in _CONTROLLERS
+    return "address" if of_controllers or device.tag in _ADDRESSED else ""

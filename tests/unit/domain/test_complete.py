@@ -1,0 +1,66 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A definition that libvirt has not filled in yet is told from one that it has."""
+
+import ddt
+from oslotest import base
+
+from stable_rescue import exception
+from stable_rescue.domain import complete
+from stable_rescue.domain.document import Domain
+from tests.unit.domain import samples
+
+
+@ddt.ddt
+class CompleteTest(base.BaseTestCase):
+    """What libvirt has not filled in could be moved by what it fills in (F7)."""
+
+    @ddt.data(
+        ("disk/address", "disk vda has no address"),
+        ("interface/address", "interface tap1 has no address"),
+        ("memballoon/address", "memballoon has no address"),
+        ("controller[@type='ide']/address", "controller ide has no address"),
+    )
+    @ddt.unpack
+    def test_an_address(self, path: str, reason: str) -> None:
+        own = samples.domain("pc")
+        element = own.devices.find(path)
+        element.getparent().remove(element)
+        self.assert_refused(reason, own)
+
+    @ddt.data(
+        ("controller", "index", "controller usb has no index"),
+        ("disk/target", "bus", "disk vda has no bus"),
+    )
+    @ddt.unpack
+    def test_an_attribute(self, path: str, name: str, reason: str) -> None:
+        own = samples.domain("pc")
+        del own.devices.find(path).attrib[name]
+        self.assert_refused(reason, own)
+
+    @ddt.data("uuid", "devices")
+    def test_an_element(self, tag: str) -> None:
+        own = samples.domain("pc")
+        own.root.remove(own.root.find(tag))
+        self.assert_refused(f"there is no <{tag}>", own)
+
+    @ddt.data("pc", "q35")
+    def test_what_libvirt_gave_back_lacks_nothing(self, name: str) -> None:
+        text = samples.read(name)
+        self.assertEqual(Domain.parse(text).to_xml(), complete.check(text).to_xml())
+
+    def test_what_has_no_address_by_nature_lacks_nothing(self) -> None:
+        own = samples.domain("pc")
+        for xml in (
+            "<controller type='fdc' index='0'/>",
+            "<input type='mouse' bus='ps2'/>",
+            "<sound model='pcspk'/>",
+            "<channel type='unix'/>",
+        ):
+            samples.add(own, xml)
+        own.devices.find("memballoon").clear(keep_tail=True)
+        own.devices.find("memballoon").set("model", "none")
+        self.assertEqual(own.uuid, complete.check(own.to_xml()).uuid)
+
+    def assert_refused(self, reason: str, own: Domain) -> None:
+        refused = self.assertRaises(exception.Refused, complete.check, own.to_xml())
+        self.assertIn(f"{reason}: the definition is not as", str(refused))
