@@ -38,17 +38,22 @@ def fetch(cache_dir: Path) -> Path:
     if cached:
         return cached[-1]
     cache_dir.mkdir(parents=True, exist_ok=True)
+    try:
+        _download(cache_dir)
+    except GuestBuildError:
+        # No package lists yet, or ones that are out of date.
+        run(["apt-get", "update", "-q"])
+        _download(cache_dir)
+    (package,) = cache_dir.glob("linux-image-[0-9]*.deb")
+    return package
+
+
+def _download(folder: Path) -> None:
     shown = run(["apt-cache", "depends", "linux-image-amd64"]).decode()
     match = re.search(r"Depends: (linux-image-[0-9]\S+)", shown)
     if match is None:
-        raise GuestBuildError(
-            "apt knows no package behind linux-image-amd64: run apt-get update"
-        )
-    run(["apt-get", "download", "-q", match[1]], cwd=cache_dir)
-    cached = sorted(cache_dir.glob("linux-image-[0-9]*.deb"))
-    if not cached:
-        raise GuestBuildError(f"apt-get download {match[1]} left no package")
-    return cached[-1]
+        raise GuestBuildError("apt knows no package behind linux-image-amd64")
+    run(["apt-get", "download", "-q", match[1]], cwd=folder)
 
 
 def unpack(package: Path, root: Path) -> KernelTree:
