@@ -84,7 +84,8 @@ def _on_usb(domain: Domain, gaps: bool) -> Seat:
             disk = address.usb_element(document.index_of(controller), 1)
             what = f"{_describe(controller)} in place of model none"
             return Seat(disk, (*seated.added, what), seated.in_gap)
-    bus = domain.next_controller_index("usb")
+    # Bus 0 is the default controller's, which the migratable form leaves out.
+    bus = max(1, domain.next_controller_index("usb"))
     controller = etree.Element(
         "controller", type="usb", index=str(bus), model="qemu-xhci"
     )

@@ -228,6 +228,22 @@ class ControllerTest(base.BaseTestCase):
         disk, _after = rescue(own, "sata")
         self.assertEqual(Drive(0, 0, 0, 0), Drive.of(disk))
 
+    def test_usb_leaves_bus_0_to_what_libvirt_does_not_tell(self) -> None:
+        """The migratable form of a running domain leaves out the default controller.
+
+        (libvirt, qemuDomainDefFormatBufInternal: a lone piix3-uhci of index 0.)
+        """
+        own = samples.domain("pc")
+        own.devices.remove(next(own.controllers("usb")))
+        samples.add(
+            own,
+            "<input type='tablet' bus='usb'><address type='usb' bus='0' port='2'/>"
+            "</input>",
+        )
+        disk, after = rescue(own, "usb")
+        self.assertEqual("1", disk.find("address").get("bus"))
+        self.assertEqual(["1"], [c.get("index") for c in after.controllers("usb")])
+
     def test_a_floppy_controller_that_is_there_is_taken(self) -> None:
         """It has no address, hence no child: not a reason to add a second."""
         own = samples.domain("pc")
