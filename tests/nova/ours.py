@@ -7,7 +7,6 @@ Nova's tests are subclassed, never copied: what they assert, they assert of ours
 
 import importlib
 import io
-import logging
 import sys
 from pathlib import Path
 from typing import Any
@@ -19,9 +18,6 @@ from nova.tests import fixtures as nova_fixtures
 from nova.tests.functional.libvirt.base import ServersTestBase
 
 from stable_rescue import activation
-
-# It tells of every pool's end after the test's own log capture has ended.
-logging.getLogger("nova.thread_pool_factory").setLevel(logging.WARNING)
 
 
 class OurDriverMixin:

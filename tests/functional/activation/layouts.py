@@ -119,7 +119,8 @@ class Layout:
         )
         (archive,) = self.folder.glob("nova-*.tar.gz")
         with tarfile.open(archive) as sdist:
-            sdist.extractall(self.folder, filter="data")
+            # Debian 12's Python knows no filter yet.
+            sdist.extractall(self.folder)
         return str(self.folder / archive.name.removesuffix(".tar.gz"))
 
     def our_source(self) -> str:
