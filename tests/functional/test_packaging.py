@@ -13,6 +13,7 @@ from zipfile import ZipFile
 
 from oslotest import base
 
+from lab import guest, packages
 from stable_rescue import conf
 
 PROJECT = Path(__file__).parents[2]
@@ -134,5 +135,17 @@ class TestSampleConfiguration(base.BaseTestCase):
             option.dest for _group, group in conf.list_opts() for option in group
         }
         sample = PROJECT / "etc" / "stable_rescue" / "stable-rescue.conf.sample"
-        named = re.findall(r"(?m)^#(\w+) = ", sample.read_text())
+        named = re.findall(r"(?m)^#(\w+) =", sample.read_text())
         self.assertEqual(sorted(options), sorted(named))
+
+
+class TestSystemPackages(base.BaseTestCase):
+    """bindep.txt lists whatever the lab and the builder of guests install."""
+
+    def test_the_lab_asks_for_nothing_else(self) -> None:
+        lines = re.findall(
+            r"(?m)^([a-z0-9-]+) \[([a-z ]+)", (PROJECT / "bindep.txt").read_text()
+        )
+        listed = {name for name, profiles in lines if "lab" in profiles.split()}
+        wanted = {*packages.APT_PACKAGES, *guest.APT_PACKAGES}
+        self.assertEqual(set(), wanted - listed)
