@@ -9,6 +9,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from nova import conf as nova_conf
+from nova.compute import utils as compute_utils
+from nova.objects import block_device as block_device_mapping
 from nova.virt import driver as virt_driver
 
 # The manager is imported before Nova loads a driver, and must not load one.
@@ -19,6 +22,10 @@ if TYPE_CHECKING:
     from nova.virt.libvirt import driver as libvirt_driver
     from nova.virt.libvirt import guest as libvirt_guest
 
+CONF = nova_conf.CONF
+
+# Nova asks every 10 seconds; a guest that was just booted may miss the first time.
+_SHUTDOWN_RETRY_SECONDS = 5
 RESCUE_SUFFIX = ".rescue"
 RESCUE_DISK = "disk" + RESCUE_SUFFIX
 
@@ -112,14 +119,25 @@ def connect_volumes(
     driver: libvirt_driver.LibvirtDriver,
     context: nova_context.RequestContext,
     instance: objects.Instance,
-    block_device_info: dict[str, Any] | None,
 ) -> None:
     """Connect the instance's volumes to the host; one that is there stays.
 
     :raises Exception: what the volume's driver raises
     """
-    for volume in virt_driver.block_device_info_get_mapping(block_device_info):
+    for volume in virt_driver.block_device_info_get_mapping(
+        block_device_info(context, instance)
+    ):
         driver._connect_volume(context, volume["connection_info"], instance)
+
+
+def block_device_info(
+    context: nova_context.RequestContext, instance: objects.Instance
+) -> dict[str, Any]:
+    """Return the instance's block devices as drivers take them."""
+    mappings = block_device_mapping.BlockDeviceMappingList.get_by_instance_uuid(
+        context, instance.uuid
+    )
+    return dict(virt_driver.get_block_device_info(instance, mappings))
 
 
 def rescue_image_ref(
@@ -134,3 +152,22 @@ def rescue_image_ref(
     :raises nova.exception.NovaException: where Glance does not give the image
     """
     return str(compute._get_rescue_image(context, instance, image_ref).id)
+
+
+def power_off_values(instance: objects.Instance) -> tuple[int, int]:
+    """Return how many seconds a guest has to shut down, and between two requests.
+
+    As Nova's compute manager has it (_get_power_off_values).
+    """
+    timeout = compute_utils.get_value_from_system_metadata(
+        instance,
+        key="image_os_shutdown_timeout",
+        type=int,
+        default=CONF.shutdown_timeout,
+    )
+    return timeout, _SHUTDOWN_RETRY_SECONDS
+
+
+def power_state(compute: manager.ComputeManager, instance: objects.Instance) -> int:
+    """Return the guest's power state, as libvirt has it now."""
+    return int(compute._get_power_state(instance))

@@ -2,6 +2,7 @@
 """The record of a rescue: one file in the instance's directory."""
 
 import dataclasses
+import enum
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,42 +17,58 @@ _RECORD = "stable_rescue.json"
 _UNRESCUE_XML = "unrescue.xml"
 _FORMAT = 1
 
-PREPARED = "prepared"
-RESCUED = "rescued"
+
+class State(enum.StrEnum):
+    """How far a rescue has come; each is written before the step that it names."""
+
+    PREPARED = "prepared"  # everything is fetched; the guest is as it was
+    BEGINNING = "beginning"  # the rescue definition takes the place of the server's
+    RESCUED = "rescued"
+    ENDING = "ending"  # the server's own definition is coming back
+
+
+class Rest(enum.Enum):
+    """Where a server has come to rest."""
+
+    ITSELF = enum.auto()
+    RESCUED = enum.auto()
 
 
 @dataclass(frozen=True)
 class Record:
-    """A rescue that is prepared or done.
+    """A rescue that is prepared, under way or done.
 
     ``before`` and ``after`` are the server's own and the rescue definition, with
-    their secrets: the file is readable by its owner alone.
+    their secrets: the file is readable by its owner alone. ``was_running`` is
+    whether the guest ran before the rescue.
     """
 
-    state: str
+    state: State
     image_id: str
     image_checksum: str | None
     device: str
     bus: str
     before: str
     after: str
+    was_running: bool
 
     @classmethod
-    def of(cls, plan: RescuePlan, image: dict[str, Any]) -> Self:
+    def of(cls, plan: RescuePlan, image: dict[str, Any], was_running: bool) -> Self:
         """Return the record of a plan whose medium is ready."""
         return cls(
-            PREPARED,
+            State.PREPARED,
             image["id"],
             image.get("checksum"),
             plan.device,
             plan.bus,
             plan.before,
             plan.after,
+            was_running,
         )
 
-    def rescued(self) -> Self:
-        """Return the record of the same rescue, done."""
-        return dataclasses.replace(self, state=RESCUED)
+    def at(self, state: State) -> Self:
+        """Return the record of the same rescue in another state."""
+        return dataclasses.replace(self, state=state)
 
 
 class Store:
@@ -70,7 +87,7 @@ class Store:
             found = json.loads(self._record.read_text(encoding="utf-8"))
             if found.pop("format") != _FORMAT:
                 raise ValueError("it was written by another version")
-            return Record(**found)
+            return Record(**{**found, "state": State(found["state"])})
         except FileNotFoundError:
             return None
         except (OSError, ValueError, TypeError, KeyError, AttributeError) as exc:

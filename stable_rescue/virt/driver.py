@@ -6,17 +6,17 @@ from typing import Any
 from nova import conf as nova_conf
 from nova import context as nova_context
 from nova import objects
+from nova.compute import vm_states
 from nova.network import model as network_model
 from nova.virt import hardware
 from nova.virt.libvirt import driver as libvirt_driver
 from oslo_log import log as logging
-from oslo_utils import excutils, timeutils
+from oslo_utils import timeutils
 
 from stable_rescue import conf, nova_internals
-from stable_rescue.storage import medium, record
-from stable_rescue.storage.record import Record
-from stable_rescue.virt import preparation
-from stable_rescue.virt.refusal import refusing
+from stable_rescue.storage.record import Record, Rest
+from stable_rescue.virt import preparation, transitions
+from stable_rescue.virt.refusal import failing, refusing
 
 CONF = nova_conf.CONF
 LOG = logging.getLogger(__name__)
@@ -38,10 +38,10 @@ class StableRescueDriver(libvirt_driver.LibvirtDriver):
         context: nova_context.RequestContext,
         instance: "objects.Instance",
         image_id: str,
-    ) -> Record | None:
+    ) -> bool:
         """Decide a rescue and make it ready, without touching the guest.
 
-        :returns: its record, or None where the image asks for Nova's own rescue
+        :returns: whether it is ours; the image may ask for Nova's own rescue
         :raises nova.exception.InstanceNotRescuable: where it cannot be done
         """
         watch = timeutils.StopWatch()
@@ -49,7 +49,7 @@ class StableRescueDriver(libvirt_driver.LibvirtDriver):
             image = nova_internals.image_api_of(self).get(context, image_id)
             request = preparation.request_of(image)
             if request is None:
-                return None
+                return False
             LOG.info(
                 "Preparing a stable rescue from image %s", image_id, instance=instance
             )
@@ -62,14 +62,7 @@ class StableRescueDriver(libvirt_driver.LibvirtDriver):
             instance=instance,
         )
         self._prepared[instance.uuid] = prepared
-        return prepared
-
-    def discard_rescue(self, instance: "objects.Instance") -> None:
-        """Remove what was prepared for a rescue that has not begun, if anything."""
-        if self._prepared.pop(instance.uuid, None) is not None:
-            LOG.info("Discarding a rescue that has not begun", instance=instance)
-            medium.remove(self, instance)
-            preparation.store_of(instance).clear()
+        return True
 
     def rescue(
         self,
@@ -84,8 +77,8 @@ class StableRescueDriver(libvirt_driver.LibvirtDriver):
         """Boot the server from its rescue disk, every device where it was.
 
         :raises nova.exception.InstanceNotRescuable: where it cannot be prepared
-        :raises Exception: what stood in the way of the start; the server's own
-            definition is then in place again
+        :raises Exception: what stood in the way of the start; the server is then
+            itself again
         """
         prepared = self._take_prepared(context, instance, image_meta)
         if prepared is None:
@@ -99,31 +92,66 @@ class StableRescueDriver(libvirt_driver.LibvirtDriver):
                 share_info,
             )
             return
-        with timeutils.StopWatch() as watch:
-            self._commit(context, instance, network_info, block_device_info, prepared)
+        with timeutils.StopWatch() as watch, failing(instance):
+            transitions.begin(self, context, instance, prepared)
         LOG.info("Rescued in %.2f seconds", watch.elapsed(), instance=instance)
 
     def unrescue(
         self, context: nova_context.RequestContext, instance: "objects.Instance"
     ) -> None:
-        """Bring the server's own definition back and start it.
+        """Bring the server's own definition back, in the power state that it had.
 
         :raises Exception: what stood in the way; the record is then still there
         """
-        store = preparation.store_of(instance)
-        rescued = store.load()
-        if rescued is None or rescued.state != record.RESCUED:
+        rescued = preparation.store_of(instance).load()
+        if rescued is None:
             super().unrescue(context, instance)
             return
         LOG.info("Ending a stable rescue", instance=instance)
         with timeutils.StopWatch() as watch:
-            self.power_off(instance)
-            self.plug_vifs(instance, instance.get_network_info())
-            original = store.original() or rescued.before
-            nova_internals.start_guest(self, context, original, instance)
-            medium.remove(self, instance)
-            store.clear()
+            transitions.end(self, context, instance, rescued)
         LOG.info("Unrescued in %.2f seconds", watch.elapsed(), instance=instance)
+
+    def settle_rescue(
+        self,
+        context: nova_context.RequestContext,
+        instance: "objects.Instance",
+        finish: bool = False,
+    ) -> Rest | None:
+        """Bring a server to rest whose rescue, or the end of it, was cut short.
+
+        :param finish: end a rescue whose end had begun, in place of going back to it
+        :returns: where it is; None where there is no rescue of ours
+        :raises Exception: what stood in the way; the record is then still there
+        """
+        self._prepared.pop(instance.uuid, None)
+        with timeutils.StopWatch() as watch:
+            rest = transitions.settle(self, context, instance, finish)
+            if rest is None and preparation.store_of(instance).original():
+                rest = self._settle_novas(context, instance)
+        if rest is not None:
+            LOG.info(
+                "Settled a rescue that was cut short: the server is %s, "
+                "after %.2f seconds",
+                "rescued" if rest is Rest.RESCUED else "itself again",
+                watch.elapsed(),
+                instance=instance,
+            )
+        return rest
+
+    def _settle_novas(
+        self, context: nova_context.RequestContext, instance: "objects.Instance"
+    ) -> Rest | None:
+        """Finish the end of a rescue of Nova's own, or undo its beginning."""
+        if instance.task_state is None and instance.vm_state == vm_states.RESCUED:
+            return None
+        super().unrescue(context, instance)
+        return Rest.ITSELF
+
+    def ran_before_rescue(self, instance: "objects.Instance") -> bool | None:
+        """Say whether the guest ran before its rescue; None: no rescue of ours."""
+        found = preparation.store_of(instance).load()
+        return None if found is None else found.was_running
 
     def _take_prepared(
         self,
@@ -135,31 +163,6 @@ class StableRescueDriver(libvirt_driver.LibvirtDriver):
         stable = hardware.check_hw_rescue_props(image_meta)
         if not stable and CONF.stable_rescue.default_mode == "legacy":
             return None
-        prepared = self._prepared.pop(instance.uuid, None)
-        if prepared is None:
-            prepared = self.prepare_rescue(context, instance, image_meta.id)
-            self._prepared.pop(instance.uuid, None)
-        return prepared
-
-    def _commit(
-        self,
-        context: nova_context.RequestContext,
-        instance: "objects.Instance",
-        network_info: network_model.NetworkInfo,
-        block_device_info: dict[str, Any] | None,
-        prepared: Record,
-    ) -> None:
-        store = preparation.store_of(instance)
-        store.save_original(prepared.before)
-        try:
-            self.power_off(instance)
-            nova_internals.connect_volumes(self, context, instance, block_device_info)
-            self.plug_vifs(instance, network_info)
-            store.save(prepared.rescued())
-            nova_internals.start_guest(self, context, prepared.after, instance)
-        except Exception:  # noqa: BLE001 - it is raised again
-            with excutils.save_and_reraise_exception(logger=LOG):
-                LOG.error("The rescue failed; undoing it", instance=instance)
-                nova_internals.define_guest(self, prepared.before)
-                medium.remove(self, instance)
-                store.clear()
+        if instance.uuid not in self._prepared:
+            self.prepare_rescue(context, instance, image_meta.id)
+        return self._prepared.pop(instance.uuid, None)

@@ -73,7 +73,8 @@ def prepare(
     :raises Exception: whatever stands in the way; what was made is removed again
     """
     _check_image(image)
-    own = definition.read(nova_internals.guest_of(driver, instance))
+    guest = nova_internals.guest_of(driver, instance)
+    own, was_running = definition.read(guest), bool(guest.is_active())
     request = plan.resolve(own, request)
     rescue_medium = RescueMedium(driver, instance, request)
 
@@ -92,7 +93,7 @@ def prepare(
         # Some backends know the format of their disk once it is there.
         decided = derive()
         _log(decided, instance)
-        record = Record.of(decided, image)
+        record = Record.of(decided, image, was_running)
         store_of(instance).save(record)
     except Exception:  # noqa: BLE001 - it is raised again
         with excutils.save_and_reraise_exception(logger=LOG):

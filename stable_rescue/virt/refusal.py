@@ -37,6 +37,22 @@ def refusing(instance: "objects.Instance") -> Iterator[None]:
         ) from exc
 
 
+@contextlib.contextmanager
+def failing(instance: "objects.Instance") -> Iterator[None]:
+    """Turn whatever the block raises into an error whose text is fit for a tenant.
+
+    :raises nova.exception.InstanceNotRescuable: with a reason that names no host path
+    """
+    try:
+        yield
+    except Exception as exc:
+        LOG.exception("The rescue could not be started", instance=instance)
+        raise nova_exception.InstanceNotRescuable(
+            instance_id=instance.uuid,
+            reason="the rescue system could not be started; ask the operator",
+        ) from exc
+
+
 def _reason(exc: Exception) -> str:
     """Return the reason for a tenant: no host's path, no secret."""
     if isinstance(exc, exception.Refused):

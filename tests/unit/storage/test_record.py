@@ -10,7 +10,7 @@ from oslotest import base
 
 from stable_rescue import exception, plan
 from stable_rescue.storage import files
-from stable_rescue.storage.record import PREPARED, RESCUED, Record, Store
+from stable_rescue.storage.record import Record, State, Store
 
 PLAN = plan.RescuePlan("disk", "usb", "<own/>", "<rescue/>", ())
 
@@ -21,7 +21,7 @@ class StoreTest(base.BaseTestCase):
         super().setUp()
         self.folder = Path(self.useFixture(fixtures.TempDir()).path)
         self.store = Store(str(self.folder))
-        self.record = Record.of(PLAN, {"id": "i", "checksum": "c"})
+        self.record = Record.of(PLAN, {"id": "i", "checksum": "c"}, was_running=True)
 
     def test_nothing_is_there_at_first(self) -> None:
         self.assertEqual((None, None), (self.store.load(), self.store.original()))
@@ -29,9 +29,9 @@ class StoreTest(base.BaseTestCase):
     def test_what_was_saved_is_loaded(self) -> None:
         self.store.save(self.record)
         self.assertEqual(self.record, self.store.load())
-        self.assertEqual(PREPARED, self.record.state)
-        self.store.save(self.record.rescued())
-        self.assertEqual(RESCUED, self.store.load().state)
+        self.assertEqual(State.PREPARED, self.record.state)
+        self.store.save(self.record.at(State.RESCUED))
+        self.assertIs(State.RESCUED, self.store.load().state)
 
     def test_only_the_owner_can_read(self) -> None:
         self.useFixture(fixtures.MonkeyPatch("os.umask", os.umask))
@@ -59,7 +59,7 @@ class StoreTest(base.BaseTestCase):
         self.store.save(self.record)
         owner = "os.fsync" if step == "fsync" else "pathlib.Path.replace"
         with mock.patch(owner, side_effect=OSError(28, "No space left on device")):
-            self.assertRaises(OSError, self.store.save, self.record.rescued())
+            self.assertRaises(OSError, self.store.save, self.record.at(State.RESCUED))
         self.assertEqual(self.record, self.store.load())
         self.assertEqual(1, len(list(self.folder.iterdir())))
 

@@ -1,0 +1,201 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The ways between a server and its rescue. Each may be gone again after a crash.
+
+PREPARED --begin--> BEGINNING --> RESCUED --end--> ENDING --> no record
+    |                   |                            |
+    +------undo---------+--> no record               +--resume--> RESCUED
+"""
+
+from nova import conf as nova_conf
+from nova import context as nova_context
+from nova import exception as nova_exception
+from nova import objects
+from nova.virt.libvirt import driver as libvirt_driver
+from oslo_log import log as logging
+from oslo_utils import excutils
+
+from stable_rescue import exception, nova_internals
+from stable_rescue.domain import recognise
+from stable_rescue.domain.document import Domain
+from stable_rescue.storage import medium
+from stable_rescue.storage.record import Record, Rest, State
+from stable_rescue.virt import preparation
+
+CONF = nova_conf.CONF
+LOG = logging.getLogger(__name__)
+
+
+def begin(
+    driver: libvirt_driver.LibvirtDriver,
+    context: nova_context.RequestContext,
+    instance: "objects.Instance",
+    prepared: Record,
+) -> None:
+    """Boot the server from its rescue disk.
+
+    :raises Exception: what stood in the way; the server is then itself again, or, if
+        that failed too, its record tells how to bring it back
+    """
+    store = preparation.store_of(instance)
+    try:
+        store.save(prepared.at(State.BEGINNING))
+        store.save_original(prepared.before)
+        driver.power_off(instance)
+        _start(driver, context, instance, prepared.after)
+        store.save(prepared.at(State.RESCUED))
+    except Exception:  # noqa: BLE001 - it is raised again
+        with excutils.save_and_reraise_exception(logger=LOG):
+            LOG.error("The rescue failed; undoing it", instance=instance)
+            undo(driver, context, instance, prepared)
+
+
+def end(
+    driver: libvirt_driver.LibvirtDriver,
+    context: nova_context.RequestContext,
+    instance: "objects.Instance",
+    rescued: Record,
+) -> None:
+    """Shut the rescue system down and bring the server back as it was.
+
+    :raises Exception: what stood in the way; the record is then still there
+    """
+    preparation.store_of(instance).save(rescued.at(State.ENDING))
+    if _is_rescue(driver, instance):
+        # A rescue system has written to the disks that it repairs (UPSTREAM U17).
+        timeout, interval = nova_internals.power_off_values(instance)
+        driver.power_off(instance, timeout, interval)
+    _become_itself(driver, context, instance, rescued)
+
+
+def undo(
+    driver: libvirt_driver.LibvirtDriver,
+    context: nova_context.RequestContext,
+    instance: "objects.Instance",
+    begun: Record,
+) -> None:
+    """Bring the server back as it was before a rescue that did not come about.
+
+    A guest that still runs its own definition is not touched.
+
+    :raises Exception: what stood in the way; the record is then still there
+    """
+    if _is_rescue(driver, instance):
+        driver.power_off(instance)
+    _become_itself(driver, context, instance, begun)
+
+
+def resume(
+    driver: libvirt_driver.LibvirtDriver,
+    context: nova_context.RequestContext,
+    instance: "objects.Instance",
+    rescued: Record,
+) -> None:
+    """Have a server run its rescue system, where it does not.
+
+    :raises Exception: what stood in the way; the record is still there
+    """
+    if not (_is_active(driver, instance) and _is_rescue(driver, instance)):
+        driver.power_off(instance)
+        _start(driver, context, instance, rescued.after)
+    preparation.store_of(instance).save(rescued.at(State.RESCUED))
+
+
+def settle(
+    driver: libvirt_driver.LibvirtDriver,
+    context: nova_context.RequestContext,
+    instance: "objects.Instance",
+    finish: bool,
+) -> Rest | None:
+    """Bring a server to rest whose rescue, or the end of it, was cut short.
+
+    :param finish: end a rescue whose end had begun, in place of going back into it
+    :returns: where it is; None where there is no rescue of ours
+    :raises Exception: what stood in the way; the record is then still there
+    """
+    found = preparation.store_of(instance).load()
+    if found is None:
+        return None
+    if found.state in (State.PREPARED, State.BEGINNING):
+        undo(driver, context, instance, found)
+        return Rest.ITSELF
+    if found.state is State.ENDING and (finish or _came_back(driver, instance, found)):
+        end(driver, context, instance, found)
+        return Rest.ITSELF
+    resume(driver, context, instance, found)
+    return Rest.RESCUED
+
+
+def _came_back(
+    driver: libvirt_driver.LibvirtDriver, instance: "objects.Instance", found: Record
+) -> bool:
+    """Say whether a server is itself, in the power state that it had."""
+    return not _is_rescue(driver, instance) and (
+        _is_active(driver, instance) or not found.was_running
+    )
+
+
+def _become_itself(
+    driver: libvirt_driver.LibvirtDriver,
+    context: nova_context.RequestContext,
+    instance: "objects.Instance",
+    found: Record,
+) -> None:
+    """Define the server's own definition, in its own power state; clean up."""
+    store = preparation.store_of(instance)
+    original = _original(store.original(), found)
+    if not _is_active(driver, instance):
+        if found.was_running:
+            _start(driver, context, instance, original)
+        else:
+            nova_internals.define_guest(driver, original)
+    try:
+        medium.remove(driver, instance)
+        store.clear()
+    except Exception:
+        LOG.exception(
+            "The server is itself again, but something of its rescue is left; the "
+            "next start of nova-compute tries again to remove it",
+            instance=instance,
+        )
+
+
+def _original(saved: str | None, found: Record) -> str:
+    """Return the saved definition, or the record's where that is damaged (U19)."""
+    try:
+        if saved and not recognise.is_rescue(Domain.parse(saved)):
+            return saved
+    except exception.InvalidDomain as exc:
+        LOG.warning("unrescue.xml cannot be read, the record is used: %s", exc)
+    return found.before
+
+
+def _start(
+    driver: libvirt_driver.LibvirtDriver,
+    context: nova_context.RequestContext,
+    instance: "objects.Instance",
+    definition: str,
+) -> None:
+    """Define and start a definition, its volumes and NICs in place (UPSTREAM U16)."""
+    nova_internals.connect_volumes(driver, context, instance)
+    driver.plug_vifs(instance, instance.get_network_info())
+    nova_internals.start_guest(driver, context, definition, instance)
+
+
+def _is_active(
+    driver: libvirt_driver.LibvirtDriver, instance: "objects.Instance"
+) -> bool:
+    try:
+        return bool(nova_internals.guest_of(driver, instance).is_active())
+    except nova_exception.InstanceNotFound:
+        return False
+
+
+def _is_rescue(
+    driver: libvirt_driver.LibvirtDriver, instance: "objects.Instance"
+) -> bool:
+    """Say whether what libvirt has, or runs, is a rescue definition."""
+    try:
+        guest = nova_internals.guest_of(driver, instance)
+    except nova_exception.InstanceNotFound:
+        return False
+    return recognise.is_rescue(Domain.parse(guest.get_xml_desc()))

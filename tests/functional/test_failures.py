@@ -1,0 +1,232 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What fails after power-off, or is cut short: the server is whole afterwards."""
+
+from collections.abc import Callable
+from typing import Any
+from unittest import mock
+
+import fixtures
+from nova import exception as nova_exception
+from nova import objects
+from nova.compute import power_state, task_states, vm_states
+from nova.tests.functional.api import client
+from nova.virt.libvirt import guest as libvirt_guest
+
+from stable_rescue.domain import recognise
+from stable_rescue.domain.document import Domain
+from stable_rescue.storage.record import State, Store
+from tests.functional import base
+
+NO_MEMORY = nova_exception.NovaException("cannot allocate memory at /dev/x")
+
+
+class FailureTestBase(base.RescueTestBase):
+    def setUp(self) -> None:
+        super().setUp()
+        self.server = self.create_server()
+        self.own = self.definition(self.server)
+        self.image = self.create_rescue_image(hw_rescue_bus="usb")
+
+    def rescued(self) -> None:
+        self.rescue(self.server, self.image)
+        self._wait_for_state_change(self.server, "RESCUE")
+
+    def fail_launch(self, of_rescue: bool) -> None:
+        """Let the start of the rescue's, or of the server's own definition fail."""
+        launch = libvirt_guest.Guest.launch
+
+        def fail(guest: libvirt_guest.Guest, pause: bool = False) -> Any:
+            if recognise.is_rescue(Domain.parse(guest._encoded_xml)) is of_rescue:
+                raise NO_MEMORY
+            return launch(guest, pause)
+
+        self.useFixture(
+            fixtures.MonkeyPatch("nova.virt.libvirt.guest.Guest.launch", fail)
+        )
+
+    def failing(self, action: Callable[[], Any]) -> str:
+        """Return the text of the error that the API's caller would read."""
+        return self.assertRaises(client.OpenStackApiException, action).response.text
+
+    def unrescue(self) -> None:
+        self.api.post_server_action(self.server["id"], {"unrescue": None})
+
+    def instance(self) -> objects.Instance:
+        return objects.Instance.get_by_uuid(self.context, self.server["id"])
+
+    def assert_itself(self, status: str = "ACTIVE") -> None:
+        self._wait_for_server_parameter(
+            self.server, {"status": status, "OS-EXT-STS:task_state": None}
+        )
+        running = status == "ACTIVE"
+        state = power_state.RUNNING if running else power_state.SHUTDOWN
+        self.assertEqual(state, self.instance().power_state)
+        self.assertEqual(self.own, self.definition(self.server))
+        self.assertEqual([], self.files(self.server))
+
+
+class FailedTest(FailureTestBase):
+    """UPSTREAM U7: no ERROR, no server that is off."""
+
+    def test_start_of_the_rescue(self) -> None:
+        self.fail_launch(of_rescue=True)
+        told = self.failing(lambda: self.rescue(self.server, self.image))
+        self.assertIn("could not be started", told)
+        self.assertNotIn("/dev/x", told)
+        self.assert_itself()
+
+    def test_start_of_the_rescue_of_a_stopped_server(self) -> None:
+        self.api.post_server_action(self.server["id"], {"os-stop": None})
+        self._wait_for_state_change(self.server, "SHUTOFF")
+        self.fail_launch(of_rescue=True)
+        self.failing(lambda: self.rescue(self.server, self.image))
+        self.assert_itself("SHUTOFF")
+
+    def test_power_off(self) -> None:
+        self.power_offs().side_effect = nova_exception.InstancePowerOffFailure(
+            reason="x"
+        )
+        self.failing(lambda: self.rescue(self.server, self.image))
+        self.assert_itself()
+
+    def test_a_volume_that_does_not_connect(self) -> None:
+        with mock.patch(
+            "stable_rescue.nova_internals.connect_volumes",
+            side_effect=[NO_MEMORY, None],
+        ):
+            self.failing(lambda: self.rescue(self.server, self.image))
+        self.assert_itself()
+
+    def test_a_failure_that_cannot_be_undone_is_an_error_with_its_record(self) -> None:
+        with mock.patch(
+            "stable_rescue.nova_internals.connect_volumes", side_effect=NO_MEMORY
+        ):
+            self.failing(lambda: self.rescue(self.server, self.image))
+        self._wait_for_server_parameter(self.server, {"status": "ERROR"})
+        record = Store(str(self.folder(self.server))).load()
+        self.assertEqual(State.BEGINNING, record.state)
+        # What the log says: restart nova-compute.
+        self.restart_compute_service("compute1")
+        self.assertEqual(self.own, self.definition(self.server))
+        self.assertEqual([], self.files(self.server))
+
+    def test_start_of_the_server_in_unrescue(self) -> None:
+        self.rescued()
+        self.fail_launch(of_rescue=False)
+        self.failing(self.unrescue)
+        self._wait_for_server_parameter(
+            self.server, {"status": "RESCUE", "OS-EXT-STS:task_state": None}
+        )
+        self.assertTrue(recognise.is_rescue(Domain.parse(self.definition(self.server))))
+        self.useFixture(
+            fixtures.MonkeyPatch(
+                "nova.virt.libvirt.guest.Guest.launch",
+                lambda guest, pause=False: guest._domain.createWithFlags(0),
+            )
+        )
+        self.unrescue()
+        self.assert_itself()
+
+    def test_removal_of_the_medium_in_unrescue(self) -> None:
+        self.rescued()
+        with mock.patch(
+            "stable_rescue.storage.medium.remove", side_effect=OSError(5, "I/O error")
+        ):
+            self.unrescue()
+        self._wait_for_state_change(self.server, "ACTIVE")
+        self.assertEqual(self.own, self.definition(self.server))
+        self.restart_compute_service("compute1")
+        self.assert_itself()
+
+
+class PowerStateTest(FailureTestBase):
+    def test_a_stopped_server_comes_back_stopped(self) -> None:
+        """UPSTREAM U18."""
+        self.api.post_server_action(self.server["id"], {"os-stop": None})
+        self._wait_for_state_change(self.server, "SHUTOFF")
+        self.rescued()
+        self.unrescue()
+        self.assert_itself("SHUTOFF")
+
+    def test_the_rescue_system_is_shut_down_cleanly(self) -> None:
+        """UPSTREAM U17."""
+        self.rescued()
+        power_off = self.power_offs()
+        self.unrescue()
+        self._wait_for_state_change(self.server, "ACTIVE")
+        _instance, timeout, _interval = power_off.call_args.args
+        self.assertEqual(base.base.CONF.shutdown_timeout, timeout)
+
+    def test_a_damaged_unrescue_xml(self) -> None:
+        """UPSTREAM U19."""
+        self.rescued()
+        (self.folder(self.server) / "unrescue.xml").write_text("<domain><na")
+        self.unrescue()
+        self.assert_itself()
+
+    def test_a_missing_unrescue_xml(self) -> None:
+        """UPSTREAM U19."""
+        self.rescued()
+        (self.folder(self.server) / "unrescue.xml").unlink()
+        self.unrescue()
+        self.assert_itself()
+
+
+class RestartTest(FailureTestBase):
+    """UPSTREAM U24: nova-compute is killed and started again."""
+
+    def cut_short(self, vm_state: str, task_state: str | None, state: State) -> None:
+        """Bring database and record to where a killed process has left them."""
+        instance = self.instance()
+        instance.vm_state, instance.task_state = vm_state, task_state
+        instance.save()
+        store = Store(str(self.folder(self.server)))
+        store.save(store.load().at(state))
+
+    def test_between_start_and_database(self) -> None:
+        self.rescued()
+        self.cut_short(vm_states.ACTIVE, task_states.RESCUING, State.RESCUED)
+        self.restart_compute_service("compute1")
+        self._wait_for_server_parameter(
+            self.server, {"status": "RESCUE", "OS-EXT-STS:task_state": None}
+        )
+        self.unrescue()
+        self.assert_itself()
+
+    def test_at_the_start_of_the_rescue(self) -> None:
+        self.rescued()
+        self.cut_short(vm_states.ACTIVE, task_states.RESCUING, State.BEGINNING)
+        self.restart_compute_service("compute1")
+        self.assert_itself()
+
+    def test_in_unrescue(self) -> None:
+        self.rescued()
+        self.cut_short(vm_states.RESCUED, task_states.UNRESCUING, State.ENDING)
+        self.restart_compute_service("compute1")
+        self.assert_itself()
+
+    def test_behind_unrescue(self) -> None:
+        self.rescued()
+        self.cut_short(vm_states.ACTIVE, None, State.ENDING)
+        self.restart_compute_service("compute1")
+        self.assert_itself()
+
+    def test_before_anything_was_written(self) -> None:
+        instance = self.instance()
+        instance.task_state = task_states.RESCUING
+        instance.save()
+        self.restart_compute_service("compute1")
+        self.assert_itself()
+
+    def test_a_rescued_server_stays_rescued(self) -> None:
+        self.rescued()
+        before = self.definition(self.server)
+        self.restart_compute_service("compute1")
+        self._wait_for_state_change(self.server, "RESCUE")
+        self.assertEqual(before, self.definition(self.server))
+
+    def test_a_damaged_record_stops_no_one(self) -> None:
+        self.rescued()
+        (self.folder(self.server) / "stable_rescue.json").write_text("{")
+        self.restart_compute_service("compute1")
+        self._wait_for_state_change(self.server, "RESCUE")
