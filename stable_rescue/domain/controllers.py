@@ -105,9 +105,9 @@ def _drives_on(domain: Domain, controller: int, bus: str) -> list[Drive]:
 
 
 def _on_scsi(domain: Domain, gaps: bool) -> Seat:
-    existing = sorted(domain.controllers("scsi"), key=document.index_of)
-    if existing and existing[-1].get("model") in _VIRTIO_SCSI:
-        index = document.index_of(existing[-1])
+    joined = pci.last_of(domain, domain.controllers("scsi"))
+    if joined is not None and joined.get("model") in _VIRTIO_SCSI:
+        index = document.index_of(joined)
         used = _drives_on(domain, index, "scsi")
         last = max(used, default=Drive(index, 0, 0, -1))
         if last.unit + 1 < _SCSI_UNITS:
@@ -124,13 +124,14 @@ def _on_scsi(domain: Domain, gaps: bool) -> Seat:
 
 
 def _on_sata(domain: Domain, gaps: bool) -> Seat:
-    index = max((document.index_of(c) for c in domain.controllers("sata")), default=0)
+    joined = pci.last_of(domain, domain.controllers("sata"))
+    index = 0 if joined is None else document.index_of(joined)
     used = {drive.unit for drive in _drives_on(domain, index, "sata")}
     unit = 1 + max(used, default=-1)
     if unit < _AHCI_UNITS:
         return Seat(Drive(index, 0, 0, unit).element())
     # LIBVIRT.md: the six units of one are used, so a second AHCI.
-    index += 1
+    index = max(1, domain.next_controller_index("sata"))
     controller = etree.Element("controller", type="sata", index=str(index))
     return _with_controller(domain, controller, Drive(index, 0, 0, 0).element(), gaps)
 

@@ -7,7 +7,7 @@ order, added without a bus number given to another bridge, moves nothing and ren
 nothing (LIBVIRT F7).
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
 from lxml import etree
@@ -148,6 +148,17 @@ class _Topology:
         port.append(place.element())
         self.bridges[index] = ("pcie-root-port", place)
         return Place(Pci(0, index, 0), port)
+
+
+def last_of(domain: Domain, devices: Iterable[etree._Element]) -> etree._Element | None:
+    """Return that of some devices of a domain which its guest enumerates last."""
+    topology = _Topology(domain)
+
+    def order(device: etree._Element) -> _Order:
+        place = Pci.of(device)
+        return () if place is None else topology.order(place)
+
+    return max(devices, key=order, default=None)
 
 
 def last_place(domain: Domain, gaps: bool = False) -> Place:

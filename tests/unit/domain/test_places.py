@@ -159,6 +159,34 @@ class ControllerTest(base.BaseTestCase):
         disk, _after = rescue(own, "scsi")
         self.assertEqual(Drive(0, 0, 1, 0), Drive.of(disk))
 
+    @ddt.data("scsi", "sata")
+    def test_of_several_controllers_the_guests_last_is_joined(self, bus: str) -> None:
+        """Guests name disks by where the controllers sit, not by their index."""
+        own = samples.domain("pc")
+        model = "model='virtio-scsi'" if bus == "scsi" else ""
+        for index, slot in ((0, 20), (1, 10)):
+            samples.add(
+                own,
+                f"<controller type='{bus}' index='{index}' {model}>"
+                f"<address {samples.pci(0, slot)}/></controller>",
+            )
+            name = "sd" + "ab"[index]
+            samples.add_disk(own, name, bus, samples.drive(index, 0, 0, 0))
+        disk, _after = rescue(own, bus)
+        self.assertEqual(Drive(0, 0, 0, 1), Drive.of(disk))
+
+    def test_a_controller_before_another_is_not_joined(self) -> None:
+        own = samples.domain("pc")
+        for index, slot, model in ((0, 20, "lsilogic"), (1, 10, "virtio-scsi")):
+            samples.add(
+                own,
+                f"<controller type='scsi' index='{index}' model='{model}'>"
+                f"<address {samples.pci(0, slot)}/></controller>",
+            )
+        disk, after = rescue(own, "scsi")
+        self.assertEqual(Drive(2, 0, 0, 0), Drive.of(disk))
+        self.assertEqual(Pci(0, 0, 21), Pci.of(list(after.controllers("scsi"))[-1]))
+
     def test_scsi_never_joins_an_lsilogic(self) -> None:
         """LIBVIRT F4: OVMF has no driver for it, and boots the original."""
         own = samples.domain("pc")
