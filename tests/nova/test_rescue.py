@@ -7,7 +7,11 @@ from typing import Any
 from unittest import mock
 
 from nova.tests.functional import test_server_rescue
-from nova.tests.functional.libvirt import test_rescue_deleted_base
+from nova.tests.functional.libvirt import (
+    test_rescue_deleted_base,
+    test_server_shares,
+    test_stateless_firmware,
+)
 
 from stable_rescue import activation
 from stable_rescue.virt.driver import StableRescueDriver
@@ -18,6 +22,16 @@ class TestDeletedBaseImage(
     OurDriverMixin, test_rescue_deleted_base.RescueServerTestWithDeletedBaseImage
 ):
     """Rescue does not need the image the server was made from."""
+
+
+class TestShares(OurDriverMixin, test_server_shares.ServerSharesTest):
+    """Shares, through Nova's own rescue too: the image has none of our properties."""
+
+
+class TestStatelessFirmware(
+    OurDriverMixin, test_stateless_firmware.LibvirtStatelessFirmwareTest
+):
+    """All that a server goes through with firmware that keeps no state."""
 
 
 class TestDisallowVolumeBacked286(
