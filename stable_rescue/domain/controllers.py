@@ -23,6 +23,11 @@ _AHCI_UNITS = 6
 _IDE_UNITS = 2
 _IDE_PLACES = 4
 _FDC_UNITS = 2
+# QEMU, hw/i386: the PIIX3's IDE of pc and the ICH9's AHCI of q35.
+_CHIPSETS_OWN = {
+    "ide": address.Pci(0, 0, 0x01, 1),
+    "sata": address.Pci(0, 0, 0x1F, 2),
+}
 
 
 @dataclass(frozen=True)
@@ -129,7 +134,7 @@ def _on_sata(domain: Domain, gaps: bool) -> Seat:
     used = {drive.unit for drive in _drives_on(domain, index, "sata")}
     unit = 1 + max(used, default=-1)
     if unit < _AHCI_UNITS:
-        return Seat(Drive(index, 0, 0, unit).element())
+        return Seat(Drive(index, 0, 0, unit).element(), _chipsets_own(domain, "sata"))
     # LIBVIRT.md: the six units of one are used, so a second AHCI.
     index = max(1, domain.next_controller_index("sata"))
     controller = etree.Element("controller", type="sata", index=str(index))
@@ -140,7 +145,22 @@ def _on_ide(domain: Domain, gaps: bool) -> Seat:
     used = {d.bus * _IDE_UNITS + d.unit for d in _drives_on(domain, 0, "ide")}
     place, in_gap = _unit_behind(used, _IDE_PLACES, "ide", gaps)
     bus, unit = divmod(place, _IDE_UNITS)
-    return Seat(Drive(0, bus, 0, unit).element(), in_gap=in_gap)
+    added = _chipsets_own(domain, "ide")
+    return Seat(Drive(0, bus, 0, unit).element(), added, in_gap)
+
+
+def _chipsets_own(domain: Domain, kind: str) -> tuple[str, ...]:
+    """Add the chipset's own controller where the definition does not name it.
+
+    The guest has it in any case; libvirt would add it, but leaves it out of some
+    definitions.
+    """
+    if domain.has_controller(kind):
+        return ()
+    controller = etree.Element("controller", type=kind, index="0")
+    controller.append(_CHIPSETS_OWN[kind].element())
+    domain.append_device(controller)
+    return (_describe(controller),)
 
 
 def _on_fdc(domain: Domain, gaps: bool) -> Seat:

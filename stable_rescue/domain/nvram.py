@@ -34,9 +34,9 @@ def original_of(domain: Domain) -> str | None:
     """
     nvram, path = _find(domain)
     os_element = domain.root.find("os")
+    if os_element is not None and os_element.get("firmware") == "efi":
+        _check_resolved(os_element)
     if nvram is None:
-        if os_element is not None and os_element.get("firmware") == "efi":
-            _check_stateless(os_element)
         return None
     if nvram.get("type", "file") != "file":
         raise exception.Refused(
@@ -84,9 +84,14 @@ def _find(domain: Domain) -> tuple[etree._Element | None, str]:
     return nvram, (nvram.text or "").strip()
 
 
-def _check_stateless(os_element: etree._Element) -> None:
-    loader = os_element.find("loader")
-    if loader is None or loader.get("stateless") != "yes":
+def _check_resolved(os_element: etree._Element) -> None:
+    """Check that what libvirt has to select is selected: a loader, and an NVRAM.
+
+    The selection cannot be left to libvirt, which takes no template beside it.
+    """
+    loader, nvram = os_element.find("loader"), os_element.find("nvram")
+    stateless = loader is not None and loader.get("stateless") == "yes"
+    if (loader is None or nvram is None) and not stateless:
         raise exception.Refused(
             "the server's definition leaves its UEFI firmware to libvirt, so its "
             "variables cannot be protected from the rescue"

@@ -236,6 +236,20 @@ class ControllerTest(base.BaseTestCase):
         edits.add_rescue_disk(own, samples.MEDIUM, "disk", "ide", gaps=True)
         self.assertEqual(Drive(0, 1, 0, 0), Drive.of(recognise.rescue_disk(own)))
 
+    @ddt.data(("pc", "ide", Pci(0, 0, 1, 1)), ("q35", "sata", Pci(0, 0, 31, 2)))
+    @ddt.unpack
+    def test_the_chipsets_own_controller_is_named(
+        self, machine_type: str, bus: str, place: Pci
+    ) -> None:
+        """libvirt leaves it out of definitions without a disk on it."""
+        own = samples.domain(machine_type)
+        for device in [*own.disks(bus), *own.controllers(bus)]:
+            own.devices.remove(device)
+        disk, after = rescue(own, bus)
+        self.assertEqual(Drive(0, 0, 0, 0), Drive.of(disk))
+        (controller,) = after.controllers(bus)
+        self.assertEqual(place, Pci.of(controller))
+
     def test_a_second_ahci_behind_six_disks(self) -> None:
         own = samples.domain("q35")
         for unit in range(1, 6):
