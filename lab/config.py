@@ -33,6 +33,8 @@ PORTS = {
     "ceph_mon": 6789,
 }
 ADDRESS = "127.0.0.1"
+#: In a virtual environment: it is complete, and for what.
+ENVIRONMENT_MARKER = "lab-complete"
 REGION = "lab"
 
 

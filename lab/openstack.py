@@ -65,9 +65,9 @@ class OpenStackService(Service):
             str(self.lab.etc(self.project) / f"{self.project}.conf"),
         ]
 
-    def command(self, name: str, *arguments: str) -> str:
-        """Run a command of the virtual environment; return its output."""
-        return self.run([self.lab.bin(name), *arguments], env=self.environment())
+    def command(self, name: str, *arguments: str) -> None:
+        """Run a command of the virtual environment; raise LabError if it fails."""
+        self.run([self.lab.bin(name), *arguments], env=self.environment())
 
     def daemon(self, command: str, files: Sequence[str] | None = None) -> None:
         """Start a command of the virtual environment in the background."""
@@ -97,7 +97,7 @@ class WebService(OpenStackService):
     module: ClassVar[str]
     #: What to ask for to see whether it answers.
     probe: ClassVar[str] = "/"
-    deadline = 90
+    deadline = 180
 
     def start(self) -> None:
         self.spawn(

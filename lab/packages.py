@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from lab import guest
-from lab.config import Lab
+from lab.config import ENVIRONMENT_MARKER, Lab
 from lab.errors import LabError
 
 #: LAB.md, "Machine".
@@ -68,7 +68,6 @@ COMPANIONS = (
 #: Debian's modules for the same Python; PyPI has none.
 DEBIAN_MODULES = ("rados", "rbd")
 DEBIAN_SITE = Path("/usr/lib/python3/dist-packages")
-MARKER = "lab-complete"
 #: dpkg flushes every file to disk otherwise, which takes longer than the rest.
 APT_OPTIONS = (
     "--yes",
@@ -148,7 +147,7 @@ def requirements(nova: str) -> list[str]:
 
 def environment_complete(lab: Lab) -> bool:
     """Return whether the virtual environment holds what it should."""
-    marker = lab.venv / MARKER
+    marker = lab.venv / ENVIRONMENT_MARKER
     return marker.exists() and marker.read_text() == _fingerprint(lab)
 
 
@@ -171,7 +170,7 @@ def install_environment(lab: Lab, log: Path) -> None:
         [*pip, *wanted, "--editable", str(lab.repository)], log, environment, hint
     )
     _link_debian_modules(lab)
-    (lab.venv / MARKER).write_text(_fingerprint(lab))
+    (lab.venv / ENVIRONMENT_MARKER).write_text(_fingerprint(lab))
 
 
 def _fingerprint(lab: Lab) -> str:

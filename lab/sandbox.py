@@ -166,7 +166,8 @@ class Sandbox:
         return [
             *("nsenter", f"--target={holder.pid}", "--mount", "--net", "--uts"),
             f"--pid=/proc/{holder.pid}/ns/pid_for_children",
-            *(f"--wdns={cwd or Path.cwd()}", "--"),
+            # Back into the root, where that is a chroot, and the working directory.
+            *("--root", "--", "env", f"--chdir={cwd or Path.cwd()}"),
         ]
 
     def popen(

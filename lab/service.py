@@ -33,7 +33,7 @@ class Service:
     #: What ``prepare`` needs, if less than ``requires``: a database alone, say.
     prepare_requires: ClassVar[tuple[str, ...] | None] = None
     #: Seconds from start to ready.
-    deadline: ClassVar[float] = 60
+    deadline: ClassVar[float] = 120
 
     def __init__(self, lab: Lab) -> None:
         self.lab = lab

@@ -6,6 +6,7 @@ from __future__ import annotations
 from lab.openstack import OpenStackService, WebService, authtoken
 from lab.service import ini
 from lab.services import volume_backends
+from lab.services.mariadb import synchronised
 
 
 class _Cinder(OpenStackService):
@@ -40,7 +41,10 @@ class CinderDatabase(_Cinder):
         self.lab.data("cinder/lock")
 
     def prepare(self) -> None:
-        self.command("cinder-manage", *self.config_files(), "db", "sync")
+        arguments = (*self.config_files(), "db", "sync")
+        synchronised(
+            self.lab, "cinder", lambda: self.command("cinder-manage", *arguments)
+        )
 
     def ready(self) -> bool:
         return True

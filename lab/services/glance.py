@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from lab.openstack import WebService
+from lab.services.mariadb import synchronised
 
 
 class Glance(WebService):
@@ -27,7 +28,10 @@ class Glance(WebService):
         return ["--config-file", str(self.lab.etc("glance") / "glance-api.conf")]
 
     def prepare(self) -> None:
-        self.command("glance-manage", *self.config_files(), "db_sync")
+        arguments = (*self.config_files(), "db_sync")
+        synchronised(
+            self.lab, "glance", lambda: self.command("glance-manage", *arguments)
+        )
 
 
 SERVICES = (Glance,)

@@ -3,9 +3,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
-from lab.config import ADDRESS, PORTS
+from lab.config import ADDRESS, ENVIRONMENT_MARKER, PORTS, Lab
 from lab.openstack import listening
 from lab.service import Service, wait_until
 
@@ -19,6 +20,10 @@ DATABASES = (
     "neutron",
     "cinder",
 )
+
+#: Where root may talk to it, in the sandbox's /run.
+SOCKET = "/run/mariadb.sock"
+CLIENT = ("mariadb", "--no-defaults", f"--socket={SOCKET}", "--user=root")
 
 #: Nothing here survives the machine, so nothing is flushed.
 FAST = (
@@ -43,11 +48,6 @@ class MariaDB(Service):
         """Where its data lies."""
         return self.lab.data("mariadb")
 
-    @property
-    def socket(self) -> Path:
-        """Where root may talk to it; short, for socket paths are limited to 107."""
-        return Path("/run/mariadb.sock")
-
     def prepare(self) -> None:
         self.run(
             [
@@ -61,7 +61,7 @@ class MariaDB(Service):
         self.spawn(
             [
                 *("mariadbd", "--no-defaults", "--user=root"),
-                *(f"--datadir={self.folder}", f"--socket={self.socket}"),
+                *(f"--datadir={self.folder}", f"--socket={SOCKET}"),
                 f"--pid-file={self.folder}/mariadb.pid",
                 *(f"--bind-address={ADDRESS}", f"--port={PORTS['mariadb']}"),
                 *FAST,
@@ -80,13 +80,43 @@ class MariaDB(Service):
                 f"CREATE DATABASE IF NOT EXISTS {database} CHARACTER SET utf8mb4;",
                 f"GRANT ALL ON {database}.* TO {user};",
             ]
-        client = ["mariadb", "--no-defaults", f"--socket={self.socket}", "--user=root"]
-        wait_until("MariaDB's socket", lambda: self._answers(client), 10)
-        self.run(client, stdin="\n".join(statements))
+        wait_until("MariaDB's socket", self._answers, 10)
+        execute(self.lab, "mysql", "\n".join(statements))
 
-    def _answers(self, client: list[str]) -> bool:
-        command = [*client, "--execute", "SELECT 1"]
+    def _answers(self) -> bool:
+        command = [*CLIENT, "--execute", "SELECT 1"]
         return self.lab.sandbox.run(command, check=False).returncode == 0
+
+
+def execute(lab: Lab, database: str, statements: str) -> None:
+    """Run SQL statements in ``database``; raise LabError if one fails."""
+    lab.sandbox.run([*CLIENT, database], stdin=statements)
+
+
+def dump(lab: Lab, database: str) -> str:
+    """Return the statements that make ``database`` as it is."""
+    options = ("--no-defaults", f"--socket={SOCKET}", "--user=root")
+    return lab.sandbox.run(["mariadb-dump", *options, database]).stdout
+
+
+def synchronised(lab: Lab, database: str, migrate: Callable[[], None]) -> None:
+    """Bring the empty ``database`` to its service's schema.
+
+    ``migrate`` runs every migration there ever was, which takes most of a bring-up, so
+    what it makes is kept for as long as the virtual environment is the same. Nothing
+    secret is in a schema.
+    """
+    environment = (lab.venv / ENVIRONMENT_MARKER).stat().st_mtime_ns
+    kept = lab.cache / f"{database}-{lab.options.nova}-{environment}.sql"
+    if kept.exists():
+        execute(lab, database, kept.read_text())
+        return
+    migrate()
+    for old in lab.cache.glob(f"{database}-{lab.options.nova}-*.sql"):
+        old.unlink()
+    temporary = kept.with_suffix(".new")
+    temporary.write_text(dump(lab, database))
+    temporary.replace(kept)
 
 
 SERVICES = (MariaDB,)

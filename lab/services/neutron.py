@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from lab.openstack import OpenStackService, WebService, authtoken
+from lab.services.mariadb import synchronised
 
 ML2 = "ml2.conf"
 
@@ -35,7 +36,12 @@ class NeutronDatabase(_Neutron):
         self.lab.data("neutron/lock")
 
     def prepare(self) -> None:
-        self.command("neutron-db-manage", *self.config_files(), "upgrade", "heads")
+        arguments = (*self.config_files(), "upgrade", "heads")
+        synchronised(
+            self.lab,
+            "neutron",
+            lambda: self.command("neutron-db-manage", *arguments),
+        )
 
     def ready(self) -> bool:
         return True

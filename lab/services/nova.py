@@ -6,6 +6,7 @@ from __future__ import annotations
 from lab.openstack import OpenStackService, WebService, authtoken
 from lab.service import ini
 from lab.services import volume_backends
+from lab.services.mariadb import dump, execute, synchronised
 
 COMPUTE_CONF = "nova-compute.conf"
 #: Apart, for nova-compute must have no access to databases.
@@ -48,10 +49,13 @@ class NovaDatabase(_Nova):
         lab.data("nova/lock")
 
     def prepare(self) -> None:
-        self.manage("api_db", "sync")
-        cell0 = self.lab.database("nova_cell0")
+        lab = self.lab
+        synchronised(lab, "nova_api", lambda: self.manage("api_db", "sync"))
+        synchronised(lab, "nova", lambda: self.manage("db", "sync", "--local_cell"))
+        # The same schema: no need to run the migrations twice.
+        execute(lab, "nova_cell0", dump(lab, "nova"))
+        cell0 = lab.database("nova_cell0")
         self.manage("cell_v2", "map_cell0", "--database_connection", cell0)
-        self.manage("db", "sync")
         self.manage("cell_v2", "create_cell", "--name", "cell1")
 
     def ready(self) -> bool:
@@ -107,7 +111,7 @@ class NovaCompute(_Nova):
 
     name = "nova-compute"
     requires = ("nova-conductor", "nova-scheduler", "placement", "libvirtd", "glance")
-    deadline = 120
+    deadline = 240
     more = COMPUTE_CONF
 
     def configure(self) -> None:

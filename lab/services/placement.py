@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from lab.openstack import WebService
+from lab.services.mariadb import synchronised
 
 
 class Placement(WebService):
@@ -21,7 +22,10 @@ class Placement(WebService):
         self.render("placement.conf", target, values)
 
     def prepare(self) -> None:
-        self.command("placement-manage", *self.config_files(), "db", "sync")
+        arguments = (*self.config_files(), "db", "sync")
+        synchronised(
+            self.lab, "placement", lambda: self.command("placement-manage", *arguments)
+        )
 
 
 SERVICES = (Placement,)

@@ -15,7 +15,7 @@ class RabbitMQ(Service):
     """The message queue."""
 
     name = "rabbitmq"
-    deadline = 90
+    deadline = 180
 
     def configure(self) -> None:
         folder = self.lab.etc(self.name)
