@@ -28,6 +28,7 @@ CONF = nova_conf.CONF
 _SHUTDOWN_RETRY_SECONDS = 5
 RESCUE_SUFFIX = ".rescue"
 RESCUE_DISK = "disk" + RESCUE_SUFFIX
+RESCUE_CONFIG_DRIVE = "disk.config" + RESCUE_SUFFIX
 
 
 def guest_of(
@@ -88,6 +89,26 @@ def fetch_rescue_disk(
         injection_info=None,
         fallback_from_host=None,
     )
+
+
+def make_config_drive(
+    driver: libvirt_driver.LibvirtDriver,
+    context: nova_context.RequestContext,
+    instance: objects.Instance,
+    admin_password: str,
+) -> None:
+    """Create the rescue's config drive through the configured image backend.
+
+    One that is there already is left as it is.
+
+    :raises Exception: what stood in the way
+    """
+    from nova.virt.libvirt.driver import InjectionInfo
+
+    injection_info = InjectionInfo(
+        network_info=instance.get_network_info(), files=None, admin_pass=admin_password
+    )
+    driver._create_configdrive(context, instance, injection_info, rescue=True)
 
 
 def rescue_disk_xml(

@@ -6,7 +6,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from stable_rescue import exception
-from stable_rescue.domain import edits, invariants, machine, nvram, recognise
+from stable_rescue.domain import (
+    edits,
+    invariants,
+    machine,
+    nvram,
+    passthrough,
+    recognise,
+)
 from stable_rescue.domain.document import Domain
 from stable_rescue.domain.edits import Edit, Kernel
 from stable_rescue.domain.medium import Medium
@@ -67,6 +74,7 @@ def derive(
     medium: Medium,
     nvram_copy: NvramCopy | None = None,
     kernel: Kernel | None = None,
+    new_config_drive: bool = False,
 ) -> RescuePlan:
     """Return the plan that rescues the server of this definition.
 
@@ -75,6 +83,7 @@ def derive(
     :param nvram_copy: where the rescue's own UEFI variables go; beside the server's
         own if not given
     :param kernel: the kernel that the rescue image brings along
+    :param new_config_drive: a config drive is made anew for the rescue
     :raises Refused: where it cannot be done, with a reason for the server's owner
     :raises InvalidDomain: where the definition or the medium cannot be read
     :raises InvariantBroken: where the result is not what it must be (our fault)
@@ -83,10 +92,13 @@ def derive(
     before = Domain.parse(definition)
     if recognise.is_rescue(before):
         raise exception.Refused("the definition is itself a rescue definition")
+    passthrough.check(before)
     after = before.copy()
     done = edits.strip_boot(after)
     done += edits.boot_kernel(after, kernel)
     done += edits.protect_nvram(after, _nvram_copy(before, nvram_copy))
+    if new_config_drive:
+        done += edits.swap_config_drive(after)
     bus, after, added = _add_disk(after, decided, medium)
     invariants.check(before, after)
     return RescuePlan(
@@ -133,6 +145,11 @@ def _findings(
     found = [edit.what for edit in added if edit.name == "gap"]
     if bus != request.bus:
         found.append(f"bus {request.bus} has no room; {bus} is taken in its place")
+    found += [
+        f"QEMU itself places {driver}, which the server's definition hands to it "
+        "directly; the rescue leaves the slot free that QEMU takes at a cold boot"
+        for driver in passthrough.unplaced(domain)
+    ]
     loader = domain.root.find("os/loader")
     if loader is not None and loader.get("secure") == "yes":
         # LIBVIRT F6

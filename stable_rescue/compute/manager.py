@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from nova import context as nova_context
-from nova import objects
+from nova import objects, utils
 from nova.compute import manager, task_states, vm_states
 from oslo_log import log as logging
 
@@ -42,7 +42,10 @@ class StableRescueMixin:
         :raises nova.exception.InstanceNotRescuable: where it cannot be done; the
             server stays as it was, or is so again, its task state cleared
         """
-        prepared = self._prepare_rescue(context, instance, rescue_image_ref)
+        rescue_password = rescue_password or utils.generate_password()
+        prepared = self._prepare_rescue(
+            context, instance, rescue_image_ref, rescue_password
+        )
         with self._guard(context, instance, prepared):
             super().rescue_instance(
                 context, instance, rescue_password, rescue_image_ref, clean_shutdown
@@ -155,13 +158,16 @@ class StableRescueMixin:
         context: nova_context.RequestContext,
         instance: "objects.Instance",
         rescue_image_ref: str | None,
+        rescue_password: str,
     ) -> bool:
         """Return whether it is a rescue of ours."""
         with refusing(instance):
             image_ref = nova_internals.rescue_image_ref(
                 self, context, instance, rescue_image_ref
             )
-        return self.driver.prepare_rescue(context.elevated(), instance, image_ref)
+        return self.driver.prepare_rescue(
+            context.elevated(), instance, image_ref, rescue_password
+        )
 
 
 class ComputeManager(StableRescueMixin, manager.ComputeManager):

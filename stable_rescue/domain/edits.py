@@ -13,6 +13,9 @@ from stable_rescue.domain.document import Domain
 from stable_rescue.domain.medium import Medium
 from stable_rescue.domain.nvram import NvramCopy
 
+# What Nova calls the config drive, and what a rescue's own carries behind it.
+CONFIG_DRIVE = "disk.config"
+RESCUE_SUFFIX = ".rescue"
 _BOOTABLE = ("disk", "interface", "hostdev", "redirdev")
 _DIRECT_KERNEL = ("kernel", "initrd", "cmdline")
 _PREFIXES = {
@@ -66,6 +69,25 @@ def protect_nvram(domain: Domain, copy: NvramCopy | None) -> list[Edit]:
     if copy is None:
         return []
     return [Edit("nvram", nvram.redirect(domain, copy), "LIBVIRT F2")]
+
+
+def swap_config_drive(domain: Domain) -> list[Edit]:
+    """Have the config drive read the regenerated one, in its slot (edit 5, U3).
+
+    A domain without a config drive is left as it is.
+    """
+    done = []
+    for disk in domain.disks():
+        source = disk.find("source")
+        if source is None:
+            continue
+        for key in recognise.SOURCE_KEYS:
+            value = source.get(key, "")
+            if value.endswith(CONFIG_DRIVE):
+                source.set(key, value + RESCUE_SUFFIX)
+                what = f"{document.target_of(disk)[0]} reads the new config drive"
+                done.append(Edit("config drive", what, "U3"))
+    return done
 
 
 def boot_kernel(domain: Domain, kernel: Kernel | None) -> list[Edit]:

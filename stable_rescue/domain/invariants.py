@@ -79,7 +79,23 @@ def _same(original: etree._Element, found: etree._Element) -> bool:
     # The same bytes say the same; most devices are told by that, which is quick.
     if _bytes(original) == _bytes(found) or _alike(original, found, _MAY_GO["devices"]):
         return True
-    # LIBVIRT.md: a USB controller of model none becomes the rescue disk's.
+    return _is_new_config_drive(original, found) or _is_usb_in_use(original, found)
+
+
+def _is_new_config_drive(original: etree._Element, found: etree._Element) -> bool:
+    """Say whether it is a config drive that reads a new one (DESIGN.md, edit 5)."""
+    own, new = original.find("source"), found.find("source")
+    if original.tag != "disk" or own is None or new is None:
+        return False
+    expected = {
+        key: f"{value}.rescue" if value.endswith("disk.config") else value
+        for key, value in own.attrib.items()
+    }
+    return dict(new.attrib) == expected and _alike(original, found, ("boot", "source"))
+
+
+def _is_usb_in_use(original: etree._Element, found: etree._Element) -> bool:
+    """Say whether a USB controller of model none became the rescue disk's."""
     return (
         original.tag == found.tag == "controller"
         and original.get("type") == found.get("type") == "usb"

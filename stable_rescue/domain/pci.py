@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from lxml import etree
 
 from stable_rescue import exception
-from stable_rescue.domain import address, document, machine
+from stable_rescue.domain import address, document, machine, passthrough
 from stable_rescue.domain.address import Pci
 from stable_rescue.domain.document import Domain
 
@@ -23,6 +23,12 @@ _MULTIFUNCTION = "address[@multifunction='on']"
 _Q35_SLOTS = range(0x02, 0x1F)
 # 0x01 holds the PIIX3 chipset's own functions, 0x02 the primary video device.
 _PC_SLOTS = range(0x03, 0x20)
+# The slots whose function 0 is the chipset's own, and in no definition.
+_CHIPSET_SLOTS = {
+    machine.Family.PC: {0x00, 0x01},
+    machine.Family.Q35: {0x00, 0x1F},
+    machine.Family.VIRT: {0x00},
+}
 # Slot 0 of a pci-bridge is its own hot-plug controller's.
 _BRIDGE_SLOTS = range(0x01, 0x20)
 
@@ -63,7 +69,17 @@ class _Topology:
                 self._add_bridge(device, place)
             else:
                 endpoints.append(place)
+        endpoints += self._take_passed_through(domain)
         self.last = max((self.order(place) for place in endpoints), default=())
+
+    def _take_passed_through(self, domain: Domain) -> list[Pci]:
+        """Leave the places of what QEMU is told past libvirt; return them."""
+        occupied = {slot for slot, function in self.used.get(0, ()) if not function}
+        chipset = _CHIPSET_SLOTS[machine.family_of(domain)]
+        found = list(passthrough.places(domain, occupied, chipset))
+        for place in found:
+            self.used.setdefault(place.bus, set()).add((place.slot, place.function))
+        return found
 
     def _add_bridge(self, controller: etree._Element, place: Pci) -> None:
         index = document.index_of(controller)

@@ -9,7 +9,8 @@ from stable_rescue.domain.document import Domain
 RESCUE_ALIAS = "ua-stable-rescue"
 # What Nova calls a rescue disk, whatever its image backend puts before it.
 _NOVA_NAME = "disk.rescue"
-_SOURCE_KEYS = ("file", "dev", "name", "volume")
+# The attributes of a <source> that say what is read, by its type.
+SOURCE_KEYS = ("file", "dev", "name", "volume")
 
 
 def rescue_disk(domain: Domain) -> etree._Element | None:
@@ -29,5 +30,5 @@ def is_rescue(domain: Domain) -> bool:
         source.get(key, "").endswith(_NOVA_NAME)
         for source in sources
         if source is not None
-        for key in _SOURCE_KEYS
+        for key in SOURCE_KEYS
     )

@@ -58,16 +58,16 @@ class RescueMedium:
 
 
 def remove(driver: libvirt_driver.LibvirtDriver, instance: "objects.Instance") -> None:
-    """Remove the medium of an instance, its kernel and UEFI variables with it.
+    """Remove the medium of an instance and all that was made along with it.
 
     What is not there is no error.
     """
     nvram.remove(instance)
     kernel.remove(instance)
-    name = nova_internals.RESCUE_DISK
-    Path(libvirt_utils.get_instance_path(instance), name).unlink(missing_ok=True)
+    names = (nova_internals.RESCUE_DISK, nova_internals.RESCUE_CONFIG_DRIVE)
+    for name in names:
+        Path(libvirt_utils.get_instance_path(instance), name).unlink(missing_ok=True)
     lvm.remove_volumes(nova_internals.rescue_disks_of_lvm(driver, instance))
     if CONF.libvirt.images_type == "rbd":
-        rbd_utils.RBDDriver().cleanup_volumes(
-            lambda disk: disk == f"{instance.uuid}_{name}"
-        )
+        ours = {f"{instance.uuid}_{name}" for name in names}
+        rbd_utils.RBDDriver().cleanup_volumes(ours.__contains__)

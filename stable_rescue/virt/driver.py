@@ -38,9 +38,11 @@ class StableRescueDriver(libvirt_driver.LibvirtDriver):
         context: nova_context.RequestContext,
         instance: "objects.Instance",
         image_id: str,
+        admin_password: str,
     ) -> bool:
         """Decide a rescue and make it ready, without touching the guest.
 
+        :param admin_password: what the API has told the user; goes to the config drive
         :returns: whether it is ours; the image may ask for Nova's own rescue
         :raises nova.exception.InstanceNotRescuable: where it cannot be done
         """
@@ -53,7 +55,9 @@ class StableRescueDriver(libvirt_driver.LibvirtDriver):
             LOG.info(
                 "Preparing a stable rescue from image %s", image_id, instance=instance
             )
-            prepared = preparation.prepare(self, context, instance, image, request)
+            prepared = preparation.prepare(
+                self, context, instance, image, request, admin_password
+            )
         LOG.info(
             "Prepared a stable rescue by %s on %s in %.2f seconds",
             prepared.device,
@@ -80,7 +84,7 @@ class StableRescueDriver(libvirt_driver.LibvirtDriver):
         :raises Exception: what stood in the way of the start; the server is then
             itself again
         """
-        prepared = self._take_prepared(context, instance, image_meta)
+        prepared = self._take_prepared(context, instance, image_meta, rescue_password)
         if prepared is None:
             super().rescue(
                 context,
@@ -158,11 +162,12 @@ class StableRescueDriver(libvirt_driver.LibvirtDriver):
         context: nova_context.RequestContext,
         instance: "objects.Instance",
         image_meta: "objects.ImageMeta",
+        admin_password: str,
     ) -> Record | None:
         """Return what the manager has prepared; without our manager, prepare now."""
         stable = hardware.check_hw_rescue_props(image_meta)
         if not stable and CONF.stable_rescue.default_mode == "legacy":
             return None
         if instance.uuid not in self._prepared:
-            self.prepare_rescue(context, instance, image_meta.id)
+            self.prepare_rescue(context, instance, image_meta.id, admin_password)
         return self._prepared.pop(instance.uuid, None)

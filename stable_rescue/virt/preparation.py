@@ -14,7 +14,7 @@ from oslo_utils import excutils
 from stable_rescue import exception, nova_internals, plan
 from stable_rescue.image_meta import RescueImageMetaProps
 from stable_rescue.plan import RescuePlan, RescueRequest
-from stable_rescue.storage import kernel, medium, nvram
+from stable_rescue.storage import config_drive, kernel, medium, nvram
 from stable_rescue.storage.medium import RescueMedium
 from stable_rescue.storage.record import Record, Store
 from stable_rescue.virt import definition
@@ -65,6 +65,7 @@ def prepare(
     instance: "objects.Instance",
     image: dict[str, Any],
     request: RescueRequest,
+    admin_password: str,
 ) -> Record:
     """Decide the rescue, fetch its medium and write the record.
 
@@ -85,11 +86,13 @@ def prepare(
             rescue_medium.describe(),
             nvram.copy_for(instance, own),
             kernel.kernel_of(instance, image),
+            config_drive.is_wanted(instance),
         )
 
     derive()
     try:
         rescue_medium.fetch(context, image)
+        config_drive.make(driver, context, instance, admin_password)
         # Some backends know the format of their disk once it is there.
         decided = derive()
         _log(decided, instance)

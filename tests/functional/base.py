@@ -71,9 +71,11 @@ class RescueTestBase(base.ServersTestBase):
         self.glance.create(None, image)
         return str(image["id"])
 
-    def create_server(self) -> dict[str, Any]:
+    def create_server(self, config_drive: bool = False) -> dict[str, Any]:
         """Return a server that is ACTIVE, its directory made as on a real host."""
-        server = self._create_server(networks="none")
+        wanted = self._build_server(networks="none") | {"config_drive": config_drive}
+        server = self.api.post_server({"server": wanted})
+        server = self._wait_for_state_change(server, "ACTIVE")
         self.folder(server).mkdir(parents=True, exist_ok=True)
         return server
 
@@ -81,10 +83,10 @@ class RescueTestBase(base.ServersTestBase):
         """Return the instance's directory."""
         return Path(base.CONF.instances_path, server["id"])
 
-    def rescue(self, server: dict[str, Any], image: str) -> None:
-        """Ask for a rescue through the API."""
+    def rescue(self, server: dict[str, Any], image: str) -> dict[str, Any]:
+        """Ask for a rescue through the API; return its answer."""
         body = {"rescue": {"rescue_image_ref": image}}
-        self.api.post_server_action(server["id"], body)
+        return dict(self.api.post_server_action(server["id"], body))
 
     def definition(self, server: dict[str, Any]) -> str:
         """Return what libvirt has defined for a server."""

@@ -69,6 +69,23 @@ class RescueTest(base.RescueTestBase):
         self.assertTrue(found.findtext("kernel").endswith("/kernel.rescue"))
         self.assertEqual("root=/dev/sda", found.findtext("cmdline"))
 
+    def test_the_password_that_the_api_tells_is_in_the_config_drive(self) -> None:
+        """UPSTREAM U3."""
+        server = self.create_server(config_drive=True)
+        image = self.create_rescue_image(hw_rescue_bus="usb")
+        made = self.useFixture(
+            fixtures.MockPatch("stable_rescue.nova_internals.make_config_drive")
+        ).mock
+        told = self.rescue(server, image)["adminPass"]
+        self._wait_for_state_change(server, "RESCUE")
+        self.assertEqual(told, made.call_args.args[-1])
+        sources = [
+            disk.find("source").get("file", "")
+            for disk in Domain.parse(self.definition(server)).disks()
+        ]
+        names = [source.rpartition("/")[2] for source in sources]
+        self.assertEqual(["disk", "disk.config.rescue", "disk.rescue"], names)
+
     def test_default_mode_stable_needs_no_properties(self) -> None:
         self.flags(default_mode="stable", default_bus="usb", group="stable_rescue")
         server = self.create_server()

@@ -241,6 +241,49 @@ class DeriveTest(base.BaseTestCase):
         )
 
 
+@ddt.ddt
+class ConfigDriveTest(base.BaseTestCase):
+    """UPSTREAM U3: the regenerated one, in the slot of the old one."""
+
+    def test_in_its_slot(self) -> None:
+        made = plan.derive(
+            samples.read("q35"),
+            plan.RescueRequest(bus="usb"),
+            samples.MEDIUM,
+            new_config_drive=True,
+        )
+        before = layout_of(Domain.parse(made.before))
+        after = layout_of(Domain.parse(made.after))
+        known = ("disk", "sda", "sata", "1")
+        changed = {key for key in before if after.get(key) != before[key]}
+        self.assertEqual({("controller", "usb", "0", "none", "", "1"), known}, changed)
+        self.assertEqual(
+            [
+                f"{part}.rescue" if part.endswith("disk.config") else part
+                for part in before[known]
+            ],
+            list(after[known]),
+        )
+
+    @ddt.data("<source protocol='rbd' name='vms/0f4b_disk.config'/>")
+    def test_of_rbd(self, source: str) -> None:
+        own = samples.domain("pc")
+        drive = next(own.disks("ide"))
+        drive.replace(drive.find("source"), etree.fromstring(source))
+        made = plan.derive(
+            own.to_xml(), plan.RescueRequest(), samples.MEDIUM, new_config_drive=True
+        )
+        self.assertIn('name="vms/0f4b_disk.config.rescue"', made.after)
+
+    def test_a_server_without_one_is_left_as_it_is(self) -> None:
+        own = samples.domain("pc")
+        samples.remove_disk(own, "hda")
+        made = plan.derive(
+            own.to_xml(), plan.RescueRequest(), samples.MEDIUM, new_config_drive=True
+        )
+        self.assertNotIn("config drive", [edit.name for edit in made.edits])
+
+
 class FallbackTest(base.BaseTestCase):
     def setUp(self) -> None:
         super().setUp()

@@ -1,0 +1,104 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Input made to exhaust the reader is refused, in a process that has little memory."""
+
+import resource
+import subprocess
+import sys
+from pathlib import Path
+
+import ddt
+from oslotest import base
+
+from stable_rescue.domain import document
+
+ROOT = Path(__file__).parents[3]
+_MIB = 1024 * 1024
+# Python and lxml take a tenth of it; 4 MiB of the smallest elements a half.
+_MEMORY = 320 * _MIB
+_START = "<domain><name>n</name><uuid>u</uuid><os><type>hvm</type></os><devices>"
+_END = "</devices></domain>"
+
+# Reads a definition as the offline command does, from stdin.
+READ = """
+import resource, sys
+sys.path.insert(0, sys.argv.pop(1))
+from stable_rescue.cmd import main
+resource.setrlimit(resource.RLIMIT_AS, (int(sys.argv[1]),) * 2)
+sys.exit(main.main(["plan", "--domain-xml", "-"]))
+"""
+
+
+def entities(count: int) -> str:
+    """Return a bomb: each entity holds ten of the one before."""
+    declared = (f"<!ENTITY e{n} '{f'&e{n - 1};' * 10}'>" for n in range(1, count))
+    return "<!ENTITY e0 'aaaaaaaaaa'>" + "".join(declared)
+
+
+def within(text: str, size: int = document.MAX_BYTES) -> str:
+    """Return a domain with as many repeated texts as may be read."""
+    return _START + text * ((size - len(_START + _END)) // len(text)) + _END
+
+
+HOSTILE = {
+    "100 MB of space": (lambda: _START + " " * 100 * _MIB + _END, "bytes of XML"),
+    "100 MB of devices": (lambda: within("<disk/>", 100 * _MIB), "bytes of XML"),
+    "as many elements as fit": (lambda: within("<a/>"), "elements"),
+    "as many disks as fit": (
+        lambda: within("<disk><target dev='a' bus='virtio'/></disk>"),
+        "elements",
+    ),
+    "a long text": (lambda: within("x"), "has no"),
+    "many attributes": (
+        lambda: f"<domain {' '.join(f'a{n}=""' for n in range(300_000))}/>",
+        "has no",
+    ),
+    "many namespaces": (
+        lambda: f"<domain {' '.join(f'xmlns:a{n}="u{n}"' for n in range(20_000))}/>",
+        "has no",
+    ),
+    "deep nesting": (lambda: "<d>" * 500_000 + "</d>" * 500_000, "depth"),
+    "deep nesting in a domain": (
+        lambda: _START + "<d>" * 300 + "</d>" * 300 + _END,
+        "depth",
+    ),
+    "an entity bomb": (
+        lambda: f"<!DOCTYPE d [{entities(12)}]><domain>&e11;</domain>",
+        "",
+    ),
+    "an entity bomb in an attribute": (
+        lambda: f"<!DOCTYPE d [{entities(12)}]><domain type='&e11;'/>",
+        "",
+    ),
+    "a long entity many times": (
+        lambda: (
+            f"<!DOCTYPE d [<!ENTITY a '{'a' * _MIB}'>]>"
+            f"<domain>{'&a;' * 100_000}</domain>"
+        ),
+        "",
+    ),
+    "an entity of itself": (
+        lambda: "<!DOCTYPE d [<!ENTITY a '&b;'><!ENTITY b '&a;'>]><domain>&a;</domain>",
+        "",
+    ),
+    "an external entity": (
+        lambda: "<!DOCTYPE d [<!ENTITY x SYSTEM 'file:///etc/passwd'>]><domain>&x;"
+        "</domain>",
+        "document type",
+    ),
+    "an external parameter entity": (
+        lambda: "<!DOCTYPE d [<!ENTITY % x SYSTEM 'file:///etc/passwd'>%x;]><domain/>",
+        "document type",
+    ),
+    "an endless external DTD": (
+        lambda: "<!DOCTYPE d SYSTEM '/dev/zero'><domain/>",
+        "document type",
+    ),
+    "a wrong namespace": (
+        lambda: within("").replace("<domain>", "<domain xmlns='urn:x'>"),
+        "not domain",
+    ),
+    "a wrong namespace of the devices": (
+        lambda: within("").replace("<devices>", "<devices xmlns='urn:x'>"),
+        "no <devices>",
+    ),
+}
