@@ -150,11 +150,6 @@ def _findings(
         "directly; the rescue leaves the slot free that QEMU takes at a cold boot"
         for driver in passthrough.unplaced(domain)
     ]
-    found += [
-        f"QEMU itself places {driver}, which the server's definition hands to it "
-        "directly; the rescue leaves the slot free that QEMU takes at a cold boot"
-        for driver in passthrough.unplaced(domain)
-    ]
     loader = domain.root.find("os/loader")
     if loader is not None and loader.get("secure") == "yes":
         # LIBVIRT F6
