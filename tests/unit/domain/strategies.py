@@ -117,10 +117,12 @@ def domains(draw: st.DrawFn, machine: str | None = None) -> str:
         _express(builder)
     _usb(builder)
     _controllers(builder)
-    # Now and then as many as there is room for.
-    most = draw(st.sampled_from((4, 8, 8, 12, 64)))
-    for kind in draw(st.lists(st.sampled_from(_PLAIN), max_size=most)):
-        place = builder.place()
+    if draw(st.integers(0, 7)):
+        kinds = draw(st.lists(st.sampled_from(_PLAIN), min_size=1, max_size=12))
+    else:
+        kinds = ["disk"] * len(builder.free)  # as many as there is room for
+    for kind in kinds:
+        place = builder.place() if len(kinds) <= 12 else builder.free.pop()
         if place is not None:
             builder.add_plain(kind, place)
     return _document(builder, family)
@@ -324,12 +326,20 @@ def _boots(builder: Builder, os_element: etree._Element) -> None:
 
 
 def requests() -> st.SearchStrategy[RescueRequest]:
-    """Draw what a rescue image may ask for and an operator allow."""
-    buses = ("virtio", "scsi", "usb", "sata", "ide")
+    """Draw what a rescue image may ask for and an operator allow.
+
+    Mostly what some machine can do; what none can, too.
+    """
+    disks = ("", "virtio", "scsi", "usb", "sata", "ide")
+    wanted = [
+        *(("disk", bus) for bus in disks for _often in range(4)),
+        *(("cdrom", bus) for bus in ("", "scsi", "usb", "sata", "ide", "virtio")),
+        *(("floppy", bus) for bus in ("", "fdc", "usb")),
+        ("disk", "fdc"),
+    ]
     return st.builds(
-        RescueRequest,
-        device=st.sampled_from(("disk", "disk", "cdrom", "floppy")),
-        bus=st.sampled_from(("", *buses, "fdc")),
-        fallback_buses=st.sampled_from(((), buses, buses[::-1])),
-        gaps=st.sampled_from((False, False, False, True)),
+        lambda device_and_bus, *rest: RescueRequest(*device_and_bus, *rest),
+        st.sampled_from(wanted),
+        st.sampled_from(((), disks[1:], disks[:0:-1])),
+        st.sampled_from((False, False, False, True)),
     )
