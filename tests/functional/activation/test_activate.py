@@ -8,6 +8,7 @@ from unittest import mock
 
 import nova.conf
 import os_vif
+import os_vif.opts
 from nova import service
 from oslotest import base
 
@@ -122,3 +123,8 @@ class TestOsVif(ActivateTestCase):
         supported = os_vif.host_info(["VIFOpenVSwitch"])
         self.assertTrue(supported.has_plugin("ovs"))
         self.assertFalse(supported.has_plugin("stable_rescue"))
+
+    def test_os_vif_lists_no_options_of_ours(self) -> None:
+        options = dict(os_vif.opts.list_plugins_opts())
+        self.assertEqual([], options["os_vif_stable_rescue"])
+        self.assertIn("os_vif_ovs", options)
