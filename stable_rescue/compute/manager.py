@@ -113,7 +113,11 @@ class StableRescueMixin:
         rest = self.driver.settle_rescue(context, instance, finish)
         if rest is Rest.RESCUED:
             instance.vm_state = vm_states.RESCUED
-        elif rest is Rest.ITSELF and instance.vm_state == vm_states.RESCUED:
+        elif rest is Rest.ITSELF and (
+            instance.vm_state == vm_states.RESCUED
+            # A rescue that could not be undone by the process before this one.
+            or (finish and instance.vm_state == vm_states.ERROR)
+        ):
             instance.vm_state = vm_states.STOPPED if ran is False else vm_states.ACTIVE
         instance.power_state = nova_internals.power_state(self, instance)
         instance.save()

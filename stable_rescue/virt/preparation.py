@@ -90,6 +90,9 @@ def prepare(
         )
 
     derive()
+    if not was_running:
+        # A running guest has its volumes; a stopped one's host may have been rebooted.
+        nova_internals.connect_volumes(driver, context, instance)
     try:
         rescue_medium.fetch(context, image)
         config_drive.make(driver, context, instance, admin_password)

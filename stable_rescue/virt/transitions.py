@@ -41,6 +41,7 @@ def begin(
         store.save(prepared.at(State.BEGINNING))
         store.save_original(prepared.before)
         driver.power_off(instance)
+        # Its volumes are connected: it ran, or preparation has connected them.
         _start(driver, context, instance, prepared.after)
         store.save(prepared.at(State.RESCUED))
     except Exception:  # noqa: BLE001 - it is raised again
@@ -60,6 +61,9 @@ def end(
     :raises Exception: what stood in the way; the record is then still there
     """
     preparation.store_of(instance).save(rescued.at(State.ENDING))
+    if not _is_active(driver, instance):
+        # The host may have been started again meanwhile (UPSTREAM U16).
+        nova_internals.connect_volumes(driver, context, instance)
     if _is_rescue(driver, instance):
         # A rescue system has written to the disks that it repairs (UPSTREAM U17).
         timeout, interval = nova_internals.power_off_values(instance)
@@ -81,6 +85,11 @@ def undo(
     """
     if _is_rescue(driver, instance):
         driver.power_off(instance)
+    try:
+        nova_internals.connect_volumes(driver, context, instance)
+    except Exception:
+        # They may well be connected still; if not, the start tells.
+        LOG.exception("A volume could not be connected again", instance=instance)
     _become_itself(driver, context, instance, begun)
 
 
@@ -96,6 +105,7 @@ def resume(
     """
     if not (_is_active(driver, instance) and _is_rescue(driver, instance)):
         driver.power_off(instance)
+        nova_internals.connect_volumes(driver, context, instance)
         _start(driver, context, instance, rescued.after)
     preparation.store_of(instance).save(rescued.at(State.RESCUED))
 
@@ -175,8 +185,7 @@ def _start(
     instance: "objects.Instance",
     definition: str,
 ) -> None:
-    """Define and start a definition, its volumes and NICs in place (UPSTREAM U16)."""
-    nova_internals.connect_volumes(driver, context, instance)
+    """Define and start a definition, its NICs in place (UPSTREAM U16)."""
     driver.plug_vifs(instance, instance.get_network_info())
     nova_internals.start_guest(driver, context, definition, instance)
 

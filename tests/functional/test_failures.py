@@ -89,17 +89,21 @@ class FailedTest(FailureTestBase):
         self.failing(lambda: self.rescue(self.server, self.image))
         self.assert_itself()
 
-    def test_a_volume_that_does_not_connect(self) -> None:
+    def test_a_volume_of_a_stopped_server_that_does_not_connect(self) -> None:
+        self.api.post_server_action(self.server["id"], {"os-stop": None})
+        self._wait_for_state_change(self.server, "SHUTOFF")
+        power_off = self.power_offs()
         with mock.patch(
-            "stable_rescue.nova_internals.connect_volumes",
-            side_effect=[NO_MEMORY, None],
+            "stable_rescue.nova_internals.connect_volumes", side_effect=NO_MEMORY
         ):
-            self.failing(lambda: self.rescue(self.server, self.image))
-        self.assert_itself()
+            told = self.failing(lambda: self.rescue(self.server, self.image))
+        self.assertIn("cannot prepare the rescue", told)
+        power_off.assert_not_called()
+        self.assert_itself("SHUTOFF")
 
     def test_a_failure_that_cannot_be_undone_is_an_error_with_its_record(self) -> None:
         with mock.patch(
-            "stable_rescue.nova_internals.connect_volumes", side_effect=NO_MEMORY
+            "stable_rescue.nova_internals.start_guest", side_effect=NO_MEMORY
         ):
             self.failing(lambda: self.rescue(self.server, self.image))
         self._wait_for_server_parameter(self.server, {"status": "ERROR"})
@@ -107,8 +111,7 @@ class FailedTest(FailureTestBase):
         self.assertEqual(State.BEGINNING, record.state)
         # What the log says: restart nova-compute.
         self.restart_compute_service("compute1")
-        self.assertEqual(self.own, self.definition(self.server))
-        self.assertEqual([], self.files(self.server))
+        self.assert_itself()
 
     def test_start_of_the_server_in_unrescue(self) -> None:
         self.rescued()
