@@ -154,11 +154,18 @@ def _chipsets_own(domain: Domain, kind: str) -> tuple[str, ...]:
 
     The guest has it in any case; libvirt would add it, but leaves it out of some
     definitions.
+
+    :raises NoRoom: where something else has its place, which libvirt refuses
     """
     if domain.has_controller(kind):
         return ()
+    place = _CHIPSETS_OWN[kind]
+    if place in (taken for _device, taken in address.addressed(domain.devices)):
+        raise exception.NoRoom(
+            f"a device of the server has the place of its machine's {kind} controller"
+        )
     controller = etree.Element("controller", type=kind, index="0")
-    controller.append(_CHIPSETS_OWN[kind].element())
+    controller.append(place.element())
     domain.append_device(controller)
     return (_describe(controller),)
 

@@ -63,6 +63,21 @@ class PcTest(base.BaseTestCase):
 
 
 class Q35Test(base.BaseTestCase):
+    def test_behind_the_bridges_of_older_libvirt(self) -> None:
+        """They hold all devices there, and no port's bus number may come before."""
+        own = samples.domain("q35")
+        for index, model, place in (
+            (30, "dmi-to-pci-bridge", samples.pci(0, 0x1E)),
+            (31, "pci-bridge", samples.pci(30, 1)),
+        ):
+            samples.add(
+                own,
+                f"<controller type='pci' index='{index}' model='{model}'>"
+                f"<address {place}/></controller>",
+            )
+        samples.add_disk(own, "vdx", "virtio", samples.pci(31, 4))
+        self.assertEqual(Pci(0, 31, 5), pci.last_place(own).address)
+
     def test_first_empty_port_behind_all(self) -> None:
         place = pci.last_place(samples.domain("q35"))
         self.assertEqual((Pci(0, 7, 0), None), (place.address, place.port))
@@ -249,6 +264,14 @@ class ControllerTest(base.BaseTestCase):
         self.assertEqual(Drive(0, 0, 0, 0), Drive.of(disk))
         (controller,) = after.controllers(bus)
         self.assertEqual(place, Pci.of(controller))
+
+    def test_the_chipsets_place_taken_by_another(self) -> None:
+        own = samples.domain("pc")
+        for controller in own.controllers("ide"):
+            own.devices.remove(controller)
+        samples.add(own, f"<rng><address {samples.pci(0, 1, 1)}/></rng>")
+        refused = self.assertRaises(exception.NoRoom, rescue, own, "ide")
+        self.assertIn("has the place of its machine's ide", str(refused))
 
     def test_a_second_ahci_behind_six_disks(self) -> None:
         own = samples.domain("q35")
