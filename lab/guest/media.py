@@ -91,8 +91,8 @@ def make_iso(target: Path, image: str, boot: BootFiles, scratch: Path) -> None:
     bios += " -boot-load-size 4 -boot-info-table"
     uefi = "-eltorito-alt-boot -e isolinux/efi.img -no-emul-boot"
     volume = f"LAB_{image.upper()}"
-    command = ["xorriso", "-as", "mkisofs", "-o", target, "-V", volume]
-    run([*command, *bios.split(), *uefi.split(), root])
+    command = ["xorriso", "-as", "mkisofs", "-o", str(target), "-V", volume]
+    run([*command, *bios.split(), *uefi.split(), str(root)])
     with target.open("r+b") as stream:
         # ISO 9660 leaves the first 32 KiB to the system: the label goes there too.
         stream.seek(_SECTOR)
