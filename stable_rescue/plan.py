@@ -62,7 +62,10 @@ def resolve(definition: str, request: RescueRequest) -> RescueRequest:
     :raises Refused: where the server's machine cannot carry it
     :raises InvalidDomain: where the definition cannot be read
     """
-    domain = Domain.parse(definition)
+    return _decide(Domain.parse(definition), request)
+
+
+def _decide(domain: Domain, request: RescueRequest) -> RescueRequest:
     bus = request.bus or machine.default_bus(domain, request.device)
     machine.check(domain, request.device, bus)
     return dataclasses.replace(request, bus=bus)
@@ -88,8 +91,8 @@ def derive(
     :raises InvalidDomain: where the definition or the medium cannot be read
     :raises InvariantBroken: where the result is not what it must be (our fault)
     """
-    decided = resolve(definition, request)
     before = Domain.parse(definition)
+    decided = _decide(before, request)
     if recognise.is_rescue(before):
         raise exception.Refused("the definition is itself a rescue definition")
     passthrough.check(before)

@@ -24,15 +24,15 @@ class Pci:
 
         :raises InvalidDomain: where a part of it is no number
         """
-        found = device.find("address[@type='pci']")
+        found = of_type(device, "pci")
         if found is None:
             return None
-        parts = ("domain", "bus", "slot", "function")
+        get, number = found.get, document.number
         return cls(
-            *(
-                document.number(found.get(part, "0"), f"a PCI address's {part}", 0)
-                for part in parts
-            )
+            number(get("domain", "0"), "a PCI address's domain", 0),
+            number(get("bus", "0"), "a PCI address's bus", 0),
+            number(get("slot", "0"), "a PCI address's slot", 0),
+            number(get("function", "0"), "a PCI address's function", 0),
         )
 
     def element(self, multifunction: bool = False) -> etree._Element:
@@ -65,7 +65,7 @@ class Drive:
     @classmethod
     def of(cls, device: etree._Element) -> "Drive | None":
         """Return the drive address of a device, or None where it has none."""
-        found = device.find("address[@type='drive']")
+        found = of_type(device, "drive")
         if found is None:
             return None
         parts = ("controller", "bus", "target", "unit")
@@ -86,6 +86,12 @@ class Drive:
             target=str(self.target),
             unit=str(self.unit),
         )
+
+
+def of_type(device: etree._Element, kind: str) -> etree._Element | None:
+    """Return a device's <address>, if it is one of this type; libvirt gives it one."""
+    found = device.find("address")
+    return found if found is not None and found.get("type") == kind else None
 
 
 def usb_element(bus: int, port: int) -> etree._Element:

@@ -8,7 +8,7 @@ before that is known could move or rename what is added after it.
 from lxml import etree
 
 from stable_rescue import exception
-from stable_rescue.domain import document
+from stable_rescue.domain import document, invariants
 from stable_rescue.domain.document import Domain
 
 # The devices that libvirt gives an address to on every machine that we support.
@@ -34,6 +34,10 @@ def check(definition: str) -> Domain:
             name = document.target_of(device)[0] or device.get("type", "")
             what = " ".join(filter(None, (str(device.tag), name)))
             raise _refused(f"{what} has no {missing}")
+    try:
+        invariants.check_unique(domain)
+    except exception.InvariantBroken as exc:
+        raise _refused(str(exc)) from exc
     return domain
 
 

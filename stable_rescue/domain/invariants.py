@@ -10,7 +10,7 @@ from itertools import zip_longest
 
 from lxml import etree
 
-from stable_rescue.domain.address import Drive, Pci
+from stable_rescue.domain.address import Drive, Pci, of_type
 from stable_rescue.domain.document import Domain
 from stable_rescue.exception import InvariantBroken
 
@@ -30,7 +30,7 @@ def check(before: Domain, after: Domain) -> None:
     _check_nvram(before, after)
     added = _check_devices(before, after)
     _check_added(added)
-    _check_unique(after)
+    check_unique(after)
     _check_boot(after, added)
 
 
@@ -155,18 +155,20 @@ def _check_added(added: list[etree._Element]) -> None:
             raise InvariantBroken(f"{_name(element)} was added without an address")
 
 
-def _check_unique(after: Domain) -> None:
-    """No address, target, alias or controller index is there twice."""
+def check_unique(domain: Domain) -> None:
+    """Check that no address, target, alias or controller index is there twice.
+
+    :raises InvariantBroken: naming what is
+    """
     seen: Counter[tuple[object, ...]] = Counter()
-    for device in after.each_device():
-        pci, drive = Pci.of(device), Drive.of(device)
+    for device in domain.each_device():
         target, alias = device.find("target"), device.find("alias")
+        pci, drive = Pci.of(device), Drive.of(device)
         if pci is not None:
             seen["address", pci] += 1
-        if drive is not None and device.tag == "disk" and target is not None:
-            seen["address", _drive_kind(target.get("bus")), drive] += 1
-        usb = device.find("address[@type='usb']")
-        if usb is not None:
+        elif drive is not None and device.tag == "disk" and target is not None:
+            seen["address", target.get("bus", "ide"), drive] += 1
+        elif (usb := of_type(device, "usb")) is not None:
             seen["address", "usb", usb.get("bus"), usb.get("port")] += 1
         if device.tag == "disk" and target is not None:
             seen["target", target.get("dev")] += 1
@@ -177,10 +179,6 @@ def _check_unique(after: Domain) -> None:
     for what, times in seen.items():
         if times > 1:
             raise InvariantBroken(f"{' '.join(map(str, what))} is there {times} times")
-
-
-def _drive_kind(bus: str | None) -> str:
-    return bus or "ide"
 
 
 def _shares_index(controller: etree._Element) -> bool:

@@ -30,6 +30,7 @@ _CHIPSET_SLOTS = {
     machine.Family.VIRT: {0x00},
 }
 # Slot 0 of a pci-bridge is its own hot-plug controller's.
+_CONVENTIONAL = ("pci-bridge", "pcie-to-pci-bridge")
 _BRIDGE_SLOTS = range(0x01, 0x20)
 
 # (0, devfn) for a device, (1, devfn) for what lies behind a bridge, bus by bus.
@@ -123,7 +124,7 @@ class _Topology:
         return {0: _PC_SLOTS} | {
             index: _BRIDGE_SLOTS
             for index, (model, _place) in self.bridges.items()
-            if model == "pci-bridge"
+            if model in _CONVENTIONAL
         }
 
     def new_ports(self) -> list[Place]:
@@ -168,13 +169,16 @@ class _Topology:
 
 def last_of(domain: Domain, devices: Iterable[etree._Element]) -> etree._Element | None:
     """Return that of some devices of a domain which its guest enumerates last."""
+    several = list(devices)
+    if len(several) < 2:
+        return several[0] if several else None
     topology = _Topology(domain)
 
     def order(device: etree._Element) -> _Order:
         place = Pci.of(device)
         return () if place is None else topology.order(place)
 
-    return max(devices, key=order, default=None)
+    return max(several, key=order)
 
 
 def last_place(domain: Domain, gaps: bool = False) -> Place:
@@ -192,7 +196,9 @@ def last_place(domain: Domain, gaps: bool = False) -> Place:
         others = [Place(slot) for slot in topology.free_slots()]
     else:
         others = [Place(port) for port in topology.free_ports()]
-        places = others + topology.new_ports()
+        # A pci-bridge sits where older libvirt put it, above every port there can be.
+        bridged = [Place(slot) for slot in topology.next_slots() if slot.bus]
+        places = others + topology.new_ports() + bridged
 
     def order(place: Place) -> _Order:
         return topology.order(place.address)

@@ -43,6 +43,11 @@ class CompleteTest(base.BaseTestCase):
         own.root.remove(own.root.find(tag))
         self.assert_refused(f"there is no <{tag}>", own)
 
+    def test_an_address_of_two(self) -> None:
+        own = samples.domain("pc")
+        samples.add_disk(own, "vdz", "virtio", samples.pci(0, 4))
+        self.assert_refused("address 0000:00:04.0 is there 2 times", own)
+
     @ddt.data("pc", "q35")
     def test_what_libvirt_gave_back_lacks_nothing(self, name: str) -> None:
         text = samples.read(name)

@@ -1,0 +1,131 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How long a plan takes for a domain of 10 to 1,000 disks, and how that grows.
+
+Run from the project's folder: ``python -m benchmarks.domain``. Sizes take turns, so
+that whatever else the machine does falls on all of them alike. CPU time is what the
+plan itself costs; wall time has the machine's other work in it.
+"""
+
+import argparse
+import statistics
+import time
+from collections.abc import Callable, Iterator
+
+from stable_rescue import plan
+from stable_rescue.domain.medium import Medium
+
+SIZES = (10, 100, 300, 1000)
+_MEDIUM = Medium.from_file("/var/lib/nova/instances/x/disk.rescue", "qcow2")
+_DISK = (
+    "<disk type='file' device='disk'><driver name='qemu' type='raw' cache='none'/>"
+    "<source file='/images/{number}'/><target dev='{name}' bus='{bus}'/>{address}"
+    "</disk>"
+)
+_PCI = (
+    "<address type='pci' domain='0x0000' bus='0x{:02x}' slot='0x{:02x}' "
+    "function='0x0'/>"
+)
+_DRIVE = "<address type='drive' controller='0' bus='0' target='{}' unit='{}'/>"
+
+
+def scsi_disks(count: int) -> str:
+    """Return a domain whose disks share a virtio-scsi controller."""
+    devices = [
+        "<controller type='pci' index='0' model='pci-root'/>",
+        f"<controller type='scsi' index='0' model='virtio-scsi'>{_PCI.format(0, 4)}"
+        "</controller>",
+    ]
+    for number, name in zip(range(count), _names("sd"), strict=False):
+        address = _DRIVE.format(*divmod(number, 256))
+        devices.append(
+            _DISK.format(number=number, name=name, bus="scsi", address=address)
+        )
+    return _domain(devices)
+
+
+def virtio_disks(count: int) -> str:
+    """Return a domain whose disks sit behind PCI bridges, 31 on each."""
+    bridges = -(-count // 31)
+    # More bridges than bus 0 has slots hang on the first of them.
+    places = [(0, slot) for slot in range(3, 30)] + [(1, s) for s in range(20, 32)]
+    devices = ["<controller type='pci' index='0' model='pci-root'/>"]
+    devices += [
+        f"<controller type='pci' index='{index}' model='pci-bridge'>"
+        f"{_PCI.format(bus, slot)}</controller>"
+        for index, (bus, slot) in zip(range(1, bridges + 2), places, strict=False)
+    ]
+    free = [(index, slot) for index in range(2, bridges + 2) for slot in range(1, 32)]
+    for number, name in zip(range(count), _names("vd"), strict=False):
+        address = _PCI.format(*free[number])
+        devices.append(
+            _DISK.format(number=number, name=name, bus="virtio", address=address)
+        )
+    return _domain(devices)
+
+
+def _names(prefix: str) -> Iterator[str]:
+    letters = "abcdefghijklmnopqrstuvwxyz"
+    heads = ("", *letters, *(a + b for a in letters for b in letters))
+    return (prefix + head + letter for head in heads for letter in letters)
+
+
+def _domain(devices: list[str]) -> str:
+    return (
+        "<domain type='kvm'><name>instance-00000001</name>"
+        "<uuid>0f4b0a6e-7c3c-4d5e-9f60-5a1b2c3d4e35</uuid>"
+        "<os><type arch='x86_64' machine='pc'>hvm</type><boot dev='hd'/></os>"
+        "<devices>\n    " + "\n    ".join(devices) + "\n  </devices></domain>"
+    )
+
+
+SHAPES: dict[str, Callable[[int], str]] = {
+    "scsi disks": scsi_disks,
+    "virtio disks": virtio_disks,
+}
+
+
+def measure(definition: str, bus: str) -> tuple[float, float]:
+    """Return CPU and wall time of one plan, in milliseconds."""
+    request = plan.RescueRequest(bus=bus, gaps=True)
+    cpu, wall = time.process_time(), time.perf_counter()
+    plan.derive(definition, request, _MEDIUM)
+    cpu, wall = time.process_time() - cpu, time.perf_counter() - wall
+    return cpu * 1000, wall * 1000
+
+
+def main() -> None:
+    """Print a line of medians for each shape, rescue bus and size."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rounds", type=int, default=15, help="plans of each size")
+    rounds = parser.parse_args().rounds
+    print("domain        rescue on  disks    CPU ms   wall ms   µs/disk   of 100's")
+    for shape, make in SHAPES.items():
+        for bus in ("virtio", "scsi", "usb"):
+            definitions = {size: make(size) for size in SIZES}
+            for definition in definitions.values():
+                measure(definition, bus)
+            times = [
+                {size: measure(definition, bus) for size, definition in every}
+                for every in [definitions.items()] * rounds
+            ]
+            _print(shape, bus, times)
+
+
+def _print(shape: str, bus: str, times: list[dict[int, tuple[float, float]]]) -> None:
+    medians = {
+        size: [
+            statistics.median(taken[size][kind] for taken in times) for kind in (0, 1)
+        ]
+        for size in SIZES
+    }
+    base = medians[100][0] / 100
+    for size, (cpu, wall) in medians.items():
+        each = cpu / size
+        print(
+            f"{shape:12}  {bus:9} {size:6} {cpu:9.2f} {wall:9.2f} "
+            f"{each * 1000:9.1f} {each / base:9.2f}x"
+        )
+
+
+if __name__ == "__main__":
+    main()
