@@ -8,11 +8,22 @@ before that is known could move or rename what is added after it.
 from lxml import etree
 
 from stable_rescue import exception
-from stable_rescue.domain import document, invariants
+from stable_rescue.domain import document, invariants, machine
 from stable_rescue.domain.document import Domain
 
 # The devices that libvirt gives an address to on every machine that we support.
-_ADDRESSED = ("disk", "interface", "rng", "memballoon", "filesystem", "vsock")
+_ADDRESSED = (
+    *("disk", "interface", "rng", "memballoon", "filesystem", "vsock", "shmem"),
+    *("hub", "redirdev"),
+)
+# Those that it gives one to as one of their kinds: the path and values that tell.
+_ADDRESSED_KINDS = {
+    "channel": ("target/@type", ("virtio",)),
+    "console": ("target/@type", ("virtio",)),
+    "input": ("@bus", ("usb", "virtio")),
+    "hostdev": ("@mode", ("subsystem",)),
+    "watchdog": ("@model", ("i6300esb",)),
+}
 _CONTROLLERS = ("ide", "sata", "scsi", "usb", "virtio-serial")
 
 
@@ -28,6 +39,11 @@ def check(definition: str) -> Domain:
             if root.find(tag) is None:
                 raise _refused(f"there is no <{tag}>")
     domain = Domain.parse(definition)
+    # The migratable form leaves pc's out (virDomainDefFormat's callers).
+    if machine.family_of(domain) is not machine.Family.PC and not any(
+        document.index_of(controller) == 0 for controller in domain.controllers("pci")
+    ):
+        raise _refused("there is no PCI controller 0")
     for device in domain.each_device():
         missing = _missing(device)
         if missing:
@@ -57,4 +73,7 @@ def _missing(device: etree._Element) -> str:
     if device.get("model") == "none" or device.find("address") is not None:
         return ""
     of_controllers = device.tag == "controller" and device.get("type") in _CONTROLLERS
-    return "address" if of_controllers or device.tag in _ADDRESSED else ""
+    path, kinds = _ADDRESSED_KINDS.get(str(device.tag), ("@none", ()))
+    of_kind = any(value in kinds for value in device.xpath(path))
+    addressed = of_controllers or of_kind or device.tag in _ADDRESSED
+    return "address" if addressed else ""

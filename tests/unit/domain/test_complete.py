@@ -43,6 +43,25 @@ class CompleteTest(base.BaseTestCase):
         own.root.remove(own.root.find(tag))
         self.assert_refused(f"there is no <{tag}>", own)
 
+    @ddt.data(
+        "<channel type='unix'><target type='virtio' name='agent'/></channel>",
+        "<console type='pty'><target type='virtio'/></console>",
+        "<input type='tablet' bus='usb'/>",
+        "<hostdev mode='subsystem' type='usb'><source/></hostdev>",
+        "<watchdog model='i6300esb'/>",
+        "<hub type='usb'/>",
+    )
+    def test_an_address_that_some_of_a_kind_have(self, xml: str) -> None:
+        own = samples.domain("pc")
+        samples.add(own, xml)
+        self.assert_refused("has no address", own)
+
+    def test_the_root_of_the_buses(self) -> None:
+        """libvirt adds it and ports behind it, which the rescue's would be beside."""
+        own = samples.domain("q35")
+        own.devices.remove(next(own.controllers("pci")))
+        self.assert_refused("there is no PCI controller 0", own)
+
     def test_an_address_of_two(self) -> None:
         own = samples.domain("pc")
         samples.add_disk(own, "vdz", "virtio", samples.pci(0, 4))
