@@ -129,3 +129,11 @@ class InvariantsTest(base.BaseTestCase):
         self.assertRaises(
             exception.InvariantBroken, invariants.check, self.before, self.after
         )
+
+    def test_the_first_serial_port_is_told_of_twice(self) -> None:
+        """A pci-serial, and libvirt's <console> for it, with the same address."""
+        for tag, kind in (("serial", "pci-serial"), ("console", "serial")):
+            xml = f"<{tag} type='pty'><target type='{kind}' port='0'/>"
+            xml += f"<address {samples.pci(0, 20)}/></{tag}>"
+            samples.add(self.before, xml)
+        self.assertIsNone(invariants.check_unique(self.before))
