@@ -110,12 +110,20 @@ def _demo(lab: Lab, arguments: argparse.Namespace) -> int:
             commands.down(lab)
 
 
+def clean_environment() -> None:
+    """Drop variables meant for this program, or for another cloud, from services'."""
+    for name in tuple(os.environ):
+        if name.startswith(("OS_", "PYTHON")):
+            del os.environ[name]
+
+
 def main(words: Sequence[str] | None = None) -> int:
     """Run the command line; return the exit status."""
     try:
         arguments = parser().parse_args(words)
         if os.geteuid() != 0:
             raise LabError("The lab needs root, for its namespaces: use sudo.")
+        clean_environment()
         return run(arguments)
     except LabError as error:
         return commands.fail(error)

@@ -91,7 +91,10 @@ class OpenStackService(Service):
 
 
 class WebService(OpenStackService):
-    """An API served by uwsgi."""
+    """An API served by uwsgi.
+
+    None of them asks Keystone for anything before its first request does.
+    """
 
     #: The module that holds ``application``.
     module: ClassVar[str]

@@ -54,7 +54,8 @@ class Runner:
         for service in self.services:
             service.configure()
         threads = [
-            threading.Thread(target=self._thread, args=(service,), name=service.name)
+            # Daemons, so that Ctrl-C does not wait for them.
+            threading.Thread(target=self._thread, args=(service,), daemon=True)
             for service in self.services
         ]
         for thread in threads:

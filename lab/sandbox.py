@@ -181,9 +181,8 @@ class Sandbox:
         """Run ``argv`` in the sandbox; ``env`` is added to the environment."""
         command = [*self.enter(cwd), *argv]
         where = cwd if self.inside() else None
-        return subprocess.Popen(
-            command, cwd=where, env={**os.environ, **(env or {})}, **options
-        )
+        environment = {**inherited(), **(env or {})}
+        return subprocess.Popen(command, cwd=where, env=environment, **options)
 
     def run(
         self,
@@ -238,7 +237,7 @@ class Sandbox:
         """
         path = {"PYTHONPATH": str(REPOSITORY)}
         # daemonize needs our path, the command must not get it.
-        wanted = {**os.environ, **(env or {})}
+        wanted = {**inherited(), **(env or {})}
         if "PYTHONPATH" in wanted:
             back = [f"PYTHONPATH={wanted['PYTHONPATH']}"]
         else:
@@ -270,6 +269,20 @@ class Sandbox:
             # What is left of its process group, too: uwsgi's or Erlang's children.
             self.run(["kill", "-KILL", "--", f"-{pid}"], check=False)
         pid_file.unlink(missing_ok=True)
+
+
+def inherited() -> dict[str, str]:
+    """Return the environment without what cannot hold in a sandbox.
+
+    No proxy is reached from its loopback. The daemons' folders are added to the path,
+    where ``su`` leaves them out.
+    """
+    kept = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.lower().endswith("_proxy")
+    }
+    return kept | {"PATH": f"{kept.get('PATH', '/usr/bin:/bin')}:/usr/sbin:/sbin"}
 
 
 def _die_with_parent() -> None:

@@ -56,7 +56,7 @@ class CinderApi(WebService):
     name = "cinder-api"
     project = "cinder"
     module = "cinder.wsgi.api"
-    requires = ("cinder-database", "rabbitmq", "keystone", "memcached")
+    requires = ("cinder-database", "rabbitmq", "memcached")
 
     def uwsgi_arguments(self) -> list[str]:
         return ["--pyargv", " ".join(self.config_files())]
@@ -79,7 +79,7 @@ class CinderVolume(_Cinder):
     """Talks to the arrays."""
 
     name = "cinder-volume"
-    requires = ("cinder-database", "rabbitmq", "keystone")
+    requires = ("cinder-database", "rabbitmq")
 
     def needs(self) -> tuple[str, ...]:
         return (*self.requires, *self.lab.options.backends)

@@ -14,8 +14,7 @@ class Glance(WebService):
     project = "glance"
     module = "glance.wsgi.api"
     probe = "/versions"
-    requires = ("mariadb", "keystone")
-    prepare_requires = ("mariadb",)
+    requires = ("mariadb",)
 
     def configure(self) -> None:
         values = self.values() | {"database": self.lab.database("glance")}

@@ -53,7 +53,7 @@ class NeutronApi(WebService):
     name = "neutron-api"
     project = "neutron"
     module = "neutron.wsgi.api"
-    requires = ("neutron-database", "rabbitmq", "keystone", "memcached")
+    requires = ("neutron-database", "rabbitmq", "memcached")
 
     def environment(self) -> dict[str, str]:
         files = {"OS_NEUTRON_CONFIG_FILES": f"neutron.conf;{ML2}"}
@@ -64,7 +64,7 @@ class NeutronRpc(_Neutron):
     """Answers the agents."""
 
     name = "neutron-rpc"
-    requires = ("neutron-database", "rabbitmq", "keystone")
+    requires = ("neutron-database", "rabbitmq")
 
     def start(self) -> None:
         self.daemon("neutron-rpc-server")

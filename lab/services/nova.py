@@ -54,8 +54,7 @@ class NovaDatabase(_Nova):
         synchronised(lab, "nova", lambda: self.manage("db", "sync", "--local_cell"))
         # The same schema: no need to run the migrations twice.
         execute(lab, "nova_cell0", dump(lab, "nova"))
-        cell0 = lab.database("nova_cell0")
-        self.manage("cell_v2", "map_cell0", "--database_connection", cell0)
+        self.manage("cell_v2", "map_cell0")  # finds it by the main database's name
         self.manage("cell_v2", "create_cell", "--name", "cell1")
 
     def ready(self) -> bool:
@@ -72,7 +71,7 @@ class NovaApi(WebService):
     name = "nova-api"
     project = "nova"
     module = "nova.wsgi.osapi_compute"
-    requires = ("nova-database", "rabbitmq", "keystone", "memcached")
+    requires = ("nova-database", "rabbitmq", "memcached")
 
     def environment(self) -> dict[str, str]:
         files = {"OS_NOVA_CONFIG_FILES": f"api-paste.ini;nova.conf;{DATABASE_CONF}"}
@@ -83,7 +82,7 @@ class NovaConductor(_Nova):
     """Talks to the databases for nova-compute."""
 
     name = "nova-conductor"
-    requires = ("nova-database", "rabbitmq", "keystone")
+    requires = ("nova-database", "rabbitmq")
 
     def start(self) -> None:
         self.daemon("nova-conductor")
@@ -110,7 +109,10 @@ class NovaCompute(_Nova):
     """nova-compute, with the driver under test."""
 
     name = "nova-compute"
-    requires = ("nova-conductor", "nova-scheduler", "placement", "libvirtd", "glance")
+    requires = (
+        *("nova-conductor", "nova-scheduler", "libvirtd"),
+        *("keystone", "placement", "glance"),
+    )
     deadline = 240
     more = COMPUTE_CONF
 

@@ -13,8 +13,7 @@ class Placement(WebService):
     name = "placement"
     project = "placement"
     module = "placement.wsgi.api"
-    requires = ("mariadb", "keystone")
-    prepare_requires = ("mariadb",)
+    requires = ("mariadb",)
 
     def configure(self) -> None:
         values = self.values() | {"database": self.lab.database("placement")}
