@@ -10,6 +10,7 @@ from stable_rescue.domain import (
     edits,
     invariants,
     machine,
+    names,
     nvram,
     passthrough,
     recognise,
@@ -66,6 +67,7 @@ def resolve(definition: str, request: RescueRequest) -> RescueRequest:
 
 
 def _decide(domain: Domain, request: RescueRequest) -> RescueRequest:
+    machine.family_of(domain)  # before all else: is the machine supported?
     bus = request.bus or machine.default_bus(domain, request.device)
     machine.check(domain, request.device, bus)
     return dataclasses.replace(request, bus=bus)
@@ -110,7 +112,7 @@ def derive(
         definition,
         after.to_xml(),
         (*done, *added),
-        _findings(before, decided, bus, added),
+        _findings(after, decided, bus, added),
     )
 
 
@@ -145,6 +147,7 @@ def _add_disk(
 def _findings(
     domain: Domain, request: RescueRequest, bus: str, added: list[Edit]
 ) -> tuple[str, ...]:
+    """Return what to know of a plan, by its rescue definition."""
     found = [edit.what for edit in added if edit.name == "gap"]
     if bus != request.bus:
         found.append(f"bus {request.bus} has no room; {bus} is taken in its place")
@@ -153,6 +156,12 @@ def _findings(
         "directly; the rescue leaves the slot free that QEMU takes at a cold boot"
         for driver in passthrough.unplaced(domain)
     ]
+    overtaken = names.overtaken(domain)
+    if overtaken:
+        found.append(
+            f"the rescue disk comes before {', '.join(overtaken)}, which may have "
+            "other names in the guest; their addresses do not change"
+        )
     loader = domain.root.find("os/loader")
     if loader is not None and loader.get("secure") == "yes":
         # LIBVIRT F6

@@ -284,6 +284,35 @@ class ConfigDriveTest(base.BaseTestCase):
         self.assertNotIn("config drive", [edit.name for edit in made.edits])
 
 
+class OvertakenTest(base.BaseTestCase):
+    """Disks on scsi, sata and usb share their names."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        own = samples.domain("q35")
+        samples.add(
+            own,
+            "<controller type='scsi' index='0' model='virtio-scsi'>"
+            f"<address {samples.pci(7, 0)}/></controller>",
+        )
+        samples.add_disk(own, "sdb", "scsi", samples.drive(0, 0, 0, 0))
+        self.own = own.to_xml()
+
+    def test_a_disk_behind_the_rescue_disk_is_a_finding(self) -> None:
+        found = derive(self.own, bus="sata").findings
+        self.assertEqual(1, len(found))
+        self.assertIn("comes before sdb", found[0])
+
+    def test_the_same_controller_overtakes_none(self) -> None:
+        self.assertEqual((), derive(self.own, bus="scsi").findings)
+
+    def test_nor_does_one_of_its_own(self) -> None:
+        self.assertEqual((), derive(self.own, bus="usb").findings)
+
+    def test_nor_does_virtio(self) -> None:
+        self.assertEqual((), derive(self.own, bus="virtio").findings)
+
+
 class FallbackTest(base.BaseTestCase):
     def setUp(self) -> None:
         super().setUp()
