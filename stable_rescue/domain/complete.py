@@ -26,6 +26,14 @@ _ADDRESSED_KINDS = {
 }
 _CONTROLLERS = ("ide", "sata", "scsi", "usb", "virtio-serial")
 
+# The controllers that libvirt adds where they are not given. (Of pc's, the migratable
+# form tells nothing.)
+_ALWAYS = {
+    machine.Family.PC: (),
+    machine.Family.Q35: ("pci", "sata", "usb"),
+    machine.Family.VIRT: ("pci",),
+}
+
 
 def check(definition: str) -> Domain:
     """Return the domain of a definition that lacks nothing.
@@ -39,11 +47,9 @@ def check(definition: str) -> Domain:
             if root.find(tag) is None:
                 raise _refused(f"there is no <{tag}>")
     domain = Domain.parse(definition)
-    # The migratable form leaves pc's out (virDomainDefFormat's callers).
-    if machine.family_of(domain) is not machine.Family.PC and not any(
-        document.index_of(controller) == 0 for controller in domain.controllers("pci")
-    ):
-        raise _refused("there is no PCI controller 0")
+    for kind in _ALWAYS[machine.family_of(domain)]:
+        if not any(document.index_of(c) == 0 for c in domain.controllers(kind)):
+            raise _refused(f"there is no {kind} controller 0")
     for device in domain.each_device():
         missing = _missing(device)
         if missing:

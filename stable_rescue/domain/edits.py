@@ -16,7 +16,6 @@ from stable_rescue.domain.nvram import NvramCopy
 # What Nova calls the config drive, and what a rescue's own carries behind it.
 CONFIG_DRIVE = "disk.config"
 RESCUE_SUFFIX = ".rescue"
-_BOOTABLE = ("disk", "interface", "hostdev", "redirdev")
 _DIRECT_KERNEL = ("kernel", "initrd", "cmdline")
 _PREFIXES = {
     "virtio": "vd",
@@ -55,12 +54,12 @@ def strip_boot(domain: Domain) -> list[Edit]:
         for child in os_element.findall(tag):
             _remove(child)
             done.append(Edit("boot", f"dropped <os><{tag}>", rule))
-    for tag in _BOOTABLE:
-        for device in domain.each_device(tag):
-            for boot in device.findall("boot"):
-                _remove(boot)
-                what = f"dropped boot order {boot.get('order')} of a {tag}"
-                done.append(Edit("boot", what, "LIBVIRT F3"))
+    # Of any device: a virtiofs filesystem can have one, too.
+    for device in domain.each_device():
+        for boot in device.findall("boot"):
+            _remove(boot)
+            what = f"dropped boot order {boot.get('order')} of a {device.tag!s}"
+            done.append(Edit("boot", what, "LIBVIRT F3"))
     return done
 
 

@@ -163,9 +163,8 @@ def check_unique(domain: Domain) -> None:
     seen: Counter[tuple[object, ...]] = Counter()
     for device in domain.each_device():
         target, alias = device.find("target"), device.find("alias")
-        if device.tag == "console" and target is not None:
-            if target.get("type") == "serial":
-                continue  # libvirt tells of the first serial port a second time
+        if device.find("target[@type='serial']") is not None:
+            continue  # a <console> that tells of the first serial port again
         pci, drive = Pci.of(device), Drive.of(device)
         if pci is not None:
             seen["address", pci] += 1

@@ -56,11 +56,12 @@ class CompleteTest(base.BaseTestCase):
         samples.add(own, xml)
         self.assert_refused("has no address", own)
 
-    def test_the_root_of_the_buses(self) -> None:
-        """libvirt adds it and ports behind it, which the rescue's would be beside."""
+    @ddt.data("pci", "sata", "usb")
+    def test_a_controller_that_libvirt_adds(self, kind: str) -> None:
+        """It adds them with ports for them, which the rescue's would be beside."""
         own = samples.domain("q35")
-        own.devices.remove(next(own.controllers("pci")))
-        self.assert_refused("there is no PCI controller 0", own)
+        own.devices.remove(next(own.controllers(kind)))
+        self.assert_refused(f"there is no {kind} controller 0", own)
 
     def test_an_address_of_two(self) -> None:
         own = samples.domain("pc")

@@ -137,3 +137,12 @@ class InvariantsTest(base.BaseTestCase):
             xml += f"<address {samples.pci(0, 20)}/></{tag}>"
             samples.add(self.before, xml)
         self.assertIsNone(invariants.check_unique(self.before))
+
+    @ddt.data("disk", "interface", "hostdev", "redirdev", "filesystem")
+    def test_no_device_keeps_its_boot_order(self, tag: str) -> None:
+        own = samples.domain("pc")
+        samples.add(own, f"<{tag}><boot order='3'/></{tag}>")
+        request = plan.RescueRequest("disk", "virtio")
+        made = plan.derive(own.to_xml(), request, samples.MEDIUM)
+        (boot,) = Domain.parse(made.after).root.iterfind(".//boot")
+        self.assertEqual("1", boot.get("order"))
