@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from lab.openstack import OpenStackService, WebService, authtoken
 from lab.service import ini
 from lab.services import volume_backends
@@ -135,11 +137,21 @@ class NovaCompute(_Nova):
         self.daemon("nova-compute")
 
     def ready(self) -> bool:
-        """Return whether it is registered: discovery finds nothing before."""
-        return self.running() and self.said("Created resource provider")
+        """Return whether it is registered: discovery finds nothing before.
+
+        Another start of a host that is known registers nothing.
+        """
+        known = self._discovered.exists()
+        sign = "unclaimed instances" if known else "Created resource provider"
+        return self.running() and self.said(sign)
 
     def populate(self) -> None:
         NovaDatabase(self.lab).manage("cell_v2", "discover_hosts")
+        self._discovered.touch()
+
+    @property
+    def _discovered(self) -> Path:
+        return self.lab.data("stamps") / "nova-compute.discovered"
 
 
 SERVICES = (NovaDatabase, NovaApi, NovaConductor, NovaScheduler, NovaCompute)
