@@ -6,7 +6,6 @@ PREPARED --begin--> BEGINNING --> RESCUED --end--> ENDING --> no record
     +------undo---------+--> no record               +--resume--> RESCUED
 """
 
-from nova import conf as nova_conf
 from nova import context as nova_context
 from nova import exception as nova_exception
 from nova import objects
@@ -21,7 +20,6 @@ from stable_rescue.storage import medium
 from stable_rescue.storage.record import Record, Rest, State
 from stable_rescue.virt import preparation
 
-CONF = nova_conf.CONF
 LOG = logging.getLogger(__name__)
 
 
