@@ -105,7 +105,7 @@ def derive(
     if new_config_drive:
         done += edits.swap_config_drive(after)
     bus, after, added = _add_disk(after, decided, medium)
-    invariants.check(before, after)
+    _check(before, after)
     return RescuePlan(
         decided.device,
         bus,
@@ -114,6 +114,18 @@ def derive(
         (*done, *added),
         _findings(after, decided, bus, added),
     )
+
+
+def _check(before: Domain, after: Domain) -> None:
+    """Check the result; a fault that was there before is not ours."""
+    try:
+        invariants.check(before, after)
+    except exception.InvariantBroken:
+        try:
+            invariants.check_unique(before)
+        except exception.InvariantBroken as exc:
+            raise exception.Refused(f"the server's definition is wrong: {exc}") from exc
+        raise
 
 
 def _nvram_copy(domain: Domain, wanted: NvramCopy | None) -> NvramCopy | None:

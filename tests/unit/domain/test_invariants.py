@@ -146,3 +146,12 @@ class InvariantsTest(base.BaseTestCase):
         made = plan.derive(own.to_xml(), request, samples.MEDIUM)
         (boot,) = Domain.parse(made.after).root.iterfind(".//boot")
         self.assertEqual("1", boot.get("order"))
+
+    def test_a_fault_of_the_original_is_not_ours(self) -> None:
+        own = samples.domain("pc")
+        samples.add_disk(own, "vda", "virtio", samples.pci(0, 20))
+        request = plan.RescueRequest("disk", "usb")
+        refused = self.assertRaises(
+            exception.Refused, plan.derive, own.to_xml(), request, samples.MEDIUM
+        )
+        self.assertIn("is wrong: target vda is there 2 times", str(refused))
