@@ -7,8 +7,6 @@ Nova's tests are subclassed, never copied: what they assert, they assert of ours
 
 import importlib
 import io
-import sys
-from pathlib import Path
 from typing import Any
 from unittest import mock
 
@@ -18,9 +16,11 @@ from nova.tests import fixtures as nova_fixtures
 from nova.tests.functional.libvirt.base import ServersTestBase
 
 from stable_rescue import activation
+from tests.fixtures import ApiPasteFixture
+from tests.patience import PatientMixin
 
 
-class OurDriverMixin:
+class OurDriverMixin(PatientMixin):
     """A functional test case of Nova's, with our driver and manager.
 
     Goes before Nova's class in the list of bases.
@@ -29,17 +29,10 @@ class OurDriverMixin:
     compute_driver = activation.COMPUTE_DRIVER
 
     def setUp(self) -> None:
-        for patch in (
-            mock.patch.dict(service.SERVICE_MANAGERS),
-            # Nova's wheel installs the file below the environment, not where the
-            # tests of a source tree look for it.
-            mock.patch(
-                "nova.conf.paths.state_path_def",
-                lambda *names: str(Path(sys.prefix, *names)),
-            ),
-        ):
-            patch.start()
-            self.addCleanup(patch.stop)
+        managers = mock.patch.dict(service.SERVICE_MANAGERS)
+        managers.start()
+        self.addCleanup(managers.stop)
+        self.useFixture(ApiPasteFixture())
         super().setUp()
 
     def flags(self, **options: Any) -> None:
