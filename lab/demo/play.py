@@ -24,6 +24,20 @@ from lab.guest.comparison import place
 from lab.runner import Clock
 
 
+class StepClock(Clock):
+    """Prints each step with its own seconds, behind those since the start."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._said = 0.0
+
+    def say(self, text: str) -> None:
+        """Print a step that has just ended."""
+        now = self.elapsed()
+        super().say(f"{text} ({now - self._said:.1f} s)")
+        self._said = now
+
+
 def play(lab: Lab, images: Sequence[str], case: str) -> Result:
     """Play one case and clean up; return what the guest saw.
 
@@ -31,9 +45,9 @@ def play(lab: Lab, images: Sequence[str], case: str) -> Result:
     """
     original, rescue_disk, rescue_iso = images
     machine, device, bus = case.split("/")
-    clock = Clock()
+    clock = StepClock()
     cloud = openstack.connect()
-    # Admin attributes of servers, config drive on hot-plugged ones, all fields.
+    # The newest that Nova 31 has: all of a server's fields in one answer.
     cloud.compute.default_microversion = "2.90"
     with contextlib.ExitStack() as undo:
         server = DemoServer(lab, cloud, undo, f"demo-{machine}-{device}-{bus or 'any'}")
