@@ -42,7 +42,9 @@ APT_PACKAGES = (
     "pkg-config",
     "gcc",
     "git",
+    "conntrack",
     "iproute2",
+    "procps",
 )
 
 #: The first Nova that runs under uwsgi without scripts of its own, and the last tried.

@@ -18,9 +18,10 @@ from oslo_utils import uuidutils
 
 from stable_rescue import activation
 from tests.fixtures import ApiPasteFixture
+from tests.patience import PatientMixin
 
 
-class RescueTestBase(base.ServersTestBase):
+class RescueTestBase(PatientMixin, base.ServersTestBase):
     """A compute host with our driver, and images to rescue with."""
 
     microversion = "2.87"
