@@ -15,6 +15,10 @@ COMPUTE_CONF = "nova-compute.conf"
 DATABASE_CONF = "nova-database.conf"
 
 
+#: UPSTREAM, "Nova's side of the interface": native threads by default.
+FIRST_NATIVE = 34
+
+
 class _Nova(OpenStackService):
     project = "nova"
     #: The file to be read after nova.conf.
@@ -78,6 +82,15 @@ class NovaApi(WebService):
     def environment(self) -> dict[str, str]:
         files = {"OS_NOVA_CONFIG_FILES": f"api-paste.ini;nova.conf;{DATABASE_CONF}"}
         return super().environment() | files
+
+    def uwsgi_arguments(self) -> list[str]:
+        """Return one thread a process for releases that are patched by eventlet.
+
+        With several, the answer to a call over RPC wakes the wrong one, or none.
+        """
+        if int(self.lab.options.nova.partition(".")[0]) >= FIRST_NATIVE:
+            return []
+        return ["--threads", "1", "--processes", "2"]
 
 
 class NovaConductor(_Nova):
