@@ -146,10 +146,13 @@ class StableRescueMixin:
             task_states.UNRESCUING,
         )
         left = self.driver.ran_before_rescue(instance) is not None
-        if cut_short or (left and instance.vm_state != vm_states.RESCUED):
+        if cut_short or (left and instance.vm_state == vm_states.ERROR):
             LOG.info("A rescue was cut short; settling it", instance=instance)
             instance.task_state = None
             self._settle(context, instance, finish=True)
+        elif left and instance.vm_state != vm_states.RESCUED:
+            # It was brought back since, perhaps in another way: leave the guest be.
+            self.driver.sweep_rescue(context, instance)
 
     # The same decorators as on Nova's rescue_instance; users see the event
     # compute__prepare_rescue (`openstack server event show`).

@@ -13,8 +13,8 @@ from nova.virt.libvirt import driver as libvirt_driver
 from oslo_log import log as logging
 from oslo_utils import timeutils
 
-from stable_rescue import conf, nova_internals
-from stable_rescue.storage.record import Record, Rest
+from stable_rescue import conf, exception, nova_internals
+from stable_rescue.storage.record import Record, Rest, State
 from stable_rescue.virt import preparation, transitions
 from stable_rescue.virt.refusal import failing, refusing
 
@@ -107,9 +107,10 @@ class StableRescueDriver(libvirt_driver.LibvirtDriver):
 
         :raises Exception: what stood in the way; the record is then still there
         """
-        rescued = preparation.store_of(instance).load()
-        if rescued is None:
+        rescued = self._record_of(instance)
+        if rescued is None or rescued.state not in (State.RESCUED, State.ENDING):
             super().unrescue(context, instance)
+            preparation.store_of(instance).clear()
             return
         LOG.info("Ending a stable rescue", instance=instance)
         with timeutils.StopWatch() as watch:
@@ -154,8 +155,46 @@ class StableRescueDriver(libvirt_driver.LibvirtDriver):
 
     def ran_before_rescue(self, instance: "objects.Instance") -> bool | None:
         """Say whether the guest ran before its rescue; None: no rescue of ours."""
-        found = preparation.store_of(instance).load()
+        found = self._record_of(instance)
         return None if found is None else found.was_running
+
+    def sweep_rescue(
+        self, context: nova_context.RequestContext, instance: "objects.Instance"
+    ) -> None:
+        """Remove what is left of a rescue that is over; the guest is not touched.
+
+        :raises Exception: what stood in the way
+        """
+        LOG.info("Removing what is left of a rescue that is over", instance=instance)
+        transitions.sweep(self, instance)
+
+    def destroy(
+        self,
+        context: nova_context.RequestContext,
+        instance: "objects.Instance",
+        *args: Any,
+        **kwargs: Any,
+    ) -> None:
+        """Destroy an instance; a rescued one with all that was its own.
+
+        Undefined as it was before its rescue, libvirt removes its UEFI variables.
+        """
+        rescued = self._record_of(instance)
+        if rescued is not None:
+            try:
+                self.power_off(instance)
+                nova_internals.define_guest(self, rescued.before)
+            except Exception:
+                LOG.exception("It is destroyed as rescued", instance=instance)
+        super().destroy(context, instance, *args, **kwargs)
+
+    def _record_of(self, instance: "objects.Instance") -> Record | None:
+        """Return the record of an instance; one that is damaged is none (U19)."""
+        try:
+            return preparation.store_of(instance).load()
+        except exception.InvalidRecord as exc:
+            LOG.warning("The record of a rescue is damaged: %s", exc, instance=instance)
+            return None
 
     def _take_prepared(
         self,

@@ -133,6 +133,16 @@ def settle(
     return Rest.RESCUED
 
 
+def sweep(driver: libvirt_driver.LibvirtDriver, instance: "objects.Instance") -> None:
+    """Remove what is left of a rescue of a server that is itself.
+
+    :raises Exception: what stood in the way
+    """
+    if not _is_rescue(driver, instance):
+        medium.remove(driver, instance)
+        preparation.store_of(instance).clear()
+
+
 def _came_back(
     driver: libvirt_driver.LibvirtDriver, instance: "objects.Instance", found: Record
 ) -> bool:

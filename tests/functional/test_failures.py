@@ -12,6 +12,7 @@ from nova.compute import power_state, task_states, vm_states
 from nova.tests.functional.api import client
 from nova.virt.libvirt import guest as libvirt_guest
 
+from stable_rescue import nova_internals
 from stable_rescue.domain import recognise
 from stable_rescue.domain.document import Domain
 from stable_rescue.storage.record import State, Store
@@ -208,11 +209,21 @@ class RestartTest(FailureTestBase):
         self.restart_compute_service("compute1")
         self.assert_itself()
 
-    def test_behind_unrescue(self) -> None:
+    def test_what_is_left_of_a_rescue_that_is_over_is_removed(self) -> None:
+        """Also where the server was stopped since: it is not started."""
         self.rescued()
-        self.cut_short(vm_states.ACTIVE, None, State.ENDING)
+        with mock.patch(
+            "stable_rescue.storage.medium.remove", side_effect=OSError(5, "I/O error")
+        ):
+            self.unrescue()
+        self._wait_for_state_change(self.server, "ACTIVE")
+        self.api.post_server_action(self.server["id"], {"os-stop": None})
+        self._wait_for_state_change(self.server, "SHUTOFF")
+        self.assertEqual(
+            ["stable_rescue.json", "unrescue.xml"], self.files(self.server)
+        )
         self.restart_compute_service("compute1")
-        self.assert_itself()
+        self.assert_itself("SHUTOFF")
 
     def test_before_anything_was_written(self) -> None:
         instance = self.instance()
@@ -233,3 +244,23 @@ class RestartTest(FailureTestBase):
         (self.folder(self.server) / "stable_rescue.json").write_text("{")
         self.restart_compute_service("compute1")
         self._wait_for_state_change(self.server, "RESCUE")
+        self.unrescue()
+        self.assert_itself()
+
+
+class DeleteTest(FailureTestBase):
+    def test_a_rescued_server_is_undefined_as_itself(self) -> None:
+        """Else libvirt keeps the UEFI variables that are its own."""
+        self.rescued()
+        defined = []
+        define = nova_internals.define_guest
+        self.useFixture(
+            fixtures.MonkeyPatch(
+                "stable_rescue.nova_internals.define_guest",
+                lambda driver, xml: (defined.append(xml), define(driver, xml)),
+            )
+        )
+        self._delete_server(self.server)
+        self.assertEqual([self.own], defined)
+        connection = self.computes["compute1"].driver._host.get_connection()
+        self.assertEqual([], connection.listAllDomains(0))
