@@ -23,7 +23,6 @@ URI = "qemu:///system"
 BOOT_SECONDS = 240.0
 HOTPLUG_SECONDS = 120.0
 
-_LIVE_AND_CONFIG = libvirt.VIR_DOMAIN_AFFECT_LIVE | libvirt.VIR_DOMAIN_AFFECT_CONFIG
 _INACTIVE = libvirt.VIR_DOMAIN_XML_INACTIVE | libvirt.VIR_DOMAIN_XML_SECURE
 
 
@@ -77,11 +76,15 @@ class Server:
 
     def attach(self, xml: str) -> None:
         """Plug a device in, for good."""
-        self.domain.attachDeviceFlags(xml, _LIVE_AND_CONFIG)
+        self.domain.attachDeviceFlags(xml, self._for_good())
 
     def detach(self, xml: str) -> None:
-        """Ask the guest to let a device go, for good."""
-        self.domain.detachDeviceFlags(xml, _LIVE_AND_CONFIG)
+        """Take a device away, for good; a guest that runs is asked to let it go."""
+        self.domain.detachDeviceFlags(xml, self._for_good())
+
+    def _for_good(self) -> int:
+        live = libvirt.VIR_DOMAIN_AFFECT_LIVE if self.domain.isActive() else 0
+        return int(libvirt.VIR_DOMAIN_AFFECT_CONFIG | live)
 
     def read(
         self,
