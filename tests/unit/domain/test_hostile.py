@@ -54,7 +54,7 @@ HOSTILE = {
         lambda: within("<disk><target dev='a' bus='virtio'/></disk>"),
         "elements",
     ),
-    "a long text": (lambda: within("x"), "no disk"),
+    "a long text": (lambda: within("x"), "machine type"),
     "many attributes": (lambda: _named("a{}='1'", 300_000), "no <name>"),
     "many namespaces": (lambda: _named("xmlns:a{0}='u{0}'", 20_000), "no <name>"),
     "deep nesting": (lambda: "<d>" * 500_000 + "</d>" * 500_000, "depth"),
