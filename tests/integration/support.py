@@ -14,7 +14,7 @@ from lab.sandbox import REPOSITORY
 from stable_rescue import plan
 from stable_rescue.domain.medium import Medium
 from stable_rescue.exception import Refused
-from tests.integration import matrix, test_boots
+from tests.integration import matrix, test_boots, test_uefi
 from tests.integration.matrix import Result
 
 PAGE = REPOSITORY / "doc" / "source" / "support-matrix.rst"
@@ -117,7 +117,7 @@ def _cells(*texts: str) -> str:
 def booted() -> set[tuple[str, str, str, str]]:
     """Return machine, firmware, device and bus of each rescue that a test boots."""
     found = set()
-    for case in vars(test_boots).values():
+    for case in (*vars(test_boots).values(), *vars(test_uefi).values()):
         machine, options = getattr(case, "machine", ""), getattr(case, "options", {})
         for name in dir(case) if machine else ():
             if known := re.fullmatch(r"test_(disk|cdrom|floppy)_on_(\w+)", name):
