@@ -9,6 +9,8 @@ from stable_rescue.domain.medium import Medium
 from tests.integration import base
 from tests.integration.scene import overlay
 
+_XHCI = "0c0330"  # PCI class: serial bus, USB, xHCI
+
 
 class RescueBoots:
     """What each machine's tests share: one server with a hotplug history."""
@@ -55,6 +57,8 @@ class RescueBoots:
         self.assertIn(seen.boot_disk, found.appeared)
         self.assertEqual(f"rescue {base.images().build}", seen.boot_disk.label)
         self.assertEqual(device == "cdrom", seen.boot_disk.is_cdrom)
+        if bus == "usb":
+            self.check_usb_controller(seen)
 
         self.server.define(self.own)
         self.assertEqual(self.own, self.server.definition())
@@ -64,6 +68,15 @@ class RescueBoots:
         found = compare(self.baseline, again)
         self.assertEqual((), found.disturbed, str(found))
         self.assertEqual((), found.appeared)
+
+    def check_usb_controller(self, seen: Inventory) -> None:
+        """An xHCI of its own: firmware takes minutes through a UHCI (LIBVIRT)."""
+        controller, _, port = seen.boot_disk.address.partition("/usb:")
+        self.assertEqual("1", port.partition("/")[0])
+        (function,) = (d for d in seen.of_kind("pci") if d.address == controller)
+        self.assertEqual(_XHCI, function.pci_class)
+        on_it = [d for d in seen.of_kind("usb") if d.address.startswith(controller)]
+        self.assertEqual([f"{controller}/usb:1"], [d.address for d in on_it])
 
     def test_disk_on_virtio(self):
         self.check("disk", "virtio")
