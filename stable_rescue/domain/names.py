@@ -21,32 +21,34 @@ def overtaken(after: Domain) -> list[str]:
     on a controller of its own.
     """
     rescue = recognise.rescue_disk(after)
-    own = None if rescue is None else _controller(after, rescue)
+    if rescue is None:
+        return []
+    controllers = {
+        (bus, document.index_of(controller)): controller
+        for bus in _SHARING
+        # The first of an index: USB 2.0 companions share theirs.
+        for controller in reversed(list(after.controllers(bus)))
+    }
+    own = controllers.get(_seat_of(rescue))
     if own is None:
         return []
-    found = []
-    for disk in after.disks():
-        theirs = _controller(after, disk)
-        if theirs is None or theirs is own:
-            continue
-        if pci.last_of(after, [own, theirs]) is theirs:
-            found.append(document.target_of(disk)[0])
-    return found
+    others = (
+        controller for controller in controllers.values() if controller is not own
+    )
+    later = set(pci.behind(after, own, others))
+    return [
+        document.target_of(disk)[0]
+        for disk in after.disks()
+        if controllers.get(_seat_of(disk)) in later
+    ]
 
 
-def _controller(domain: Domain, disk: etree._Element) -> etree._Element | None:
-    """Return the controller of a disk whose name is shared among buses."""
+def _seat_of(disk: etree._Element) -> tuple[str, int]:
+    """Return bus and controller of a disk whose name is shared; index -1: of none."""
     bus = document.target_of(disk)[1]
-    if bus not in _SHARING or disk.get("device") == "cdrom":
-        return None
     drive, usb = Drive.of(disk), disk.find("address[@type='usb']")
+    if bus not in _SHARING or disk.get("device") == "cdrom":
+        return bus, -1
     if usb is not None:
-        index = document.number(usb.get("bus"), "a USB address's bus")
-    elif drive is not None:
-        index = drive.controller
-    else:
-        return None
-    for controller in domain.controllers(bus):
-        if document.index_of(controller) == index:
-            return controller
-    return None
+        return bus, document.number(usb.get("bus"), "a USB address's bus")
+    return bus, -1 if drive is None else drive.controller

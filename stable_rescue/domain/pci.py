@@ -7,7 +7,7 @@ order, added without a bus number given to another bridge, moves nothing and ren
 nothing (LIBVIRT F7).
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 
 from lxml import etree
@@ -172,13 +172,29 @@ def last_of(domain: Domain, devices: Iterable[etree._Element]) -> etree._Element
     several = list(devices)
     if len(several) < 2:
         return several[0] if several else None
+    return max(several, key=_order_in(domain))
+
+
+def behind(
+    domain: Domain, device: etree._Element, others: Iterable[etree._Element]
+) -> list[etree._Element]:
+    """Return those of some devices which the guest enumerates behind one."""
+    several = list(others)
+    if not several:
+        return []
+    order = _order_in(domain)
+    return [other for other in several if order(other) > order(device)]
+
+
+def _order_in(domain: Domain) -> Callable[[etree._Element], _Order]:
+    """Return what tells a device's position in a domain; what has none comes first."""
     topology = _Topology(domain)
 
     def order(device: etree._Element) -> _Order:
         place = Pci.of(device)
         return () if place is None else topology.order(place)
 
-    return max(several, key=order)
+    return order
 
 
 def last_place(domain: Domain, gaps: bool = False) -> Place:
