@@ -14,6 +14,8 @@ from nova.compute import utils as compute_utils
 from nova.objects import block_device as block_device_mapping
 from nova.virt import driver as virt_driver
 
+from stable_rescue.domain.recognise import RESCUE_DISK, RESCUE_SUFFIX
+
 # The manager is imported before Nova loads a driver, and must not load one.
 if TYPE_CHECKING:
     from nova import context as nova_context
@@ -26,9 +28,6 @@ CONF = nova_conf.CONF
 
 # Nova asks every 10 seconds; a guest that was just booted may miss the first time.
 _SHUTDOWN_RETRY_SECONDS = 5
-RESCUE_SUFFIX = ".rescue"
-RESCUE_DISK = "disk" + RESCUE_SUFFIX
-RESCUE_CONFIG_DRIVE = "disk.config" + RESCUE_SUFFIX
 
 
 def guest_of(

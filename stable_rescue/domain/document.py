@@ -77,10 +77,6 @@ class Domain:
         """Return the definition as text, ready for libvirt's defineXML."""
         return etree.tostring(self.root, encoding="unicode", with_tail=False)
 
-    def canonical(self) -> str:
-        """Return canonical XML (C14N 2.0, indentation stripped), to compare by."""
-        return etree.canonicalize(self.to_xml(), strip_text=True)
-
     @property
     def uuid(self) -> str:
         """The domain's UUID, which is the instance's."""

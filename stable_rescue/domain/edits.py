@@ -13,9 +13,6 @@ from stable_rescue.domain.document import Domain
 from stable_rescue.domain.medium import Medium
 from stable_rescue.domain.nvram import NvramCopy
 
-# What Nova calls the config drive, and what a rescue's own carries behind it.
-CONFIG_DRIVE = "disk.config"
-RESCUE_SUFFIX = ".rescue"
 _DIRECT_KERNEL = ("kernel", "initrd", "cmdline")
 _PREFIXES = {
     "virtio": "vd",
@@ -82,8 +79,8 @@ def swap_config_drive(domain: Domain) -> list[Edit]:
             continue
         for key in recognise.SOURCE_KEYS:
             value = source.get(key, "")
-            if value.endswith(CONFIG_DRIVE):
-                source.set(key, value + RESCUE_SUFFIX)
+            if value.endswith(recognise.CONFIG_DRIVE):
+                source.set(key, value + recognise.RESCUE_SUFFIX)
                 what = f"{document.target_of(disk)[0]} reads the new config drive"
                 done.append(Edit("config drive", what, "U3"))
     return done

@@ -7,8 +7,10 @@ from stable_rescue.domain.document import Domain
 
 # A user alias (libvirt keeps those that begin with ua-) marks the disk as ours.
 RESCUE_ALIAS = "ua-stable-rescue"
-# What Nova calls a rescue disk, whatever its image backend puts before it.
-_NOVA_NAME = "disk.rescue"
+# What Nova calls its disks, whatever an image backend puts before the name.
+RESCUE_SUFFIX = ".rescue"
+RESCUE_DISK = f"disk{RESCUE_SUFFIX}"
+CONFIG_DRIVE = "disk.config"
 # The attributes of a <source> that say what is read, by its type.
 SOURCE_KEYS = ("file", "dev", "name", "volume")
 
@@ -27,7 +29,7 @@ def is_rescue(domain: Domain) -> bool:
         return True
     sources = (disk.find("source") for disk in domain.disks())
     return any(
-        source.get(key, "").endswith(_NOVA_NAME)
+        source.get(key, "").endswith(RESCUE_DISK)
         for source in sources
         if source is not None
         for key in SOURCE_KEYS

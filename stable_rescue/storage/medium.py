@@ -14,6 +14,7 @@ from nova.virt.libvirt.storage import lvm
 
 from stable_rescue import nova_internals
 from stable_rescue.domain.medium import Medium
+from stable_rescue.domain.recognise import CONFIG_DRIVE, RESCUE_DISK, RESCUE_SUFFIX
 from stable_rescue.plan import RescueRequest
 from stable_rescue.storage import kernel, nvram
 
@@ -64,7 +65,7 @@ def remove(driver: libvirt_driver.LibvirtDriver, instance: "objects.Instance") -
     """
     nvram.remove(instance)
     kernel.remove(instance)
-    names = (nova_internals.RESCUE_DISK, nova_internals.RESCUE_CONFIG_DRIVE)
+    names = (RESCUE_DISK, CONFIG_DRIVE + RESCUE_SUFFIX)
     for name in names:
         Path(libvirt_utils.get_instance_path(instance), name).unlink(missing_ok=True)
     lvm.remove_volumes(nova_internals.rescue_disks_of_lvm(driver, instance))
