@@ -20,8 +20,8 @@ from lab.config import Lab
 from lab.demo.server import DemoServer
 from lab.demo.table import Result
 from lab.errors import LabError
-from lab.guest.comparison import place
 from lab.runner import Clock
+from stable_rescue.tempest.guest.comparison import place
 
 
 class StepClock(Clock):

@@ -13,10 +13,10 @@ from openstack.connection import Connection
 
 from lab.config import Lab
 from lab.errors import LabError
-from lab.guest import inventory
-from lab.guest.inventory import Inventory
 from lab.services import volume_backends
 from lab.services.libvirtd import URI
+from stable_rescue.tempest.guest import inventory
+from stable_rescue.tempest.guest.inventory import Inventory
 
 T = TypeVar("T")
 

@@ -6,8 +6,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from lab.guest.comparison import Change, compare, place, title
-from lab.guest.inventory import Device, Inventory
+from stable_rescue.tempest.guest.comparison import Change, compare, place, title
+from stable_rescue.tempest.guest.inventory import Device, Inventory
 
 _RED, _PLAIN = "\033[31m", "\033[0m"
 _HEADINGS = ("device", "before", "in rescue", "after")

@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The lab's guests: bootable images that print what they see, and their reader."""
+"""The lab's guests: bootable images that print what they see.
+
+Their reader is in stable_rescue/tempest/guest.
+"""
 
 from lab.guest.builder import GuestImages, build
-from lab.guest.comparison import Comparison, compare
-from lab.guest.inventory import Inventory
 
 #: Debian packages that building the images needs, for whoever installs them.
 APT_PACKAGES = (
@@ -22,9 +23,6 @@ APT_PACKAGES = (
 
 __all__ = [
     "APT_PACKAGES",
-    "Comparison",
     "GuestImages",
-    "Inventory",
     "build",
-    "compare",
 ]

@@ -13,9 +13,9 @@ from pathlib import Path
 import libvirt
 
 from lab import guest
-from lab.guest import inventory
-from lab.guest.inventory import Inventory
 from lab.sandbox import REPOSITORY
+from stable_rescue.tempest.guest import inventory
+from stable_rescue.tempest.guest.inventory import Inventory
 from tests.integration.scene import Scene
 
 URI = "qemu:///system"

@@ -3,9 +3,9 @@
 
 from typing import ClassVar
 
-from lab.guest import Inventory, compare
 from stable_rescue import plan
 from stable_rescue.domain.medium import Medium
+from stable_rescue.tempest.guest import Inventory, compare
 from tests.integration import base
 from tests.integration.scene import overlay
 

@@ -7,9 +7,9 @@ from typing import ClassVar
 
 from lxml import etree
 
-from lab.guest import Inventory, compare
 from stable_rescue import plan
 from stable_rescue.domain.medium import Medium
+from stable_rescue.tempest.guest import Inventory, compare
 from tests.integration import base, variables
 from tests.integration.scene import MIB, overlay
 

@@ -6,7 +6,7 @@ import dataclasses
 from oslotest import base
 
 from lab.demo.table import Result
-from lab.guest.inventory import Device, Inventory
+from stable_rescue.tempest.guest.inventory import Device, Inventory
 
 ROOT = Device(
     "disk", "00:02.2/04:00.0", "vda", 2**30, content="lab", label="original b"

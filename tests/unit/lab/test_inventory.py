@@ -4,7 +4,7 @@
 import unittest
 from pathlib import Path
 
-from lab.guest import comparison, firmware, inventory
+from stable_rescue.tempest.guest import comparison, firmware, inventory
 
 _CONSOLES = Path(__file__).parent / "consoles"
 

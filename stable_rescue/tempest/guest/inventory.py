@@ -14,7 +14,7 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from lab.guest import firmware
+from stable_rescue.tempest.guest import firmware
 
 _LINE = re.compile(r"LAB1 (\d+) (\d+) (\d+) (\d+) (\{.*)")
 _PCI = re.compile(r"[0-9a-f]{4}:[0-9a-f]{2}:[0-9a-f]{2}\.[0-7]")

@@ -5,7 +5,7 @@ import dataclasses
 from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterable, Sequence
 
-from lab.guest.inventory import Device, Inventory
+from stable_rescue.tempest.guest.inventory import Device, Inventory
 
 _Key = Callable[[Device], Hashable]
 
