@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Ceph: one monitor, one manager, one OSD in memory; RBD for Cinder and libvirt."""
+"""Ceph: one monitor, one manager, one OSD; RBD for Cinder and libvirt."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from lab.service import VolumeBackend, wait_until
 #: Nova's own disks stay on files (images_type=qcow2), so volumes are all there is.
 POOLS = ("volumes",)
 PLACEMENT_GROUPS = 8
-SIZE = 16 * 1024**3  # bytes the OSD claims to have
+SIZE = 16 * 1024**3  # bytes of the OSD's sparse file
 
 #: The user that Cinder and, through libvirt's secret, QEMU log in as.
 USER = "cinder"
@@ -47,7 +47,7 @@ KEYS = {
 
 
 class Ceph(VolumeBackend):
-    """A real cluster, as small as can be; its objects live as long as its OSD."""
+    """A real cluster, as small as can be."""
 
     name = "ceph"
     volume_type: ClassVar[str] = "ceph"
@@ -117,12 +117,6 @@ class Ceph(VolumeBackend):
         self._daemon("mon")
         self._daemon("mgr")
         if not self.running("ceph-osd"):
-            # A clean stop removes the pid file, and writes the objects to disk.
-            if self.lab.pid_file("ceph-osd").exists():
-                raise LabError(
-                    "Ceph's OSD died, and every volume with it: it kept them in memory."
-                    " Run `tools/lab down`, then `tools/lab up`."
-                )
             # The same answer each time it is asked.
             self._ceph("osd", "new", self._uuid("osd"), "0")
             self._daemon("osd")
