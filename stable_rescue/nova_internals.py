@@ -14,6 +14,7 @@ from nova.compute import utils as compute_utils
 from nova.objects import block_device as block_device_mapping
 from nova.virt import driver as virt_driver
 
+from stable_rescue import steps
 from stable_rescue.domain.recognise import RESCUE_DISK, RESCUE_SUFFIX
 
 # The manager is imported before Nova loads a driver, and must not load one.
@@ -40,6 +41,7 @@ def guest_of(
     return driver._host.get_guest(instance)
 
 
+@steps.changes("define a domain")
 def define_guest(driver: libvirt_driver.LibvirtDriver, xml: str) -> None:
     """Define a domain, over one that may be there, without starting it.
 
@@ -48,6 +50,10 @@ def define_guest(driver: libvirt_driver.LibvirtDriver, xml: str) -> None:
     driver._host.write_instance_config(xml)
 
 
+_is_defined = steps.within("a domain that is started is defined")
+
+
+@steps.changes("start a domain")
 def start_guest(
     driver: libvirt_driver.LibvirtDriver,
     context: nova_context.RequestContext,
@@ -58,7 +64,7 @@ def start_guest(
 
     :raises libvirt.libvirtError: where libvirt refuses to define or start it
     """
-    driver._create_guest(context, xml, instance)
+    driver._create_guest(context, xml, instance, post_xml_callback=_is_defined)
 
 
 def image_api_of(driver: libvirt_driver.LibvirtDriver) -> Any:
@@ -66,6 +72,7 @@ def image_api_of(driver: libvirt_driver.LibvirtDriver) -> Any:
     return driver._image_api
 
 
+@steps.changes("fetch the rescue disk")
 def fetch_rescue_disk(
     driver: libvirt_driver.LibvirtDriver,
     context: nova_context.RequestContext,
@@ -90,6 +97,7 @@ def fetch_rescue_disk(
     )
 
 
+@steps.changes("make the config drive")
 def make_config_drive(
     driver: libvirt_driver.LibvirtDriver,
     context: nova_context.RequestContext,
@@ -147,7 +155,17 @@ def connect_volumes(
     for volume in virt_driver.block_device_info_get_mapping(
         block_device_info(context, instance)
     ):
-        driver._connect_volume(context, volume["connection_info"], instance)
+        _connect(driver, context, instance, volume["connection_info"])
+
+
+@steps.changes("connect a volume")
+def _connect(
+    driver: libvirt_driver.LibvirtDriver,
+    context: nova_context.RequestContext,
+    instance: objects.Instance,
+    connection_info: dict[str, Any],
+) -> None:
+    driver._connect_volume(context, connection_info, instance)
 
 
 def block_device_info(

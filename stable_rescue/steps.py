@@ -24,14 +24,28 @@ def names() -> list[str]:
     return sorted(_names)
 
 
+def _name(name: str) -> None:
+    if name in _names:
+        raise ValueError(f"there is a step {name!r} already")
+    _names.add(name)
+
+
+def within(name: str) -> Callable[[], None]:
+    """Name a point between two changes of one function that is not ours.
+
+    :returns: what to call there
+    :raises ValueError: where the name is taken
+    """
+    _name(name)
+    return lambda: observe(name)
+
+
 def changes(name: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
     """Name a function that changes something; a name stands for one function.
 
     :raises ValueError: where the name is taken
     """
-    if name in _names:
-        raise ValueError(f"there is a step {name!r} already")
-    _names.add(name)
+    _name(name)
 
     def decorate(function: Callable[P, R]) -> Callable[P, R]:
         @functools.wraps(function)

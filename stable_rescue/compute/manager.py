@@ -10,11 +10,16 @@ from nova import objects, utils
 from nova.compute import manager, task_states, vm_states
 from oslo_log import log as logging
 
-from stable_rescue import nova_internals
+from stable_rescue import nova_internals, steps
 from stable_rescue.storage.record import Rest
 from stable_rescue.virt.refusal import refusing
 
 LOG = logging.getLogger(__name__)
+
+
+@steps.changes("save the instance")
+def _save(instance: "objects.Instance") -> None:
+    instance.save()
 
 
 class StableRescueMixin:
@@ -64,7 +69,7 @@ class StableRescueMixin:
         if ran is False and instance.vm_state == vm_states.ACTIVE:
             # So Nova has just called it (UPSTREAM U18).
             instance.vm_state = vm_states.STOPPED
-            instance.save()
+            _save(instance)
 
     @contextlib.contextmanager
     def _guard(
@@ -120,7 +125,7 @@ class StableRescueMixin:
         ):
             instance.vm_state = vm_states.STOPPED if ran is False else vm_states.ACTIVE
         instance.power_state = nova_internals.power_state(self, instance)
-        instance.save()
+        _save(instance)
 
     # Before Nova looks at the instance: it would take a rescue for a lost guest.
     def _init_instance(

@@ -3,33 +3,52 @@
 
 import contextlib
 import os
-import tempfile
 from pathlib import Path
+
+from stable_rescue import steps
 
 
 def write(path: Path, text: str) -> None:
     """Write a file atomically, mode 0600, on the disk when it returns.
 
+    What a killed process leaves is overwritten, or goes with the file (remove).
+
     :raises OSError: where it cannot be written; what was there before stays
     """
-    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    temporary = Path(name)
     try:
-        with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
-            stream.write(text)
-            stream.flush()
-            os.fsync(stream.fileno())
-        temporary.replace(path)
-    except BaseException:
+        _write_beside(path, text)
+        _put_in_place(path)
+    except Exception:
         with contextlib.suppress(OSError):
-            temporary.unlink()
+            _beside(path).unlink(missing_ok=True)
         raise
-    _sync_folder(path.parent)
 
 
+@steps.changes("remove a file")
 def remove(path: Path) -> None:
     """Remove a file; one that is not there is no error."""
-    path.unlink(missing_ok=True)
+    for each in (_beside(path), path):
+        each.unlink(missing_ok=True)
+    with contextlib.suppress(FileNotFoundError):
+        _sync_folder(path.parent)
+
+
+def _beside(path: Path) -> Path:
+    return path.with_name(f".{path.name}.new")
+
+
+@steps.changes("write a file beside its place")
+def _write_beside(path: Path, text: str) -> None:
+    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW
+    with os.fdopen(os.open(_beside(path), flags, 0o600), "w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+@steps.changes("put a file in its place")
+def _put_in_place(path: Path) -> None:
+    _beside(path).replace(path)
     _sync_folder(path.parent)
 
 

@@ -10,7 +10,9 @@ from nova.virt.libvirt import driver as libvirt_driver
 from nova.virt.libvirt import imagecache
 from nova.virt.libvirt import utils as libvirt_utils
 
+from stable_rescue import steps
 from stable_rescue.domain.edits import Kernel
+from stable_rescue.storage import files
 
 _KERNEL = "kernel.rescue"
 _RAMDISK = "ramdisk.rescue"
@@ -46,18 +48,29 @@ def fetch(
     for name, key in ((_KERNEL, "kernel_id"), (_RAMDISK, "ramdisk_id")):
         image_id = _id(properties, key)
         if image_id is not None:
-            driver.image_backend.by_name(instance, name, "raw").cache(
-                fetch_func=libvirt_utils.fetch_raw_image,
-                context=context,
-                filename=imagecache.get_cache_fname(image_id),
-                image_id=image_id,
-            )
+            _fetch(driver, context, instance, name, image_id)
+
+
+@steps.changes("fetch a kernel or ramdisk")
+def _fetch(
+    driver: libvirt_driver.LibvirtDriver,
+    context: nova_context.RequestContext,
+    instance: "objects.Instance",
+    name: str,
+    image_id: str,
+) -> None:
+    driver.image_backend.by_name(instance, name, "raw").cache(
+        fetch_func=libvirt_utils.fetch_raw_image,
+        context=context,
+        filename=imagecache.get_cache_fname(image_id),
+        image_id=image_id,
+    )
 
 
 def remove(instance: "objects.Instance") -> None:
     """Remove both; what is not there is no error."""
     for name in (_KERNEL, _RAMDISK):
-        Path(libvirt_utils.get_instance_path(instance), name).unlink(missing_ok=True)
+        files.remove(Path(libvirt_utils.get_instance_path(instance), name))
 
 
 def _id(properties: dict[str, Any], key: str) -> str | None:

@@ -12,11 +12,11 @@ from nova.virt.libvirt import driver as libvirt_driver
 from nova.virt.libvirt import utils as libvirt_utils
 from nova.virt.libvirt.storage import lvm
 
-from stable_rescue import nova_internals
+from stable_rescue import nova_internals, steps
 from stable_rescue.domain.medium import Medium
 from stable_rescue.domain.recognise import CONFIG_DRIVE, RESCUE_DISK, RESCUE_SUFFIX
 from stable_rescue.plan import RescueRequest
-from stable_rescue.storage import kernel, nvram
+from stable_rescue.storage import files, kernel, nvram
 
 CONF = nova_conf.CONF
 
@@ -67,8 +67,19 @@ def remove(driver: libvirt_driver.LibvirtDriver, instance: "objects.Instance") -
     kernel.remove(instance)
     names = (RESCUE_DISK, CONFIG_DRIVE + RESCUE_SUFFIX)
     for name in names:
-        Path(libvirt_utils.get_instance_path(instance), name).unlink(missing_ok=True)
-    lvm.remove_volumes(nova_internals.rescue_disks_of_lvm(driver, instance))
+        files.remove(Path(libvirt_utils.get_instance_path(instance), name))
+    volumes = nova_internals.rescue_disks_of_lvm(driver, instance)
+    if volumes:
+        _remove_volumes(volumes)
     if CONF.libvirt.images_type == "rbd":
-        ours = {f"{instance.uuid}_{name}" for name in names}
-        rbd_utils.RBDDriver().cleanup_volumes(ours.__contains__)
+        _remove_rbd_images({f"{instance.uuid}_{name}" for name in names})
+
+
+@steps.changes("remove LVM volumes")
+def _remove_volumes(volumes: list[str]) -> None:
+    lvm.remove_volumes(volumes)
+
+
+@steps.changes("remove RBD images")
+def _remove_rbd_images(names: set[str]) -> None:
+    rbd_utils.RBDDriver().cleanup_volumes(names.__contains__)

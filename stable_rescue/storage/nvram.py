@@ -9,6 +9,7 @@ from nova.virt.libvirt import utils as libvirt_utils
 from stable_rescue.domain import nvram
 from stable_rescue.domain.document import Domain
 from stable_rescue.domain.nvram import NvramCopy
+from stable_rescue.storage import files
 
 _COPY = "nvram.rescue"
 
@@ -26,7 +27,7 @@ def copy_for(instance: "objects.Instance", definition: str) -> NvramCopy | None:
 
 def remove(instance: "objects.Instance") -> None:
     """Remove the copy; a stale one would be used again. None there is no error."""
-    _path(instance).unlink(missing_ok=True)
+    files.remove(_path(instance))
 
 
 def _path(instance: "objects.Instance") -> Path:

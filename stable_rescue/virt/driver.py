@@ -182,8 +182,7 @@ class StableRescueDriver(libvirt_driver.LibvirtDriver):
         rescued = self._record_of(instance)
         if rescued is not None:
             try:
-                self.power_off(instance)
-                nova_internals.define_guest(self, rescued.before)
+                transitions.before_destroy(self, instance, rescued)
             except Exception:
                 LOG.exception("It is destroyed as rescued", instance=instance)
         super().destroy(context, instance, *args, **kwargs)

@@ -9,7 +9,6 @@ from nova import objects
 from nova.virt.libvirt import driver as libvirt_driver
 from nova.virt.libvirt import utils as libvirt_utils
 from oslo_log import log as logging
-from oslo_utils import excutils
 
 from stable_rescue import exception, nova_internals, plan
 from stable_rescue.image_meta import RescueImageMetaProps
@@ -18,6 +17,7 @@ from stable_rescue.storage import config_drive, kernel, medium, nvram
 from stable_rescue.storage.medium import RescueMedium
 from stable_rescue.storage.record import Record, Store
 from stable_rescue.virt import definition
+from stable_rescue.virt.undo import Undo
 
 CONF = nova_conf.CONF
 LOG = logging.getLogger(__name__)
@@ -93,7 +93,8 @@ def prepare(
     if not was_running:
         # A running guest has its volumes; a stopped one's host may have been rebooted.
         nova_internals.connect_volumes(driver, context, instance)
-    try:
+    with Undo(instance) as undo:
+        undo.add(medium.remove, driver, instance)
         rescue_medium.fetch(context, image)
         config_drive.make(driver, context, instance, admin_password)
         # Some backends know the format of their disk once it is there.
@@ -101,9 +102,6 @@ def prepare(
         _log(decided, instance)
         record = Record.of(decided, image, was_running)
         store_of(instance).save(record)
-    except Exception:  # noqa: BLE001 - it is raised again
-        with excutils.save_and_reraise_exception(logger=LOG):
-            medium.remove(driver, instance)
     return record
 
 

@@ -13,7 +13,7 @@ from nova.virt.libvirt import driver as libvirt_driver
 from oslo_log import log as logging
 from oslo_utils import excutils
 
-from stable_rescue import exception, nova_internals
+from stable_rescue import exception, nova_internals, steps
 from stable_rescue.domain import recognise
 from stable_rescue.domain.document import Domain
 from stable_rescue.storage import medium
@@ -38,7 +38,7 @@ def begin(
     try:
         store.save(prepared.at(State.BEGINNING))
         store.save_original(prepared.before)
-        driver.power_off(instance)
+        _power_off(driver, instance)
         # Its volumes are connected: it ran, or preparation has connected them.
         _start(driver, context, instance, prepared.after)
         store.save(prepared.at(State.RESCUED))
@@ -65,7 +65,7 @@ def end(
     if _is_rescue(driver, instance):
         # A rescue system has written to the disks that it repairs (UPSTREAM U17).
         timeout, interval = nova_internals.power_off_values(instance)
-        driver.power_off(instance, timeout, interval)
+        _power_off(driver, instance, timeout, interval)
     _become_itself(driver, context, instance, rescued)
 
 
@@ -82,7 +82,7 @@ def undo(
     :raises Exception: what stood in the way; the record is then still there
     """
     if _is_rescue(driver, instance):
-        driver.power_off(instance)
+        _power_off(driver, instance)
     try:
         nova_internals.connect_volumes(driver, context, instance)
     except Exception:
@@ -102,7 +102,7 @@ def resume(
     :raises Exception: what stood in the way; the record is still there
     """
     if not (_is_active(driver, instance) and _is_rescue(driver, instance)):
-        driver.power_off(instance)
+        _power_off(driver, instance)
         nova_internals.connect_volumes(driver, context, instance)
         _start(driver, context, instance, rescued.after)
     preparation.store_of(instance).save(rescued.at(State.RESCUED))
@@ -131,6 +131,17 @@ def settle(
         return Rest.ITSELF
     resume(driver, context, instance, found)
     return Rest.RESCUED
+
+
+def before_destroy(
+    driver: libvirt_driver.LibvirtDriver, instance: "objects.Instance", rescued: Record
+) -> None:
+    """Define a rescued server as itself, for libvirt to undefine all that is its own.
+
+    :raises Exception: what stood in the way
+    """
+    _power_off(driver, instance)
+    nova_internals.define_guest(driver, rescued.before)
 
 
 def sweep(driver: libvirt_driver.LibvirtDriver, instance: "objects.Instance") -> None:
@@ -194,8 +205,25 @@ def _start(
     definition: str,
 ) -> None:
     """Define and start a definition, its NICs in place (UPSTREAM U16)."""
-    driver.plug_vifs(instance, instance.get_network_info())
+    _plug_vifs(driver, instance)
     nova_internals.start_guest(driver, context, definition, instance)
+
+
+@steps.changes("power off")
+def _power_off(
+    driver: libvirt_driver.LibvirtDriver,
+    instance: "objects.Instance",
+    timeout: int = 0,
+    interval: int = 0,
+) -> None:
+    driver.power_off(instance, timeout, interval)
+
+
+@steps.changes("plug the NICs")
+def _plug_vifs(
+    driver: libvirt_driver.LibvirtDriver, instance: "objects.Instance"
+) -> None:
+    driver.plug_vifs(instance, instance.get_network_info())
 
 
 def _is_active(

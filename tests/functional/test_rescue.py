@@ -173,7 +173,8 @@ class RefusalTest(base.RescueTestBase):
     def test_instances_path_not_writable(self) -> None:
         self.useFixture(
             fixtures.MockPatch(
-                "tempfile.mkstemp", side_effect=OSError(30, "Read-only file system")
+                "stable_rescue.storage.files._write_beside",
+                side_effect=OSError(30, "Read-only file system"),
             )
         )
         image = self.create_rescue_image(hw_rescue_bus="usb")

@@ -1,0 +1,45 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What has been done so far, and how to undo it."""
+
+import contextlib
+from collections.abc import Callable
+from types import TracebackType
+from typing import Any, Self
+
+from nova import objects
+from oslo_log import log as logging
+
+LOG = logging.getLogger(__name__)
+
+
+class Undo(contextlib.AbstractContextManager["Undo"]):
+    """Undoes in reverse what was done, where the block fails; else nothing.
+
+    The first error is raised on; what cannot be undone is logged and the rest is
+    undone still.
+    """
+
+    def __init__(self, instance: "objects.Instance") -> None:
+        self._instance = instance
+        self._undo: list[tuple[Callable[..., object], tuple[Any, ...]]] = []
+
+    def add(self, undo: Callable[..., object], *args: Any) -> None:
+        """Note how to undo what is about to be done, also if it is done in part."""
+        self._undo.append((undo, args))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if error is None:
+            return
+        for undo, args in reversed(self._undo):
+            try:
+                undo(*args)
+            except Exception:
+                LOG.exception("A step could not be undone", instance=self._instance)
