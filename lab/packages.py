@@ -59,7 +59,8 @@ COMPANIONS = (
     "cinder==29.*",
     "neutron==29.*",
     "python-openstackclient",
-    "tempest",
+    "tempest==47.*",
+    "os-testr",  # subunit2html
     "libvirt-python",
     "python-memcached",
     "pymysql",
@@ -169,7 +170,10 @@ def install_environment(lab: Lab, log: Path) -> None:
     environment = {**os.environ, "PBR_VERSION": "0.1.0.dev0"}
     hint = "pip needs a package index; the whole output is in the log."
     run_logged(
-        [*pip, *wanted, "--editable", str(lab.repository)], log, environment, hint
+        [*pip, *wanted, "--editable", f"{lab.repository}[nova,tempest]"],
+        log,
+        environment,
+        hint,
     )
     _link_debian_modules(lab)
     (lab.venv / ENVIRONMENT_MARKER).write_text(_fingerprint(lab))

@@ -115,6 +115,10 @@ class TestPackage(base.BaseTestCase):
         text = self.read("clone", "/entry_points.txt")
         self.assertIn("[os_vif]\nstable_rescue = stable_rescue.activation:", text)
         self.assertIn("[oslo.config.opts]\nstable_rescue = stable_rescue.conf:", text)
+        self.assertIn(
+            "[tempest.test_plugins]\nstable_rescue = stable_rescue.tempest.plugin:",
+            text,
+        )
 
     def test_every_requirement_has_a_lower_bound(self) -> None:
         requirements = [
@@ -122,9 +126,18 @@ class TestPackage(base.BaseTestCase):
             for line in self.read("clone", "/METADATA").splitlines()
             if line.startswith("Requires-Dist: ")
         ]
-        self.assertIn("Requires-Dist: nova>=31.0.0", requirements)
+        self.assertIn('Requires-Dist: nova>=31.0.0; extra == "nova"', requirements)
         for line in requirements:
-            self.assertIn(">=", line)
+            if 'extra == "test"' not in line:
+                self.assertIn(">=", line)
+
+    def test_nothing_brings_nova_unasked(self) -> None:
+        always = [
+            re.split("[<>=]", line.removeprefix("Requires-Dist: "))[0]
+            for line in self.read("clone", "/METADATA").splitlines()
+            if line.startswith("Requires-Dist: ") and "extra ==" not in line
+        ]
+        self.assertEqual(["lxml", "oslo.config"], sorted(always))
 
 
 class TestSampleConfiguration(base.BaseTestCase):
