@@ -64,6 +64,7 @@ class Inventory:
     uptime: float  # seconds
     devices: tuple[Device, ...]
     boot_facts: dict[str, Any] = dataclasses.field(repr=False, compare=False)
+    boot_id: str = ""  # the kernel's: another with each boot
 
     def of_kind(self, kind: str) -> tuple[Device, ...]:
         """Return the devices of one kind."""
@@ -153,6 +154,7 @@ def _inventory(sequence: int, facts: list[dict[str, Any]]) -> Inventory:
         uptime=float(boot["up"]),
         devices=tuple(_device(fact) for fact in facts[1:]),
         boot_facts=boot,
+        boot_id=boot.get("boot_id", ""),
     )
 
 
