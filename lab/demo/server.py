@@ -7,6 +7,7 @@ import contextlib
 import subprocess
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any, TypeVar
 
 from openstack.connection import Connection
@@ -53,17 +54,24 @@ class DemoServer:
 
     # -- making -------------------------------------------------------------------
 
-    def image(self, path: str, disk_format: str, **properties: str) -> str:
-        """Upload an image with properties; return its id."""
+    def image(self, path: Path, **properties: str) -> str:
+        """Upload an image, of the format of its suffix; return its id."""
         image = self.cloud.image.create_image(
             name=self.name,
-            filename=path,
-            disk_format=disk_format,
+            filename=str(path),
+            disk_format=path.suffix[1:],
             container_format="bare",
             **properties,
         )
         self.undo.callback(self.cloud.image.delete_image, image.id)
         return str(image.id)
+
+    def rescue_image(self, path: Path, device: str, bus: str) -> str:
+        """Upload an image to be rescued from; return its id."""
+        properties = {"hw_rescue_device": device}
+        if bus:
+            properties["hw_rescue_bus"] = bus
+        return self.image(path, **properties)
 
     @contextlib.contextmanager
     def booted(self, image: str) -> Iterator[None]:

@@ -13,7 +13,7 @@ import hashlib
 import json
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from lab.guest import initramfs, kernel, media
@@ -35,6 +35,16 @@ class GuestImages:
     rescue_qcow2: Path
     rescue_iso: Path
     build: str
+
+    @classmethod
+    def of_paths(cls, values: Mapping[str, str]) -> "GuestImages":
+        """Return the images of a mapping of field to path."""
+        paths = {name: Path(value) for name, value in values.items() if name != "build"}
+        return cls(**paths, build=values["build"])
+
+    def rescue(self, device: str) -> Path:
+        """Return the rescue image for a hw_rescue_device."""
+        return self.rescue_iso if device == "cdrom" else self.rescue_qcow2
 
 
 def build(out_dir: Path | str, cache_dir: Path | str) -> GuestImages:
