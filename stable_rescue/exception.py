@@ -25,5 +25,9 @@ class InvariantBroken(StableRescueError):
     """
 
 
+class NotAccepted(StableRescueError):
+    """Libvirt does not accept a rescue definition; its reason is the cause."""
+
+
 class InvalidRecord(StableRescueError):
     """The record of a rescue cannot be read."""

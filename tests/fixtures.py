@@ -3,9 +3,11 @@
 
 import sys
 from pathlib import Path
+from typing import Any
 
 import fixtures
 from nova.conf import paths
+from nova.tests.fixtures import libvirt as fakelibvirt
 
 
 class ApiPasteFixture(fixtures.Fixture):
@@ -24,3 +26,50 @@ class ApiPasteFixture(fixtures.Fixture):
         self.useFixture(
             fixtures.MonkeyPatch("nova.conf.paths.state_path_def", state_path_def)
         )
+
+
+class TwoDefinitionsFixture(fixtures.Fixture):
+    """Let a running domain of Nova's fixture keep its live definition.
+
+    As libvirt does: what is defined over it counts from its next start.
+    """
+
+    def _setUp(self) -> None:
+        define = fakelibvirt.Connection.defineXML
+        describe = fakelibvirt.Domain.XMLDesc
+
+        def define_over(connection: Any, xml: str) -> Any:
+            new = define(connection, xml)
+            running = connection._running_vms.values()
+            found = [dom for dom in running if dom.name() == new.name()]
+            if not found:
+                return new
+            found[0]._next = new._def
+            connection._vms[new.name()] = found[0]
+            return found[0]
+
+        def describe_either(domain: Any, flags: int) -> str:
+            live = domain._def
+            if flags & fakelibvirt.VIR_DOMAIN_XML_INACTIVE:
+                domain._def = getattr(domain, "_next", live)
+            try:
+                return str(describe(domain, flags))
+            finally:
+                domain._def = live
+
+        def become_next(stop: Any) -> Any:
+            def stopped(domain: Any, *args: Any) -> Any:
+                domain._def = getattr(domain, "_next", domain._def)
+                return stop(domain, *args)
+
+            return stopped
+
+        for name, function in (
+            ("Connection.defineXML", define_over),
+            ("Domain.XMLDesc", describe_either),
+            ("Domain.destroy", become_next(fakelibvirt.Domain.destroy)),
+            ("Domain.shutdown", become_next(fakelibvirt.Domain.shutdown)),
+        ):
+            self.useFixture(
+                fixtures.MonkeyPatch(f"nova.tests.fixtures.libvirt.{name}", function)
+            )

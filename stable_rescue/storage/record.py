@@ -21,6 +21,8 @@ _FORMAT = 1
 class State(enum.StrEnum):
     """How far a rescue has come; each is written before the step that it names."""
 
+    # the guest is as it was; libvirt may have the rescue definition for a moment
+    PREPARING = "preparing"
     PREPARED = "prepared"  # everything is fetched; the guest is as it was
     BEGINNING = "beginning"  # the rescue definition takes the place of the server's
     RESCUED = "rescued"
@@ -30,6 +32,7 @@ class State(enum.StrEnum):
 class Rest(enum.Enum):
     """Where a server has come to rest."""
 
+    UNTOUCHED = enum.auto()  # the guest had not been touched yet
     ITSELF = enum.auto()
     RESCUED = enum.auto()
 
@@ -39,8 +42,9 @@ class Record:
     """A rescue that is prepared, under way or done.
 
     ``before`` and ``after`` are the server's own and the rescue definition, with
-    their secrets: the file is readable by its owner alone. ``was_running`` is
-    whether the guest ran before the rescue.
+    their secrets: the file is readable by its owner alone. ``defined`` is what
+    libvirt would have started before the rescue: ``before``, unless a running guest
+    had diverged from it. ``was_running`` is whether the guest ran before the rescue.
     """
 
     state: State
@@ -50,19 +54,27 @@ class Record:
     bus: str
     before: str
     after: str
+    defined: str
     was_running: bool
 
     @classmethod
-    def of(cls, plan: RescuePlan, image: dict[str, Any], was_running: bool) -> Self:
-        """Return the record of a plan whose medium is ready."""
+    def of(
+        cls,
+        plan: RescuePlan,
+        image: dict[str, Any],
+        was_running: bool,
+        defined: str = "",
+    ) -> Self:
+        """Return the record of a plan of which nothing is done yet."""
         return cls(
-            State.PREPARED,
+            State.PREPARING,
             image["id"],
             image.get("checksum"),
             plan.device,
             plan.bus,
             plan.before,
             plan.after,
+            defined or plan.before,
             was_running,
         )
 
@@ -118,4 +130,8 @@ class Store:
     def clear(self) -> None:
         """Remove both files; the record last, for it says that there is work left."""
         files.remove(self._unrescue_xml)
+        self.forget()
+
+    def forget(self) -> None:
+        """Remove the record alone; a saved definition is then not of our making."""
         files.remove(self._record)

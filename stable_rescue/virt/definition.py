@@ -1,14 +1,67 @@
 # SPDX-License-Identifier: Apache-2.0
 """The server's own definition, as libvirt has it."""
 
+from nova.virt.libvirt import driver as libvirt_driver
 from nova.virt.libvirt import guest as libvirt_guest
 from oslo_log import log as logging
 
-from stable_rescue.domain import live
+from stable_rescue import exception, nova_internals
+from stable_rescue.domain import live, recognise
 from stable_rescue.domain.document import Domain
 from stable_rescue.domain.layout import differences, layout_of
 
 LOG = logging.getLogger(__name__)
+
+
+def defined(guest: libvirt_guest.Guest) -> str:
+    """Return what libvirt would start next, with its secrets.
+
+    :raises libvirt.libvirtError: where libvirt does not answer
+    """
+    return str(guest.get_xml_desc(dump_inactive=True, dump_sensitive=True))
+
+
+def try_out(
+    driver: libvirt_driver.LibvirtDriver, guest: libvirt_guest.Guest, rescue: str
+) -> None:
+    """Have libvirt itself accept a rescue definition; a running guest goes on.
+
+    Libvirt takes a definition over a running domain for its next start (LIBVIRT, API
+    facts), so what is checked is what will be started. The definition that was there
+    is put back at once.
+
+    :raises NotAccepted: where libvirt refuses it
+    :raises libvirt.libvirtError: where what was there is not taken back
+    """
+    if not guest.has_persistent_configuration():
+        # It would get one, and keep it. Nova's domains have always got one.
+        LOG.warning(
+            "A definition cannot be tried on a transient domain",
+            instance_uuid=guest.uuid,
+        )
+        return
+    own = defined(guest)
+    try:
+        nova_internals.define_guest(driver, rescue)
+    except Exception as exc:
+        raise exception.NotAccepted("libvirt refuses the rescue definition") from exc
+    nova_internals.define_guest(driver, own)
+    if defined(guest) != own:
+        LOG.warning(
+            "Libvirt writes the definition in another way since it was put back",
+            instance_uuid=guest.uuid,
+        )
+
+
+def put_back(
+    driver: libvirt_driver.LibvirtDriver, guest: libvirt_guest.Guest, own: str
+) -> None:
+    """Define what was there before a trial, where the trial has left a rescue.
+
+    :raises libvirt.libvirtError: where libvirt does not take it
+    """
+    if recognise.is_rescue(Domain.parse(defined(guest))):
+        nova_internals.define_guest(driver, own)
 
 
 def read(guest: libvirt_guest.Guest) -> str:
@@ -22,7 +75,7 @@ def read(guest: libvirt_guest.Guest) -> str:
     :raises InvalidDomain: where libvirt's answer is no definition
     :raises libvirt.libvirtError: where libvirt does not answer
     """
-    inactive = str(guest.get_xml_desc(dump_inactive=True, dump_sensitive=True))
+    inactive = defined(guest)
     if not guest.is_active():
         return inactive
     running = str(guest.get_xml_desc(dump_sensitive=True, dump_migratable=True))

@@ -23,6 +23,12 @@ LOG = logging.getLogger(__name__)
 
 conf.register_opts(CONF)
 
+_TOLD = {
+    Rest.UNTOUCHED: "as it was",
+    Rest.ITSELF: "itself again",
+    Rest.RESCUED: "rescued",
+}
+
 
 class StableRescueDriver(libvirt_driver.LibvirtDriver):
     """Rescues by deriving from the server's own definition; all else is Nova's."""
@@ -138,7 +144,7 @@ class StableRescueDriver(libvirt_driver.LibvirtDriver):
             LOG.info(
                 "Settled a rescue that was cut short: the server is %s, "
                 "after %.2f seconds",
-                "rescued" if rest is Rest.RESCUED else "itself again",
+                _TOLD[rest],
                 watch.elapsed(),
                 instance=instance,
             )

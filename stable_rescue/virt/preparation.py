@@ -15,7 +15,7 @@ from stable_rescue.image_meta import RescueImageMetaProps
 from stable_rescue.plan import RescuePlan, RescueRequest
 from stable_rescue.storage import config_drive, kernel, medium, nvram
 from stable_rescue.storage.medium import RescueMedium
-from stable_rescue.storage.record import Record, Store
+from stable_rescue.storage.record import Record, State, Store
 from stable_rescue.virt import definition
 from stable_rescue.virt.undo import Undo
 
@@ -67,7 +67,7 @@ def prepare(
     request: RescueRequest,
     admin_password: str,
 ) -> Record:
-    """Decide the rescue, fetch its medium and write the record.
+    """Decide the rescue, fetch its medium, have libvirt accept it; write the record.
 
     The guest is not touched.
 
@@ -89,19 +89,26 @@ def prepare(
             config_drive.is_wanted(instance),
         )
 
-    derive()
-    if not was_running:
-        # A running guest has its volumes; a stopped one's host may have been rebooted.
-        nova_internals.connect_volumes(driver, context, instance)
-    with Undo(instance) as undo:
+    defined = definition.defined(guest)
+    record = Record.of(derive(), image, was_running, defined)
+    store = store_of(instance)
+    with Undo(instance, lastly=store.forget) as undo:
+        store.save(record)
+        if not was_running:
+            # A running guest has its volumes; a stopped one's host may have been
+            # rebooted.
+            nova_internals.connect_volumes(driver, context, instance)
         undo.add(medium.remove, driver, instance)
         rescue_medium.fetch(context, image)
         config_drive.make(driver, context, instance, admin_password)
         # Some backends know the format of their disk once it is there.
         decided = derive()
         _log(decided, instance)
-        record = Record.of(decided, image, was_running)
-        store_of(instance).save(record)
+        record = Record.of(decided, image, was_running, defined)
+        undo.add(definition.put_back, driver, guest, defined)
+        definition.try_out(driver, guest, decided.after)
+        record = record.at(State.PREPARED)
+        store.save(record)
     return record
 
 

@@ -57,6 +57,8 @@ def _reason(exc: Exception) -> str:
     """Return the reason for a tenant: no host's path, no secret."""
     if isinstance(exc, exception.Refused):
         return str(exc)
+    if isinstance(exc, exception.NotAccepted):
+        return "the hypervisor did not accept the rescue definition; ask the operator"
     if isinstance(exc, exception.StableRescueError):
         return "the server's definition cannot be rescued from; ask the operator"
     if isinstance(exc, nova_exception.InstanceNotFound):

@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """The ways between a server and its rescue. Each may be gone again after a crash.
 
-PREPARED --begin--> BEGINNING --> RESCUED --end--> ENDING --> no record
-    |                   |                            |
-    +------undo---------+--> no record               +--resume--> RESCUED
+PREPARING --> PREPARED --begin--> BEGINNING --> RESCUED --end--> ENDING --> no record
+    |             |                   |                            |
+    +--abandon    +------undo---------+--> no record               +--resume--> RESCUED
+          |
+          +--> no record
 """
 
 from nova import context as nova_context
@@ -18,7 +20,7 @@ from stable_rescue.domain import recognise
 from stable_rescue.domain.document import Domain
 from stable_rescue.storage import medium
 from stable_rescue.storage.record import Record, Rest, State
-from stable_rescue.virt import preparation
+from stable_rescue.virt import definition, preparation
 
 LOG = logging.getLogger(__name__)
 
@@ -67,6 +69,25 @@ def end(
         timeout, interval = nova_internals.power_off_values(instance)
         _power_off(driver, instance, timeout, interval)
     _become_itself(driver, context, instance, rescued)
+
+
+def abandon(
+    driver: libvirt_driver.LibvirtDriver,
+    instance: "objects.Instance",
+    preparing: Record,
+) -> None:
+    """Remove all that a preparation has left; the guest is not touched.
+
+    :raises Exception: what stood in the way; the record is then still there
+    """
+    try:
+        guest = nova_internals.guest_of(driver, instance)
+    except nova_exception.InstanceNotFound:
+        pass
+    else:
+        definition.put_back(driver, guest, preparing.defined)
+    medium.remove(driver, instance)
+    preparation.store_of(instance).forget()
 
 
 def undo(
@@ -123,6 +144,9 @@ def settle(
     found = preparation.store_of(instance).load()
     if found is None:
         return None
+    if found.state is State.PREPARING:
+        abandon(driver, instance, found)
+        return Rest.UNTOUCHED
     if found.state in (State.PREPARED, State.BEGINNING):
         undo(driver, context, instance, found)
         return Rest.ITSELF
@@ -149,9 +173,13 @@ def sweep(driver: libvirt_driver.LibvirtDriver, instance: "objects.Instance") ->
 
     :raises Exception: what stood in the way
     """
-    if not _is_rescue(driver, instance):
+    store = preparation.store_of(instance)
+    found = store.load()
+    if found is not None and found.state is State.PREPARING:
+        abandon(driver, instance, found)
+    elif not _is_rescue(driver, instance):
         medium.remove(driver, instance)
-        preparation.store_of(instance).clear()
+        store.clear()
 
 
 def _came_back(
@@ -202,11 +230,11 @@ def _start(
     driver: libvirt_driver.LibvirtDriver,
     context: nova_context.RequestContext,
     instance: "objects.Instance",
-    definition: str,
+    xml: str,
 ) -> None:
     """Define and start a definition, its NICs in place (UPSTREAM U16)."""
     _plug_vifs(driver, instance)
-    nova_internals.start_guest(driver, context, definition, instance)
+    nova_internals.start_guest(driver, context, xml, instance)
 
 
 @steps.changes("power off")

@@ -17,10 +17,15 @@ class Undo(contextlib.AbstractContextManager["Undo"]):
 
     The first error is raised on; what cannot be undone is logged and the rest is
     undone still.
+
+    :param lastly: is done in the end if all has been undone: removes the record
     """
 
-    def __init__(self, instance: "objects.Instance") -> None:
+    def __init__(
+        self, instance: "objects.Instance", lastly: Callable[[], object]
+    ) -> None:
         self._instance = instance
+        self._lastly = lastly
         self._undo: list[tuple[Callable[..., object], tuple[Any, ...]]] = []
 
     def add(self, undo: Callable[..., object], *args: Any) -> None:
@@ -38,8 +43,18 @@ class Undo(contextlib.AbstractContextManager["Undo"]):
     ) -> None:
         if error is None:
             return
-        for undo, args in reversed(self._undo):
-            try:
-                undo(*args)
-            except Exception:
-                LOG.exception("A step could not be undone", instance=self._instance)
+        done = [self._try(undo, *args) for undo, args in reversed(self._undo)]
+        if all(done):
+            self._try(self._lastly)
+
+    def _try(self, undo: Callable[..., object], *args: Any) -> bool:
+        try:
+            undo(*args)
+        except Exception:
+            LOG.exception(
+                "A step could not be undone; the next start of nova-compute tries "
+                "again",
+                instance=self._instance,
+            )
+            return False
+        return True

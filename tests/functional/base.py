@@ -17,7 +17,7 @@ from nova.tests.functional.libvirt import base
 from oslo_utils import uuidutils
 
 from stable_rescue import activation
-from tests.fixtures import ApiPasteFixture
+from tests.fixtures import ApiPasteFixture, TwoDefinitionsFixture
 from tests.patience import PatientMixin
 
 
@@ -29,6 +29,7 @@ class RescueTestBase(PatientMixin, base.ServersTestBase):
 
     def setUp(self) -> None:
         self.useFixture(ApiPasteFixture())
+        self.useFixture(TwoDefinitionsFixture())
         super().setUp()
         self.useFixture(nova_fixtures.CinderFixture(self))
         self.useFixture(
@@ -89,10 +90,10 @@ class RescueTestBase(PatientMixin, base.ServersTestBase):
         body = {"rescue": {"rescue_image_ref": image}}
         return dict(self.api.post_server_action(server["id"], body))
 
-    def definition(self, server: dict[str, Any]) -> str:
-        """Return what libvirt has defined for a server."""
+    def definition(self, server: dict[str, Any], flags: int = 0) -> str:
+        """Return what libvirt runs for a server; by its flags, what it starts next."""
         connection = self.computes["compute1"].driver._host.get_connection()
-        return str(connection.lookupByUUIDString(server["id"]).XMLDesc(0))
+        return str(connection.lookupByUUIDString(server["id"]).XMLDesc(flags))
 
     def files(self, server: dict[str, Any]) -> list[str]:
         """Return the names of the files of an instance."""

@@ -1,8 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """Rescue and unrescue through Nova's API."""
 
+from unittest import mock
+
 import fixtures
 from nova import exception as nova_exception
+from nova.tests.fixtures import libvirt
 from nova.tests.functional.api import client
 
 from stable_rescue.domain import recognise
@@ -95,9 +98,7 @@ class RescueTest(base.RescueTestBase):
         self.assertEqual("usb", disk.find("target").get("bus"))
 
 
-class RefusalTest(base.RescueTestBase):
-    """UPSTREAM U7, U10: the guest never notices."""
-
+class RefusalTestBase(base.RescueTestBase):
     def setUp(self) -> None:
         super().setUp()
         self.server = self.create_server()
@@ -119,7 +120,14 @@ class RefusalTest(base.RescueTestBase):
 
     def assert_untouched(self) -> None:
         self.assertEqual(self.own, self.definition(self.server))
+        self.assertEqual(
+            self.own, self.definition(self.server, libvirt.VIR_DOMAIN_XML_INACTIVE)
+        )
         self.assertEqual([], self.files(self.server))
+
+
+class RefusalTest(RefusalTestBase):
+    """UPSTREAM U7, U10: the guest never notices."""
 
     def test_bus_that_nova_knows_and_we_do_not(self) -> None:
         image = self.create_rescue_image(hw_rescue_bus="xen")
@@ -187,3 +195,41 @@ class RefusalTest(base.RescueTestBase):
         self.assert_refused(image, "not possible with virt_type lxc")
         self.flags(virt_type="qemu", group="libvirt")
         self.assert_untouched()
+
+
+class AcceptanceTest(RefusalTestBase):
+    """Libvirt itself has to accept the rescue definition while the guest runs."""
+
+    def refuse_definition(self) -> None:
+        define = libvirt.Connection.defineXML
+
+        def refuse(connection: libvirt.Connection, xml: str) -> object:
+            if recognise.is_rescue(Domain.parse(xml)):
+                raise libvirt.make_libvirtError(
+                    libvirt.libvirtError, "no such machine in /etc/libvirt/x.xml"
+                )
+            return define(connection, xml)
+
+        self.useFixture(
+            fixtures.MonkeyPatch(
+                "nova.tests.fixtures.libvirt.Connection.defineXML", refuse
+            )
+        )
+
+    def test_a_definition_that_libvirt_refuses(self) -> None:
+        self.refuse_definition()
+        image = self.create_rescue_image(hw_rescue_bus="usb")
+        self.assert_refused(image, "did not accept the rescue definition")
+        self.assert_untouched()
+
+    def test_what_is_defined_is_the_servers_own_until_power_off(self) -> None:
+        seen: list[str] = []
+
+        def look(*_args: object) -> object:
+            seen.append(self.definition(self.server, libvirt.VIR_DOMAIN_XML_INACTIVE))
+            return mock.DEFAULT  # the driver's own answer
+
+        self.power_off.side_effect = look
+        self.rescue(self.server, self.create_rescue_image(hw_rescue_bus="usb"))
+        self._wait_for_state_change(self.server, "RESCUE")
+        self.assertEqual(self.own, seen[0])

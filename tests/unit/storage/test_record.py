@@ -29,7 +29,7 @@ class StoreTest(base.BaseTestCase):
     def test_what_was_saved_is_loaded(self) -> None:
         self.store.save(self.record)
         self.assertEqual(self.record, self.store.load())
-        self.assertEqual(State.PREPARED, self.record.state)
+        self.assertEqual(State.PREPARING, self.record.state)
         self.store.save(self.record.at(State.RESCUED))
         self.assertIs(State.RESCUED, self.store.load().state)
 
@@ -62,6 +62,14 @@ class StoreTest(base.BaseTestCase):
             self.assertRaises(OSError, self.store.save, self.record.at(State.RESCUED))
         self.assertEqual(self.record, self.store.load())
         self.assertEqual(1, len(list(self.folder.iterdir())))
+
+    def test_a_definition_that_novas_own_rescue_has_saved_is_not_forgotten(
+        self,
+    ) -> None:
+        self.store.save_original("<own/>")
+        self.store.save(self.record)
+        self.store.forget()
+        self.assertEqual((None, "<own/>"), (self.store.load(), self.store.original()))
 
     def test_a_file_that_is_gone_is_removed(self) -> None:
         files.remove(self.folder / "gone")
