@@ -49,6 +49,15 @@ OPTIONS = [
         "rescue disk there. No device moves, but disks behind the gap change their "
         "names in the guest (vdb becomes vdc) while it is rescued.",
     ),
+    cfg.IntOpt(
+        "max_medium_size",
+        default=100,
+        min=0,
+        help="The largest virtual size of a rescue image, in GiB; 0: any. An image "
+        "of a few kilobytes can have a virtual size of many terabytes, which Nova "
+        "writes out when it converts the image to raw. A larger one is refused "
+        "before it is fetched.",
+    ),
 ]
 
 

@@ -55,15 +55,35 @@ def family_of(domain: Domain) -> Family:
     """
     kind = domain.root.find("os/type")
     assert kind is not None  # Domain.parse() has seen it
-    machine, arch = kind.get("machine", ""), kind.get("arch", "x86_64")
-    if (kind.text or "").strip() == "hvm":
-        for family, names in _NAMES.items():
-            if names.fullmatch(machine) and arch in _ARCHITECTURES[family]:
-                return family
+    machine, arch = kind.get("machine", ""), architecture_of(domain)
+    family = family_named(machine)
+    if family and arch in _ARCHITECTURES[family] and (kind.text or "").strip() == "hvm":
+        return family
     raise exception.Refused(
         f"machine type {machine or 'unknown'!r} on {arch} is not supported; "
         "supported are pc and q35 on x86_64, virt on aarch64"
     )
+
+
+def architecture_of(domain: Domain) -> str:
+    """Return a domain's architecture, as libvirt and Nova call it."""
+    kind = domain.root.find("os/type")
+    assert kind is not None  # Domain.parse() has seen it
+    return kind.get("arch", "x86_64")
+
+
+def family_named(machine: str) -> Family | None:
+    """Return the family that a machine type belongs to; None: one of no other."""
+    for family, names in _NAMES.items():
+        if names.fullmatch(machine):
+            return family
+    return None
+
+
+def is_secure(domain: Domain) -> bool:
+    """Say whether a domain's firmware has secure boot."""
+    loader = domain.root.find("os/loader")
+    return loader is not None and loader.get("secure") == "yes"
 
 
 def is_uefi(domain: Domain) -> bool:

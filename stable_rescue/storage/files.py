@@ -17,38 +17,43 @@ def write(path: Path, text: str) -> None:
     """
     try:
         _write_beside(path, text)
-        _put_in_place(path)
+        put_in_place(path)
     except Exception:
         with contextlib.suppress(OSError):
-            _beside(path).unlink(missing_ok=True)
+            beside(path).unlink(missing_ok=True)
         raise
 
 
 @steps.changes("remove a file")
 def remove(path: Path) -> None:
     """Remove a file; one that is not there is no error."""
-    for each in (_beside(path), path):
+    for each in (beside(path), path):
         each.unlink(missing_ok=True)
     with contextlib.suppress(FileNotFoundError):
         _sync_folder(path.parent)
 
 
-def _beside(path: Path) -> Path:
+def beside(path: Path) -> Path:
+    """Return where a file is made before it is put in its place, of the same folder."""
     return path.with_name(f".{path.name}.new")
 
 
 @steps.changes("write a file beside its place")
 def _write_beside(path: Path, text: str) -> None:
     flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW
-    with os.fdopen(os.open(_beside(path), flags, 0o600), "w", encoding="utf-8") as file:
+    with os.fdopen(os.open(beside(path), flags, 0o600), "w", encoding="utf-8") as file:
         file.write(text)
         file.flush()
         os.fsync(file.fileno())
 
 
 @steps.changes("put a file in its place")
-def _put_in_place(path: Path) -> None:
-    _beside(path).replace(path)
+def put_in_place(path: Path) -> None:
+    """Put what was made beside a file in the file's place.
+
+    :raises OSError: where there is nothing, or it cannot be done
+    """
+    beside(path).replace(path)
     _sync_folder(path.parent)
 
 

@@ -1,5 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The rescue medium, through Nova's image backends."""
+"""The rescue medium, through Nova's image backends.
+
+A medium that is found is never used: it is removed and made anew from its image, so
+that a stale one cannot be booted (UPSTREAM U9). The record says of which image and
+which checksum it is.
+"""
 
 from pathlib import Path
 from typing import Any
@@ -9,6 +14,7 @@ from nova import context as nova_context
 from nova import objects
 from nova.storage import rbd_utils
 from nova.virt.libvirt import driver as libvirt_driver
+from nova.virt.libvirt import imagecache
 from nova.virt.libvirt import utils as libvirt_utils
 from nova.virt.libvirt.storage import lvm
 
@@ -16,9 +22,11 @@ from stable_rescue import nova_internals, steps
 from stable_rescue.domain.medium import Medium
 from stable_rescue.domain.recognise import CONFIG_DRIVE, RESCUE_DISK, RESCUE_SUFFIX
 from stable_rescue.plan import RescueRequest
-from stable_rescue.storage import files, kernel, nvram
+from stable_rescue.storage import disk_info, files, kernel, nvram
 
 CONF = nova_conf.CONF
+
+_NAMES = (RESCUE_DISK, CONFIG_DRIVE + RESCUE_SUFFIX)
 
 
 class RescueMedium:
@@ -36,10 +44,14 @@ class RescueMedium:
         self._mapping = {"bus": request.bus, "type": request.device, "dev": "rescue"}
 
     def describe(self) -> Medium:
-        """Return the medium as the domain will see it."""
-        return Medium(
-            nova_internals.rescue_disk_xml(self._driver, self._instance, self._mapping)
+        """Return the medium as the domain will see it, made or not."""
+        xml = nova_internals.rescue_disk_xml(
+            self._driver, self._instance, self._mapping
         )
+        if not _path(self._instance).exists():
+            # Nova has written down what format it would have.
+            disk_info.forget(_folder(self._instance), [RESCUE_DISK])
+        return Medium(xml)
 
     def fetch(
         self, context: nova_context.RequestContext, image: dict[str, Any]
@@ -52,10 +64,32 @@ class RescueMedium:
         :raises OSError: where the host cannot take it
         """
         remove(self._driver, self._instance)
-        nova_internals.fetch_rescue_disk(
-            self._driver, context, self._instance, image["id"], self._mapping
-        )
+        if self._driver.image_backend.backend().is_file_in_instance_path():
+            _build(self._driver, context, self._instance, image["id"])
+            files.put_in_place(_path(self._instance))
+            disk_info.forget(_folder(self._instance), [_unfinished(self._instance)])
+        else:
+            nova_internals.fetch_rescue_disk(
+                self._driver, context, self._instance, image["id"], self._mapping
+            )
         kernel.fetch(self._driver, context, self._instance, image)
+
+
+@steps.changes("build the medium beside its place")
+def _build(
+    driver: libvirt_driver.LibvirtDriver,
+    context: nova_context.RequestContext,
+    instance: "objects.Instance",
+    image_id: str,
+) -> None:
+    """Create the medium's file under another name: Nova would use a half made one."""
+    driver.image_backend.by_name(instance, _unfinished(instance)).cache(
+        fetch_func=libvirt_utils.fetch_image,
+        context=context,
+        filename=imagecache.get_cache_fname(image_id),
+        image_id=image_id,
+        trusted_certs=instance.trusted_certs,
+    )
 
 
 def remove(driver: libvirt_driver.LibvirtDriver, instance: "objects.Instance") -> None:
@@ -65,14 +99,45 @@ def remove(driver: libvirt_driver.LibvirtDriver, instance: "objects.Instance") -
     """
     nvram.remove(instance)
     kernel.remove(instance)
-    names = (RESCUE_DISK, CONFIG_DRIVE + RESCUE_SUFFIX)
-    for name in names:
-        files.remove(Path(libvirt_utils.get_instance_path(instance), name))
+    for name in _NAMES:
+        files.remove(Path(_folder(instance), name))
+    disk_info.forget(_folder(instance), [*_NAMES, _unfinished(instance)])
     volumes = nova_internals.rescue_disks_of_lvm(driver, instance)
     if volumes:
         _remove_volumes(volumes)
     if CONF.libvirt.images_type == "rbd":
-        _remove_rbd_images({f"{instance.uuid}_{name}" for name in names})
+        _remove_rbd_images(_rbd_names(instance))
+
+
+def exists(driver: libvirt_driver.LibvirtDriver, instance: "objects.Instance") -> bool:
+    """Say whether there is anything that :func:`remove` would remove of a medium.
+
+    :raises Exception: where the host's storage does not tell
+    """
+    paths = [Path(_folder(instance), name) for name in _NAMES]
+    if any(path.exists() or files.beside(path).exists() for path in paths):
+        return True
+    if nova_internals.rescue_disks_of_lvm(driver, instance):
+        return True
+    if CONF.libvirt.images_type == "rbd":
+        return any(map(rbd_utils.RBDDriver().exists, _rbd_names(instance)))
+    return False
+
+
+def _folder(instance: "objects.Instance") -> str:
+    return str(libvirt_utils.get_instance_path(instance))
+
+
+def _path(instance: "objects.Instance") -> Path:
+    return Path(_folder(instance), RESCUE_DISK)
+
+
+def _unfinished(instance: "objects.Instance") -> str:
+    return files.beside(_path(instance)).name
+
+
+def _rbd_names(instance: "objects.Instance") -> set[str]:
+    return {f"{instance.uuid}_{name}" for name in _NAMES}
 
 
 @steps.changes("remove LVM volumes")

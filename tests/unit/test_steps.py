@@ -57,7 +57,7 @@ CHANGING = {
     "write_text",
 }
 #: `x.replace(y)` moves a file, `dataclasses.replace` does not, and so on.
-BY_OWNER = {("instance", "save"), ("_beside()", "replace")}
+BY_OWNER = {("instance", "save"), ("beside()", "replace")}
 
 #: Functions that do change something and need no name, with the reason.
 EXEMPT = {

@@ -1,0 +1,145 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Images as qemu-img and genisoimage make them, hostile ones among them."""
+
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import ddt
+import fixtures
+from nova import conf as nova_conf
+from nova import exception as nova_exception
+from oslo_utils import units
+from oslotest import base
+
+from stable_rescue.storage import content
+from stable_rescue.storage.content import Content
+
+CONF = nova_conf.CONF
+# What Nova says of content that is not what Glance calls it.
+UNFIT = "not in a supported format"
+
+
+class ImageApi:
+    """Hands a file over as Nova's image API does, and counts what was taken."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.read = 0
+
+    def download(self, context: Any, image_id: str) -> Iterator[bytes]:
+        with self.path.open("rb") as file:
+            while chunk := file.read(64 * units.Ki):
+                self.read += len(chunk)
+                yield chunk
+
+
+class ImagesTestBase(base.BaseTestCase):
+    def setUp(self) -> None:
+        super().setUp()
+        self.folder = Path(self.useFixture(fixtures.TempDir()).path)
+        self.path = self.folder / "image"
+
+    def run_tool(self, *command: str) -> None:
+        subprocess.run(command, check=True, capture_output=True)
+
+    def create(self, image_format: str, *options: str, size: str = "8M") -> None:
+        self.run_tool(
+            "qemu-img", "create", "-f", image_format, *options, str(self.path), size
+        )
+
+    def look_at(self, disk_format: str) -> Content | None:
+        self.api = ImageApi(self.path)
+        image = {"id": "i", "disk_format": disk_format}
+        return content.look_at(
+            self.api, None, image | {"size": self.path.stat().st_size}
+        )
+
+    def refused(self, disk_format: str) -> str:
+        refused = self.assertRaises(
+            nova_exception.ImageUnacceptable, self.look_at, disk_format
+        )
+        return str(refused)
+
+
+@ddt.ddt
+class LookAtTest(ImagesTestBase):
+    def test_qcow2_tells_its_virtual_size(self) -> None:
+        self.create("qcow2", size="900T")
+        self.assertEqual(Content(900 * units.Ti, False), self.look_at("qcow2"))
+
+    def test_raw(self) -> None:
+        self.path.write_bytes(bytes(3 * units.Mi))
+        self.assertEqual(Content(3 * units.Mi, False), self.look_at("raw"))
+
+    def test_raw_with_a_boot_sector(self) -> None:
+        sector = bytearray(512)
+        sector[446:462] = b"\x80\x20\x21\x00\x83\xff\xff\xff" + b"\x00\x08\x00\x00" * 2
+        sector[510:] = b"\x55\xaa"
+        self.path.write_bytes(sector + bytes(units.Mi))
+        self.assertEqual(Content(units.Mi + 512, True), self.look_at("raw"))
+
+    def test_iso(self) -> None:
+        (self.folder / "in").mkdir()
+        self.run_tool("genisoimage", "-o", str(self.path), str(self.folder / "in"))
+        self.assertFalse(self.look_at("iso").has_boot_sector)
+
+    def test_no_more_is_read_than_is_needed(self) -> None:
+        self.path.write_bytes(bytes(16 * units.Mi))
+        self.look_at("raw")
+        self.assertEqual(4 * units.Mi, self.api.read)
+
+    @ddt.data("qcow2", "iso", "vmdk")
+    def test_another_format_than_told(self, disk_format: str) -> None:
+        self.path.write_bytes(bytes(units.Mi))
+        self.assertIn(UNFIT, self.refused(disk_format))
+
+    @ddt.data("qcow2", "vmdk", "vdi", "vhdx")
+    def test_raw_that_is_none(self, image_format: str) -> None:
+        """QEMU would look into it, were it not told that it is raw."""
+        self.create(image_format)
+        self.assertIn(UNFIT, self.refused("raw"))
+
+    def test_backing_file(self) -> None:
+        self.create("qcow2", "-u", "-b", "/etc/shadow", "-F", "raw")
+        self.assertIn("does not pass safety check", self.refused("qcow2"))
+
+    def test_data_file(self) -> None:
+        self.create("qcow2", "-o", f"data_file={self.folder}/data")
+        header = self.path.read_bytes().replace(
+            f"{self.folder}/data".encode(), b"/etc/shadow"
+        )
+        self.path.write_bytes(header)
+        self.assertIn("does not pass safety check", self.refused("qcow2"))
+
+    def test_truncated(self) -> None:
+        self.create("qcow2")
+        self.path.write_bytes(self.path.read_bytes()[:100])
+        self.assertIn(UNFIT, self.refused("qcow2"))
+
+    def test_empty(self) -> None:
+        self.path.touch()
+        self.assertIn(UNFIT, self.refused("qcow2"))
+
+    def test_nothing_is_left(self) -> None:
+        temporary = self.useFixture(fixtures.TempDir()).path
+        self.useFixture(fixtures.MonkeyPatch("tempfile.tempdir", temporary))
+        self.create("qcow2", "-u", "-b", "/etc/shadow", "-F", "raw")
+        self.refused("qcow2")
+        self.assertEqual([], list(Path(temporary).iterdir()))
+
+    def test_where_signatures_are_verified(self) -> None:
+        CONF.set_override("verify_glance_signatures", True, "glance")
+        self.addCleanup(CONF.clear_override, "verify_glance_signatures", "glance")
+        self.path.touch()
+        self.assertIsNone(self.look_at("raw"))
+        self.assertEqual(0, self.api.read)
+
+    def test_where_inspection_is_turned_off(self) -> None:
+        """The size is looked at still."""
+        name = "disable_deep_image_inspection"
+        CONF.set_override(name, True, "workarounds")
+        self.addCleanup(CONF.clear_override, name, "workarounds")
+        self.create("qcow2", "-u", "-b", "/etc/shadow", "-F", "raw", size="9T")
+        self.assertEqual(Content(9 * units.Ti, False), self.look_at("qcow2"))
