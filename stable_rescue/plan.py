@@ -2,6 +2,7 @@
 """RescuePlan: all that a rescue does to a definition, decided before it is done."""
 
 import dataclasses
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,13 +11,16 @@ from stable_rescue.domain import (
     edits,
     invariants,
     machine,
+    mapping,
     names,
     nvram,
     passthrough,
     recognise,
+    sources,
 )
 from stable_rescue.domain.document import Domain
 from stable_rescue.domain.edits import Edit, Kernel
+from stable_rescue.domain.mapping import BlockDevices
 from stable_rescue.domain.medium import Medium
 from stable_rescue.domain.nvram import NvramCopy
 
@@ -27,22 +31,25 @@ class RescueRequest:
 
     An empty bus is the server's own default. The fallback buses are tried in their
     order where the first has no room; gaps allows a place before other devices,
-    which renames them in the guest.
+    which renames them in the guest; mismatch allows disks that differ from the block
+    device mapping.
     """
 
     device: str = "disk"
     bus: str = ""
     fallback_buses: tuple[str, ...] = ()
     gaps: bool = False
+    mismatch: bool = False
 
 
 @dataclass(frozen=True)
 class RescuePlan:
     """A decided rescue.
 
-    ``before`` is the definition as it was read, to the letter; ``after`` the rescue
-    definition; ``edits`` is what lies between them; ``findings`` what its owner or
-    the operator should know.
+    ``before`` is the definition as it was read, to the letter but for volumes whose
+    source is another now (edit 4); ``after`` is the rescue definition; ``edits`` is
+    what lies between what was read and that; ``findings`` what its owner or the
+    operator should know.
     """
 
     device: str
@@ -80,6 +87,8 @@ def derive(
     nvram_copy: NvramCopy | None = None,
     kernel: Kernel | None = None,
     new_config_drive: bool = False,
+    expected: BlockDevices | None = None,
+    volumes: Mapping[str, str] | None = None,
 ) -> RescuePlan:
     """Return the plan that rescues the server of this definition.
 
@@ -89,6 +98,9 @@ def derive(
         own if not given
     :param kernel: the kernel that the rescue image brings along
     :param new_config_drive: a config drive is made anew for the rescue
+    :param expected: the disks that the server has by Nova's database; not compared if
+        not given
+    :param volumes: by serial, the <disk> that Nova would write for a volume now
     :raises Refused: where it cannot be done, with a reason for the server's owner
     :raises InvalidDomain: where the definition or the medium cannot be read
     :raises InvariantBroken: where the result is not what it must be (our fault)
@@ -98,8 +110,15 @@ def derive(
     if recognise.is_rescue(before):
         raise exception.Refused("the definition is itself a rescue definition")
     passthrough.check(before)
+    mismatches = mapping.differences(before, expected) if expected else ()
+    if mismatches and not request.mismatch:
+        raise exception.Refused("; ".join(mismatches))
+    done = sources.refresh(before, volumes or {})
+    if done:
+        # What the server comes back to, too: its old source is no more.
+        definition = before.to_xml()
     after = before.copy()
-    done = edits.strip_boot(after)
+    done += edits.strip_boot(after)
     done += edits.boot_kernel(after, kernel)
     done += edits.protect_nvram(after, _nvram_copy(before, nvram_copy))
     if new_config_drive:
@@ -112,7 +131,7 @@ def derive(
         definition,
         after.to_xml(),
         (*done, *added),
-        _findings(after, decided, bus, added),
+        (*mismatches, *_findings(after, decided, bus, added)),
     )
 
 

@@ -1,0 +1,229 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The volumes' sources (DESIGN.md, edit 4)."""
+
+import unittest
+
+from lxml import etree
+
+from stable_rescue import exception, plan
+from stable_rescue.domain import compare, sources
+from stable_rescue.domain.document import Domain
+from tests.unit.domain import samples
+
+RBD, ISCSI, NFS = (f"{n}0000000-0000-4000-8000-000000000000" for n in "123")
+OLD_SECRET, NEW_SECRET = (f"{n}0000000-1111-4000-8000-000000000000" for n in "45")
+
+# As libvirt gives them back: its own order, its own attributes.
+RBD_DISK = f"""<disk type='network' device='disk'>
+      <driver name='qemu' type='raw' cache='writeback' discard='unmap'/>
+      <auth username='cinder'>
+        <secret type='ceph' uuid='{OLD_SECRET}'/>
+      </auth>
+      <source protocol='rbd' name='volumes/volume-{RBD}' index='3'>
+        <host name='192.0.2.1' port='6789'/>
+        <host name='fd00::1' port='6789'/>
+      </source>
+      <target dev='vdd' bus='virtio'/>
+      <iotune>
+        <total_iops_sec>100</total_iops_sec>
+      </iotune>
+      <shareable/>
+      <serial>{RBD}</serial>
+      <alias name='ua-{RBD}'/>
+      <address type='pci' domain='0x0000' bus='0x07' slot='0x00' function='0x0'/>
+    </disk>"""
+ISCSI_DISK = f"""<disk type='block' device='disk'>
+      <driver name='qemu' type='raw' cache='none' io='native'/>
+      <source dev='/dev/dm-3'>
+        <encryption format='luks'>
+          <secret type='passphrase' uuid='{OLD_SECRET}'/>
+        </encryption>
+      </source>
+      <target dev='vde' bus='virtio'/>
+      <readonly/>
+      <serial>{ISCSI}</serial>
+      <address type='pci' domain='0x0000' bus='0x08' slot='0x00' function='0x0'/>
+    </disk>"""
+
+
+def rbd(hosts: str, secret: str = OLD_SECRET, name: str = f"volumes/volume-{RBD}"):
+    """Return what Nova writes: no iotune here, another target, another cache mode."""
+    return (
+        "<disk type='network' device='disk'><driver name='qemu' type='raw'/>"
+        f"<source protocol='rbd' name='{name}'>{hosts}</source>"
+        f"<auth username='cinder'><secret type='ceph' uuid='{secret}'/></auth>"
+        f"<target dev='vdz' bus='scsi'/><serial>{RBD}</serial></disk>"
+    )
+
+
+def iscsi(dev: str, secret: str = OLD_SECRET) -> str:
+    return (
+        f"<disk type='block' device='disk'><source dev='{dev}'/>"
+        f"<target dev='vdz' bus='scsi'/><serial>{ISCSI}</serial>"
+        f"<encryption format='luks'><secret type='passphrase' uuid='{secret}'/>"
+        "</encryption></disk>"
+    )
+
+
+SAME = "<host name='192.0.2.1' port='6789'/><host name='[fd00::1]' port='6789'/>"  #
+MOVED = "<host name='192.0.2.9' port='6789'/>"
+
+
+def definition() -> str:
+    found = samples.domain("q35")
+    for disk in (RBD_DISK, ISCSI_DISK):
+        samples.add(found, disk)
+    return found.to_xml()
+
+
+def disk_of(text: str, serial: str) -> etree._Element:
+    return next(d for d in Domain.parse(text).disks() if sources.serial_of(d) == serial)
+
+
+class RefreshTest(unittest.TestCase):
+    def setUp(self) -> None:
+        self.own = definition()
+
+    def refresh(self, **fresh: str) -> str:
+        return sources.refreshed(
+            self.own,
+            {{"rbd": RBD, "iscsi": ISCSI, "nfs": NFS}[k]: v for k, v in fresh.items()},
+        )
+
+    def assert_only(self, after: str, *paths: str) -> None:
+        """Check that nothing but paths of one disk has changed, and nothing moved."""
+        found = compare.compare(self.own, after)
+        self.assertEqual((), found.disturbed)
+        self.assertEqual((), found.appeared)
+        self.assertEqual(set(paths), {p for c in found.changed for p in c.changed})
+
+    def test_the_same_sources_leave_every_byte(self) -> None:
+        self.assertEqual(
+            self.own, self.refresh(rbd=rbd(SAME), iscsi=iscsi("/dev/dm-3"))
+        )
+
+    def test_of_a_volume_that_the_definition_does_not_have(self) -> None:
+        self.assertEqual(self.own, self.refresh(nfs=rbd(MOVED)))
+
+    def test_of_a_hole_in_the_mapping(self) -> None:
+        self.assertEqual(self.own, self.refresh())
+
+    def test_monitors(self) -> None:
+        after = self.refresh(rbd=rbd(MOVED))
+        self.assert_only(
+            after,
+            "source/host@name",
+            "source/host[2]",
+            "source/host[2]@name",
+            "source/host[2]@port",
+        )
+        hosts = disk_of(after, RBD).findall("source/host")
+        self.assertEqual(["192.0.2.9"], [host.get("name") for host in hosts])
+
+    def test_monitors_that_nova_does_not_know_stay(self) -> None:
+        self.assertEqual(self.own, self.refresh(rbd=rbd("")))
+
+    def test_multipath_device(self) -> None:
+        after = self.refresh(iscsi=iscsi("/dev/dm-7"))
+        self.assert_only(after, "source@dev")
+        self.assertEqual("/dev/dm-7", sources.path_of(disk_of(after, ISCSI)))
+
+    def test_secret_of_an_encrypted_volume(self) -> None:
+        after = self.refresh(iscsi=iscsi("/dev/dm-3", NEW_SECRET))
+        self.assert_only(after, "source/encryption/secret@uuid")
+        secret = disk_of(after, ISCSI).find("source/encryption/secret")
+        self.assertEqual(NEW_SECRET, secret.get("uuid"))
+
+    def test_secret_of_ceph(self) -> None:
+        after = self.refresh(rbd=rbd(SAME, NEW_SECRET))
+        self.assert_only(after, "auth/secret@uuid")
+
+    def test_a_secret_that_the_definition_has_by_usage_stays(self) -> None:
+        self.own = self.own.replace(f'uuid="{OLD_SECRET}"', 'usage="client.cinder"', 1)
+        self.assertIn("client.cinder", self.own)
+        self.assertEqual(self.own, self.refresh(rbd=rbd(SAME, NEW_SECRET)))
+
+    def test_ceph_that_asks_for_a_user_now(self) -> None:
+        found = Domain.parse(self.own)
+        disk = next(d for d in found.disks() if sources.serial_of(d) == RBD)
+        disk.remove(disk.find("auth"))
+        self.own = found.to_xml()
+        after = disk_of(self.refresh(rbd=rbd(SAME)), RBD)
+        self.assertEqual("cinder", after.find("auth").get("username"))
+
+    def test_encryption_is_never_added(self) -> None:
+        """The guest would see another disk."""
+        self.own = self.own.replace("<encryption ", "<!-- ", 1).replace(
+            "</encryption>", "-->", 1
+        )
+        found = Domain.parse(self.own)
+        self.assertIsNone(found.root.find(".//encryption"))
+        self.assertEqual(self.own, self.refresh(iscsi=iscsi("/dev/dm-3")))
+
+    def test_another_kind_of_source(self) -> None:
+        """A volume that was migrated to another backend while the server was off."""
+        after = self.refresh(iscsi=rbd(MOVED, NEW_SECRET))
+        disk = disk_of(after, ISCSI)
+        self.assertEqual("network", disk.get("type"))
+        self.assertEqual("rbd", disk.find("source").get("protocol"))
+        self.assertEqual("cinder", disk.find("auth").get("username"))
+        self.assertEqual(("vde", "virtio"), tuple(disk.find("target").attrib.values()))
+        self.assertIsNotNone(disk.find("readonly"))
+
+    def test_a_drive_that_was_empty(self) -> None:
+        found = Domain.parse(self.own)
+        disk = next(d for d in found.disks() if sources.serial_of(d) == ISCSI)
+        disk.remove(disk.find("source"))
+        self.own = found.to_xml()
+        after = disk_of(self.refresh(iscsi=iscsi("/dev/dm-7")), ISCSI)
+        self.assertEqual("/dev/dm-7", sources.path_of(after))
+        self.assertEqual(["driver", "source"], [child.tag for child in after][:2])
+
+    def test_garbage(self) -> None:
+        for text in ("", "<disk/>", "<domain/>", "<disk><source/>", "&lt;"):
+            with self.subTest(text), self.assertRaises(exception.InvalidDomain):
+                self.refresh(rbd=text)
+
+    def test_what_the_guest_sees_is_kept(self) -> None:
+        """QoS, multi-attach, read-only, cache mode: of the definition, not Nova's."""
+        after = self.refresh(rbd=rbd(MOVED), iscsi=iscsi("/dev/dm-7"))
+        volume = disk_of(after, RBD)
+        self.assertEqual("100", volume.findtext("iotune/total_iops_sec"))
+        self.assertIsNotNone(volume.find("shareable"))
+        self.assertEqual("writeback", volume.find("driver").get("cache"))
+        self.assertEqual("unmap", volume.find("driver").get("discard"))
+        self.assertEqual(f"ua-{RBD}", volume.find("alias").get("name"))
+        volume = disk_of(after, ISCSI)
+        self.assertIsNotNone(volume.find("readonly"))
+        self.assertEqual("native", volume.find("driver").get("io"))
+
+
+class PlanTest(unittest.TestCase):
+    def derive(self, **fresh: str) -> plan.RescuePlan:
+        return plan.derive(
+            definition(),
+            plan.RescueRequest(bus="usb"),
+            samples.MEDIUM,
+            volumes={{"rbd": RBD, "iscsi": ISCSI}[k]: v for k, v in fresh.items()},
+        )
+
+    def test_new_sources_are_an_edit_and_are_there_after_the_rescue_too(self) -> None:
+        made = self.derive(rbd=rbd(MOVED))
+        (edit,) = (edit for edit in made.edits if edit.name == "volume source")
+        self.assertIn("vdd", edit.what)
+        for text in (made.before, made.after):
+            self.assertIn("192.0.2.9", text)
+            self.assertNotIn("192.0.2.1'", text)
+
+    def test_unchanged_sources_leave_the_definition_as_it_was_read(self) -> None:
+        made = self.derive(rbd=rbd(SAME), iscsi=iscsi("/dev/dm-3"))
+        self.assertEqual(definition(), made.before)
+        self.assertNotIn("volume source", [edit.name for edit in made.edits])
+
+    def test_what_says_how_the_guest_sees_a_volume_is_in_the_rescue_too(self) -> None:
+        made = self.derive(rbd=rbd(MOVED), iscsi=iscsi("/dev/dm-7"))
+        for serial in (RBD, ISCSI):
+            own, rescue = disk_of(made.before, serial), disk_of(made.after, serial)
+            self.assertEqual(
+                *(etree.tostring(d, with_tail=False) for d in (own, rescue))
+            )
