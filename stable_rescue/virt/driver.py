@@ -178,8 +178,10 @@ class StableRescueDriver(libvirt_driver.LibvirtDriver):
         self,
         context: nova_context.RequestContext,
         instance: "objects.Instance",
-        *args: Any,
-        **kwargs: Any,
+        network_info: network_model.NetworkInfo,
+        block_device_info: dict[str, Any] | None = None,
+        destroy_disks: bool = True,
+        destroy_secrets: bool = True,
     ) -> None:
         """Destroy an instance; a rescued one with all that was its own.
 
@@ -191,7 +193,14 @@ class StableRescueDriver(libvirt_driver.LibvirtDriver):
                 transitions.before_destroy(self, instance, rescued)
             except Exception:
                 LOG.exception("It is destroyed as rescued", instance=instance)
-        super().destroy(context, instance, *args, **kwargs)
+        super().destroy(
+            context,
+            instance,
+            network_info,
+            block_device_info,
+            destroy_disks,
+            destroy_secrets,
+        )
 
     def _record_of(self, instance: "objects.Instance") -> Record | None:
         """Return the record of an instance; one that is damaged is none (U19)."""
