@@ -6,10 +6,10 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from lab import commands, demo
+from lab import commands, demo, tempest
 from lab.config import STATE_VARIABLE, Lab, Options
 from lab.errors import LabError
 
@@ -76,6 +76,10 @@ def parser() -> argparse.ArgumentParser:
         "demo", parents=[shared], help="rescue a server and show what moved"
     )
     demo.add_arguments(scene)
+    check = commands_.add_parser(
+        "tempest", parents=[shared], help="run our tempest plugin, and tempest's own"
+    )
+    tempest.add_arguments(check)
     return top
 
 
@@ -95,16 +99,22 @@ def run(arguments: argparse.Namespace) -> int:
             argv = arguments.argv
             return commands.execute(lab, argv[1:] if argv[:1] == ["--"] else argv)
         case "demo":
-            return _demo(lab, arguments)
+            return _in_lab(lab, arguments, demo.main)
+        case "tempest":
+            return _in_lab(lab, arguments, tempest.main)
     return 0
 
 
-def _demo(lab: Lab, arguments: argparse.Namespace) -> int:
-    """Play the demo; a lab that was not up before is taken down again."""
+def _in_lab(
+    lab: Lab,
+    arguments: argparse.Namespace,
+    play: Callable[[Lab, argparse.Namespace], int],
+) -> int:
+    """Play something; a lab that was not up before is taken down again."""
     keep = arguments.keep or lab.sandbox.running()
     try:
         commands.up(lab, chosen(arguments))
-        return demo.main(lab, arguments)
+        return play(lab, arguments)
     finally:
         if not keep:
             commands.down(lab)

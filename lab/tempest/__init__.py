@@ -1,0 +1,115 @@
+# SPDX-License-Identifier: Apache-2.0
+"""``tools/lab tempest``: our plugin, and tempest's own tests of rescue, in the lab.
+
+A run for each machine type: what servers of one cannot carry, those of the other can,
+so that no test is skipped in all of them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import subprocess
+from pathlib import Path
+from typing import Any
+
+from lab import guest
+from lab.config import Lab
+from lab.errors import LabError
+from lab.runner import Clock
+
+MACHINES = ("q35", "pc")
+#: tempest's own, and those of our plugin.
+TESTS = r"(test_server_rescue|stable_rescue\.tempest)"
+FOLDER = "tempest"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the command's own arguments to ``parser``."""
+    parser.add_argument(
+        "--regex",
+        default=TESTS,
+        help="the tests to run, by a part of their names (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--machine",
+        choices=MACHINES,
+        help="the machine type of all servers (default: one run for each)",
+    )
+    parser.add_argument(
+        "--concurrency",
+        type=int,
+        default=2,
+        help="how many tests at a time (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--keep", action="store_true", help="leave the lab up, for a look around"
+    )
+
+
+def main(lab: Lab, arguments: argparse.Namespace) -> int:
+    """Run the tests in a lab that is up; return 0 if none failed."""
+    machines = [arguments.machine] if arguments.machine else list(MACHINES)
+    images = guest.build(lab.cache / "guest", lab.cache)
+    clock = Clock()
+    streams = []
+    for machine in machines:
+        folder = _folder(lab, machine)
+        _configure(lab, images, machine, folder)
+        clock.say(f"tempest: {machine}")
+        streams.append(_run(lab, folder, arguments))
+    driver = f"{lab.options.driver}, Nova {lab.options.nova}"
+    report = [lab.bin("python"), "-m", "lab.tempest.report", driver]
+    report += [str(stream) for stream in streams]
+    failed = _popen(lab, report, folder).wait()
+    clock.say(f"reports: {', '.join(str(s.with_suffix('.html')) for s in streams)}")
+    return failed
+
+
+def _folder(lab: Lab, machine: str) -> Path:
+    """Return the folder of a run; its reports outlive the lab."""
+    driver = re.sub(r"\W+", "-", lab.options.driver)
+    folder = lab.state / FOLDER / f"{driver}-{lab.options.nova}-{machine}"
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def _configure(lab: Lab, images: guest.GuestImages, machine: str, folder: Path) -> None:
+    lab.cloud(
+        "tempest_conf",
+        machine,
+        str(folder),
+        str(images.original_qcow2),
+        str(images.marking_rescue_qcow2),
+        str(images.marking_rescue_iso),
+    )
+
+
+def _run(lab: Lab, folder: Path, arguments: argparse.Namespace) -> Path:
+    """Run tempest; return the file of its results, as a subunit stream.
+
+    :raises LabError: where it does not come to results
+    """
+    command = [lab.bin("tempest"), "run", "--config-file", "tempest.conf"]
+    command += ["--regex", arguments.regex]
+    command += ["--concurrency", str(arguments.concurrency)]
+    _popen(lab, command, folder).wait()
+    stream = folder / "results.subunit"
+    last = [lab.bin("stestr"), "last", "--subunit"]
+    with stream.open("wb") as file:
+        code = _popen(lab, last, folder, stdout=file).wait()
+    if code or not stream.stat().st_size:
+        raise LabError(f"tempest has no results; see above, and {folder}")
+    html = [lab.bin("subunit2html"), str(stream), str(stream.with_suffix(".html"))]
+    _popen(lab, html, folder).wait()
+    return stream
+
+
+def _popen(
+    lab: Lab, argv: list[str], folder: Path, **more: Any
+) -> subprocess.Popen[bytes]:
+    """Start a command of the environment in the sandbox."""
+    path = f"{lab.venv / 'bin'}:{os.environ.get('PATH', '')}"
+    environment = {"PATH": path, "PYTHONPATH": str(lab.repository)}
+    return lab.sandbox.popen(argv, cwd=folder, env=environment, **more)

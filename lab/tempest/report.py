@@ -1,0 +1,122 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the runs of tempest came to. Arguments: the driver, then subunit streams.
+
+Run with the virtual environment's Python; exit status 1 if a test failed.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import subunit
+from testtools import StreamToDict
+
+from stable_rescue.tempest.findings import FINDINGS, found_by
+
+#: What a stream calls them.
+PASSED, FAILED, SKIPPED = ("success", "xfail"), ("fail", "uxsuccess"), ("skip",)
+
+
+@dataclasses.dataclass(frozen=True)
+class Outcome:
+    """How one test ended in one run."""
+
+    run: str
+    test: str
+    status: str
+    reason: str  # of a skip, or the last line of a failure
+    seconds: float
+
+    @property
+    def ours(self) -> bool:
+        """Whether it is of our plugin."""
+        return "stable_rescue." in self.test
+
+    @property
+    def name(self) -> str:
+        """Class and test, without package and attributes."""
+        return ".".join(self.test.partition("[")[0].split(".")[-2:])
+
+
+def read(path: Path) -> list[Outcome]:
+    """Return the outcomes in a file with a subunit stream."""
+    found: list[Outcome] = []
+
+    def add(test: dict[str, Any]) -> None:
+        if test["status"] in ("exists", "inprogress"):
+            return
+        details = test["details"]
+        reason = details["reason"].as_text() if "reason" in details else ""
+        if "traceback" in details:
+            lines = details["traceback"].as_text().strip().splitlines()
+            reason = lines[-1].strip() if lines else ""
+        begin, end = test["timestamps"][0], test["timestamps"][-1]
+        seconds = (end - begin).total_seconds() if begin and end else 0.0
+        run = path.parent.name.rpartition("-")[2]
+        found.append(Outcome(run, test["id"], test["status"], reason.strip(), seconds))
+
+    result = StreamToDict(add)
+    result.startTestRun()
+    with path.open("rb") as stream:
+        subunit.ByteStreamToStreamResult(stream, non_subunit_name="output").run(result)
+    result.stopTestRun()
+    return [outcome for outcome in found if outcome.test != "output"]
+
+
+def counts(outcomes: Iterable[Outcome]) -> str:
+    """Return how many passed, failed and were skipped."""
+    number = Counter(outcome.status for outcome in outcomes)
+    return ", ".join(
+        f"{sum(number[status] for status in statuses)} {word}"
+        for word, statuses in (
+            ("passed", PASSED),
+            ("failed", FAILED),
+            ("skipped", SKIPPED),
+        )
+    )
+
+
+def lines(outcomes: list[Outcome]) -> Iterator[str]:
+    """Yield the report: counts, failures with what they found, and skips."""
+    for run in dict.fromkeys(outcome.run for outcome in outcomes):
+        for whose, ours in (("stable_rescue", True), ("tempest's own", False)):
+            some = [o for o in outcomes if o.run == run and o.ours == ours]
+            if some:
+                seconds = sum(outcome.seconds for outcome in some)
+                yield f"{run:<4} {whose:<14} {counts(some)} in {seconds:.0f} s of tests"
+    failures = [outcome for outcome in outcomes if outcome.status in FAILED]
+    for failure in failures:
+        numbers = " ".join(found_by(failure.test)) or "-"
+        yield f"FAILED {failure.run} {failure.name} ({numbers}): {failure.reason}"
+    found = {number for failure in failures for number in found_by(failure.test)}
+    for number in (number for number in FINDINGS if number in found):
+        yield f"{number}: {FINDINGS[number]}"
+    yield from _never_run(outcomes)
+
+
+def _never_run(outcomes: list[Outcome]) -> Iterator[str]:
+    """Yield the tests that were skipped in every run, with the reason."""
+    ran = {o.name for o in outcomes if o.status not in SKIPPED}
+    never = {o.name: o.reason for o in outcomes if o.name not in ran}
+    for name, reason in sorted(never.items()):
+        yield f"skipped in every run: {name}: {reason}"
+
+
+def main(words: list[str]) -> int:
+    """Print the report; return 1 if a test failed, 0 if none did."""
+    driver, *paths = words
+    outcomes = [outcome for path in paths for outcome in read(Path(path))]
+    print(f"\n{driver}: {counts(outcomes)}")
+    for line in lines(outcomes):
+        print(line)
+    sys.stdout.flush()
+    return 1 if any(outcome.status in FAILED for outcome in outcomes) else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
