@@ -193,8 +193,7 @@ def _findings(
             f"the rescue disk comes before {', '.join(overtaken)}, which may have "
             "other names in the guest; their addresses do not change"
         )
-    loader = domain.root.find("os/loader")
-    if loader is not None and loader.get("secure") == "yes":
+    if machine.is_secure(domain):
         # LIBVIRT F6
         found.append(
             "the server has UEFI secure boot: a rescue image that is not signed does "

@@ -7,7 +7,9 @@ Nothing is fetched: an image that cannot do is refused by what is known of it.
 from typing import Any
 
 from nova import conf as nova_conf
+from nova import context as nova_context
 from nova import objects
+from nova.objects import block_device
 from oslo_utils import units
 
 from stable_rescue import exception
@@ -46,6 +48,19 @@ def check(
     _check_needs(image, instance.flavor.memory_mb, root_gb)
     check_size(image, device, _size_of(image))
     _check_machine(RescueImageMetaProps.from_image(image), Domain.parse(definition))
+
+
+def root_gb(context: nova_context.RequestContext, instance: "objects.Instance") -> int:
+    """Return the size of a server's root disk in GiB; 0: its flavor does not limit it.
+
+    A volume-backed server has its root volume's, whatever its flavor says.
+    """
+    root = block_device.BlockDeviceMappingList.get_by_instance_uuid(
+        context, instance.uuid
+    ).root_bdm()
+    if root.is_volume:
+        return int(root.volume_size or 0)
+    return int(instance.flavor.root_gb)
 
 
 def check_size(image: dict[str, Any], device: str, size: int) -> None:

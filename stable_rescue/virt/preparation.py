@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Everything of a rescue that is done while the guest still runs."""
 
+import dataclasses
 from typing import Any
 
 from nova import conf as nova_conf
@@ -13,7 +14,14 @@ from oslo_log import log as logging
 from stable_rescue import exception, nova_internals, plan
 from stable_rescue.image_meta import RescueImageMetaProps
 from stable_rescue.plan import RescuePlan, RescueRequest
-from stable_rescue.storage import config_drive, kernel, medium, nvram
+from stable_rescue.storage import (
+    config_drive,
+    content,
+    inspection,
+    kernel,
+    medium,
+    nvram,
+)
 from stable_rescue.storage.medium import RescueMedium
 from stable_rescue.storage.record import Record, State, Store
 from stable_rescue.virt import definition
@@ -73,14 +81,14 @@ def prepare(
 
     :raises Exception: whatever stands in the way; what was made is removed again
     """
-    _check_image(image)
     guest = nova_internals.guest_of(driver, instance)
     own, was_running = definition.read(guest), bool(guest.is_active())
     request = plan.resolve(own, request)
+    findings = _inspect(driver, context, instance, image, request.device, own)
     rescue_medium = RescueMedium(driver, instance, request)
 
     def derive() -> RescuePlan:
-        return plan.derive(
+        found = plan.derive(
             own,
             request,
             rescue_medium.describe(),
@@ -88,6 +96,7 @@ def prepare(
             kernel.kernel_of(instance, image),
             config_drive.is_wanted(instance),
         )
+        return dataclasses.replace(found, findings=(*findings, *found.findings))
 
     defined = definition.defined(guest)
     record = Record.of(derive(), image, was_running, defined)
@@ -119,7 +128,22 @@ def _log(decided: RescuePlan, instance: "objects.Instance") -> None:
         LOG.warning("Rescue: %s", finding, instance=instance)
 
 
-def _check_image(image: dict[str, Any]) -> None:
-    status = image.get("status")
-    if status != "active":
-        raise exception.Refused(f"rescue image {image['id']} is {status}, not active")
+def _inspect(
+    driver: libvirt_driver.LibvirtDriver,
+    context: nova_context.RequestContext,
+    instance: "objects.Instance",
+    image: dict[str, Any],
+    device: str,
+    own: str,
+) -> tuple[str, ...]:
+    """Check a rescue image before it is fetched (UPSTREAM U12); return what to know.
+
+    :raises Exception: why it cannot do, or cannot be had
+    """
+    inspection.check(
+        instance, image, device, own, inspection.root_gb(context, instance)
+    )
+    seen = content.look_at(nova_internals.image_api_of(driver), context, image)
+    if seen is not None:
+        inspection.check_content(image, device, seen)
+    return inspection.findings(instance, image, device)

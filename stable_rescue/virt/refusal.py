@@ -68,7 +68,12 @@ def _reason(exc: Exception) -> str:
     if isinstance(exc, nova_exception.ImageNotAuthorized):
         return "the rescue image may not be read"
     if isinstance(exc, nova_exception.ImageUnacceptable):
-        return f"the rescue image cannot be used: {exc.format_message()}"
+        told = exc.format_message()
+        # Where it cannot be converted Nova tells the command, with the host's paths.
+        return "the rescue image cannot be used" + ("" if "/" in told else f": {told}")
+    if isinstance(exc, nova_exception.GlanceConnectionFailed):
+        return "the image service does not answer"
     if isinstance(exc, OSError):
-        return f"the compute host cannot prepare the rescue: {exc.strerror}"
+        told = exc.strerror or "a transfer failed"
+        return f"the compute host cannot prepare the rescue: {told}"
     return "the compute host cannot prepare the rescue; ask the operator"
