@@ -118,7 +118,8 @@ class BaseRescueTest(base.BaseV2ComputeTest):
 
     def rescue_image(self, option: str = "disk_image", **more: Any) -> str:
         """Return an image to rescue with, made from what an option names."""
-        path = images.local_file(self.images_client, self.need(option), self.folder)
+        source = self.need(option)
+        path = images.local_file(self.images_client, source, self.folder)
         image = self.empty_image(self._format_of(option), **more)
         images.upload(self.images_client, image, path)
         return image
