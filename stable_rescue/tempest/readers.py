@@ -13,9 +13,22 @@ from tempest.lib import exceptions
 from tempest.lib.common.utils.linux import remote_client
 
 from stable_rescue.tempest.guest import inventory, linux
-from stable_rescue.tempest.guest.inventory import Inventory
+from stable_rescue.tempest.guest.inventory import Device, Inventory
 
 POLL_SECONDS = 1.0
+
+#: Volumes by id, as the guest sees them.
+Disks = dict[str, Device]
+
+
+def disks_of(volumes: list[str], seen: Inventory) -> Disks:
+    """Return the disk of each volume, known by its serial, which virtio cuts off."""
+    return {
+        volume: disk
+        for volume in volumes
+        for disk in seen.disks
+        if disk.serial and volume.startswith(disk.serial)
+    }
 
 
 class Reader(abc.ABC):
@@ -33,14 +46,14 @@ class Reader(abc.ABC):
         """Return what the guest of a server sees now; None before it has booted."""
 
     @abc.abstractmethod
-    def mark(self, server: str, rescued: Inventory, disks: list[str]) -> dict[str, str]:
-        """Have the guest write a line to each of some disks, given by serial.
+    def mark(self, server: str, disks: Disks, boot: str) -> dict[str, str]:
+        """Have the guest write a line to each disk; return the lines.
 
-        :return: the line of each
+        :param boot: its boot id, to tell its lines from others'
         """
 
     @abc.abstractmethod
-    def marks(self, server: str, after: Inventory, disks: list[str]) -> dict[str, str]:
+    def marks(self, server: str, disks: Disks) -> dict[str, str]:
         """Return the line that each disk had when the guest booted."""
 
     @abc.abstractmethod
@@ -86,11 +99,11 @@ class ConsoleReader(Reader):
             return None  # no console yet
         return inventory.last(answer["output"] or "")
 
-    def mark(self, server: str, rescued: Inventory, disks: list[str]) -> dict[str, str]:
-        return {d.serial: d.wrote for d in rescued.disks if d.serial in disks}
+    def mark(self, server: str, disks: Disks, boot: str) -> dict[str, str]:
+        return {volume: disk.wrote for volume, disk in disks.items()}
 
-    def marks(self, server: str, after: Inventory, disks: list[str]) -> dict[str, str]:
-        return {d.serial: d.found for d in after.disks if d.serial in disks}
+    def marks(self, server: str, disks: Disks) -> dict[str, str]:
+        return {volume: disk.found for volume, disk in disks.items()}
 
     def has_password(self, server: str, rescued: Inventory, password: str) -> bool:
         digest = hashlib.sha256(password.encode()).hexdigest()
@@ -118,20 +131,17 @@ class SshReader(Reader):
         except (exceptions.SSHTimeout, exceptions.SSHExecCommandFailed):
             return None  # not up yet
 
-    def mark(self, server: str, rescued: Inventory, disks: list[str]) -> dict[str, str]:
+    def mark(self, server: str, disks: Disks, boot: str) -> dict[str, str]:
         run = self._runner(server)
-        lines = {}
-        for disk in (disk for disk in rescued.disks if disk.serial in disks):
-            lines[disk.serial] = f"{rescued.boot_id}-{disk.name}"
-            linux.write_marker(run, disk.name, lines[disk.serial])
+        lines = {volume: f"{boot}-{disk.name}" for volume, disk in disks.items()}
+        for volume, disk in disks.items():
+            linux.write_marker(run, disk.name, lines[volume])
         return lines
 
-    def marks(self, server: str, after: Inventory, disks: list[str]) -> dict[str, str]:
+    def marks(self, server: str, disks: Disks) -> dict[str, str]:
         run = self._runner(server)
         return {
-            disk.serial: linux.read_marker(run, disk.name)
-            for disk in after.disks
-            if disk.serial in disks
+            volume: linux.read_marker(run, disk.name) for volume, disk in disks.items()
         }
 
     def has_password(self, server: str, rescued: Inventory, password: str) -> bool:

@@ -21,9 +21,6 @@ from stable_rescue.tempest.guest.inventory import Inventory
 
 CONF = config.CONF
 
-#: Volume serials, which Nova makes of volume ids, are cut there by virtio.
-SERIAL_LENGTH = 20
-
 
 class BaseRescueTest(base.BaseV2ComputeTest):
     """A server that is ACTIVE at the beginning of each test.
@@ -39,7 +36,7 @@ class BaseRescueTest(base.BaseV2ComputeTest):
     #: Whether the server has volumes, and devices that came and went.
     with_history = True
 
-    # The class's server, None before the first, and its volumes.
+    # The class's server, None before the first, and the volumes it has come to.
     _server: ClassVar[str | None] = None
     _volumes: ClassVar[list[str]] = []
     #: None where guests cannot be read.
@@ -168,10 +165,11 @@ class BaseRescueTest(base.BaseV2ComputeTest):
         """Return what tells a guest's boot from another; "" where none can be read."""
         return self.reader.read(server).boot_id if self.reader else ""
 
-    @property
-    def volumes(self) -> list[str]:
-        """The serials that the server's volumes have in the guest."""
-        return [volume[:SERIAL_LENGTH] for volume in self._volumes]
+    def volumes(self, seen: Inventory) -> readers.Disks:
+        """Return the disks of the volumes that the server has."""
+        disks = readers.disks_of(self._volumes, seen)
+        self.assertEqual(set(self._volumes), set(disks), "volumes that are not there")
+        return disks
 
     def _new_server(self) -> str:
         volumes = self.with_history and CONF.service_available.cinder

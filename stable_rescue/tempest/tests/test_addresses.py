@@ -22,11 +22,12 @@ class _Addresses(BaseRescueTest):
         self.rescue(server, image)
         rescued = reader.read(server, not_boot=before.boot_id)
         self.check_rescued(before, rescued)
-        written = reader.mark(server, rescued, self.volumes)
+        written = reader.mark(server, self.volumes(rescued), rescued.boot_id)
+        self.assertNotIn("", written.values(), "the rescue image marks no disks")
         self.unrescue(server)
         after = reader.read(server, not_boot=rescued.boot_id)
         self.check_same(before, after)
-        self.assertEqual(written, reader.marks(server, after, self.volumes))
+        self.assertEqual(written, reader.marks(server, self.volumes(after)))
 
 
 class ImageBackedTest(_Addresses):

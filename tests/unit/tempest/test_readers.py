@@ -74,10 +74,12 @@ class ConsoleReaderTest(unittest.TestCase):
         reader = readers.ConsoleReader(Servers(""), timeout=0.2)
         rescued = self.read(Servers(console("a", wrote="rescue a vda")))
         after = self.read(Servers(console("b", found="rescue a vda")))
-        marks = {"one": "rescue a vda"}
-        self.assertEqual(marks, reader.mark("s", rescued, ["one", "two"]))
-        self.assertEqual(marks, reader.marks("s", after, ["one"]))
-        self.assertEqual({}, reader.marks("s", after, []))
+        marks = {"one-and-more": "rescue a vda"}
+        volumes = ["one-and-more", "two"]
+        disks = readers.disks_of(volumes, rescued)
+        self.assertEqual(marks, reader.mark("s", disks, "a"))
+        disks = readers.disks_of(volumes, after)
+        self.assertEqual(marks, reader.marks("s", disks))
 
     def test_password_is_compared_by_its_hash(self) -> None:
         reader = readers.ConsoleReader(Servers(""), timeout=0.2)
@@ -128,7 +130,8 @@ class SshReaderTest(unittest.TestCase):
             boot_facts={},
             boot_id="6f2c",
         )
-        written = reader.mark("s", seen, ["one"])
+        found = readers.disks_of(["one"], seen)
+        written = reader.mark("s", found, seen.boot_id)
         self.assertEqual({"one": "6f2c-vdb"}, written)
-        self.assertEqual(written, reader.marks("s", seen, ["one"]))
+        self.assertEqual(written, reader.marks("s", found))
         self.assertEqual(2, len(ran))
