@@ -10,7 +10,8 @@ from nova import objects, utils
 from nova.compute import manager, task_states, vm_states
 from oslo_log import log as logging
 
-from stable_rescue import nova_internals, steps
+from stable_rescue import exception, nova_internals, steps
+from stable_rescue.compute import image
 from stable_rescue.storage.record import Rest
 from stable_rescue.virt.refusal import refusing
 
@@ -48,6 +49,8 @@ class StableRescueMixin:
             server stays as it was, or is so again, its task state cleared
         """
         rescue_password = rescue_password or utils.generate_password()
+        # Nova chooses by what it is given, so both have the same one.
+        rescue_image_ref = image.choose(instance, rescue_image_ref)
         prepared = self._prepare_rescue(
             context, instance, rescue_image_ref, rescue_password
         )
@@ -169,11 +172,15 @@ class StableRescueMixin:
         self,
         context: nova_context.RequestContext,
         instance: "objects.Instance",
-        rescue_image_ref: str | None,
+        rescue_image_ref: str,
         rescue_password: str,
     ) -> bool:
         """Return whether it is a rescue of ours."""
         with refusing(instance):
+            if not rescue_image_ref:
+                raise exception.Refused(
+                    "the server was made from no image; name one to rescue it with"
+                )
             image_ref = nova_internals.rescue_image_ref(
                 self, context, instance, rescue_image_ref
             )

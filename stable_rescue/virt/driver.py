@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """StableRescueDriver: Nova's libvirt driver with a rescue that moves no device."""
 
+from collections.abc import Collection
 from typing import Any
 
 from nova import conf as nova_conf
@@ -14,6 +15,7 @@ from oslo_log import log as logging
 from oslo_utils import timeutils
 
 from stable_rescue import conf, exception, nova_internals
+from stable_rescue.storage import image_cache
 from stable_rescue.storage.record import Record, Rest, State
 from stable_rescue.virt import preparation, transitions
 from stable_rescue.virt.refusal import failing, refusing
@@ -201,6 +203,14 @@ class StableRescueDriver(libvirt_driver.LibvirtDriver):
             destroy_disks,
             destroy_secrets,
         )
+
+    def manage_image_cache(
+        self,
+        context: nova_context.RequestContext,
+        all_instances: Collection["objects.Instance"],
+    ) -> None:
+        """Age the image cache; what a rescue was made from is in use (UPSTREAM U23)."""
+        super().manage_image_cache(context, image_cache.with_rescues(all_instances))
 
     def _record_of(self, instance: "objects.Instance") -> Record | None:
         """Return the record of an instance; one that is damaged is none (U19)."""

@@ -1,0 +1,132 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A Glance on loopback that Nova's own client reads, and that can misbehave."""
+
+import contextlib
+import hashlib
+import json
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+import fixtures
+from keystoneauth1 import token_endpoint
+from nova.image import glance
+
+# What python-glanceclient makes of an image's fields; all else is a property.
+_FIELDS = (
+    *("id", "name", "status", "visibility", "protected", "owner", "tags"),
+    *("container_format", "disk_format", "size", "virtual_size"),
+    *("checksum", "os_hash_algo", "os_hash_value", "min_ram", "min_disk"),
+    *("created_at", "updated_at", "os_hidden", "file", "self", "schema"),
+    *("direct_url", "locations"),
+)
+_SCHEMA = {
+    "name": "image",
+    "properties": {field: {} for field in _FIELDS},
+    "additionalProperties": {"type": "string"},
+}
+# Nova's fixture takes their place in every functional test.
+_REAL = {
+    name: getattr(glance, name)
+    for name in ("get_remote_image_service", "get_default_image_service")
+}
+
+
+class GlanceServer(fixtures.Fixture):
+    """Serves images over HTTP, for nova.image.glance and its client as they are.
+
+    ``images`` and ``data`` are by id. ``down`` has the ways to answer 503 to: "show",
+    "download"; ``cut`` is after how many bytes a download breaks off; ``asked`` counts.
+    """
+
+    def __init__(self, fallback: dict[str, dict[str, Any]]) -> None:
+        self.images: dict[str, dict[str, Any]] = {}
+        self.data: dict[str, bytes] = {}
+        self.down: set[str] = set()
+        self.cut: int | None = None
+        self.asked: list[str] = []
+        self._fallback = fallback
+
+    def _setUp(self) -> None:
+        server = ThreadingHTTPServer(("127.0.0.1", 0), _handler_of(self))
+        thread = threading.Thread(target=server.serve_forever, args=(0.05,))
+        thread.start()
+        self.addCleanup(server.server_close)
+        self.addCleanup(thread.join)
+        self.addCleanup(server.shutdown)
+        self.url = f"http://127.0.0.1:{server.server_address[1]}"
+        # There is no Keystone to give a token.
+        self.useFixture(
+            fixtures.MockPatch(
+                "nova.context.RequestContext.get_auth_plugin",
+                return_value=token_endpoint.Token(self.url, "token"),
+            )
+        )
+        for name, function in _REAL.items():
+            self.useFixture(fixtures.MonkeyPatch(f"nova.image.glance.{name}", function))
+
+    def add(self, image: dict[str, Any], data: bytes) -> None:
+        """Add an image; where it does not say otherwise, with its data's checksums."""
+        self.data[image["id"]] = data
+        self.images[image["id"]] = {
+            "size": len(data),
+            "checksum": hashlib.md5(data).hexdigest(),
+            "os_hash_algo": "sha512",
+            "os_hash_value": hashlib.sha512(data).hexdigest(),
+        } | image
+
+    def find(self, image_id: str) -> dict[str, Any] | None:
+        """Return an image as Glance's API has it, or None."""
+        found = self.images.get(image_id) or self._fallback.get(image_id)
+        if found is None:
+            return None
+        found = dict(found)
+        properties = found.pop("properties", {})
+        return properties | {
+            key: str(value) if key.endswith("_at") else value
+            for key, value in found.items()
+            if key in _FIELDS
+        }
+
+
+def _handler_of(glance_server: GlanceServer) -> type[BaseHTTPRequestHandler]:
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_GET(self) -> None:
+            parts = self.path.strip("/").split("/")
+            if parts[1:] == ["schemas", "image"]:
+                self.answer(200, json.dumps(_SCHEMA).encode())
+                return
+            way = "download" if parts[-1] == "file" else "show"
+            glance_server.asked.append(way)
+            image = glance_server.find(parts[2])
+            if way in glance_server.down:
+                self.answer(503, b"{}")
+            elif image is None:
+                self.answer(404, b"{}")
+            elif way == "show":
+                self.answer(200, json.dumps(image).encode())
+            else:
+                self.send_data(glance_server.data.get(parts[2], b""))
+
+        def answer(self, status: int, body: bytes) -> None:
+            self.send_response(status)
+            self.send_header("Content-Type", "application/json")
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def send_data(self, data: bytes) -> None:
+            self.send_response(200)
+            self.send_header("Content-Type", "application/octet-stream")
+            self.send_header("Content-Length", str(len(data)))
+            self.end_headers()
+            self.close_connection = True
+            with contextlib.suppress(OSError):  # whoever asked has read enough
+                self.wfile.write(data[: glance_server.cut])
+
+        def log_message(self, *args: Any) -> None:
+            """Say nothing: the tests' own output is read."""
+
+    return Handler

@@ -1,0 +1,279 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Rescue images that cannot do: refused, the guest and the host as they were."""
+
+import os
+from typing import Any
+from unittest import mock
+
+import ddt
+import fixtures
+from nova import objects
+from nova.tests.functional.api import client
+from nova.virt.libvirt import utils as libvirt_utils
+from oslo_utils import units
+from oslo_utils.fixture import uuidsentinel as uuids
+
+from stable_rescue.domain import recognise
+from stable_rescue.domain.document import Domain
+from stable_rescue.storage.record import Store
+from tests.functional import base, images
+
+DATA = b"rescue" * 200_000
+AGES_AGO = 1_000_000_000
+
+
+@ddt.ddt
+class HostileTest(images.ImagesTestBase):
+    """Before anything of them comes to the host's image cache."""
+
+    def assert_refused(self, image_id: str, reason: str) -> None:
+        self.assertIn(reason, self.refused(image_id))
+        self.assertFalse(self.base_of(image_id).exists())
+
+    def test_backing_file(self) -> None:
+        data = self.make("qcow2", "-u", "-b", "/etc/shadow", "-F", "raw")
+        self.assert_refused(self.add_image(data, "qcow2"), "safety check")
+
+    def test_data_file(self) -> None:
+        there = str(self.files_made / "data")
+        data = self.make("qcow2", "-o", f"data_file={there}")
+        data = data.replace(there.encode(), b"/etc/shadow")
+        self.assert_refused(self.add_image(data, "qcow2"), "safety check")
+
+    def test_vmdk(self) -> None:
+        self.assert_refused(
+            self.add_image(self.make("vmdk"), "vmdk"), "has disk format vmdk"
+        )
+
+    @ddt.data("vmdk", "qcow2", "vdi")
+    def test_said_to_be_raw(self, image_format: str) -> None:
+        self.assert_refused(
+            self.add_image(self.make(image_format)), "not in a supported format"
+        )
+
+    def test_huge(self) -> None:
+        """A few hundred kilobytes, which Nova would write out as raw."""
+        data = self.make("qcow2", size="200T")
+        self.assert_refused(self.add_image(data, "qcow2"), "at most 100 GiB")
+
+    def test_huge_by_its_metadata(self) -> None:
+        image = self.add_image(DATA, "qcow2", virtual_size=200 * units.Ti)
+        self.assert_refused(image, "at most 100 GiB")
+        self.assertNotIn("download", self.glance_server.asked)
+
+    def test_truncated_before_its_upload(self) -> None:
+        image = self.add_image(self.make("qcow2")[:64], "qcow2")
+        self.assert_refused(image, "not in a supported format")
+
+    def test_another_checksum(self) -> None:
+        """python-glanceclient compares it."""
+        image = self.add_image(DATA, os_hash_value="0" * 128)
+        self.assert_refused(image, "Corrupt image download")
+
+    def test_another_checksum_of_an_image_that_is_not_read_to_its_end(self) -> None:
+        """Nova's fetch reads it all."""
+        data = os.urandom(units.Mi) * 6
+        image = self.add_image(data, os_hash_value="0" * 128)
+        self.assert_refused(image, "Corrupt image download")
+
+
+class GlanceDownTest(images.ImagesTestBase):
+    def test_at_show(self) -> None:
+        """The API asks first, and answers for itself."""
+        image = self.add_image(DATA)
+        self.glance_server.down.add("show")
+        self.refused(image)
+
+    def test_at_show_by_the_host(self) -> None:
+        image = self.add_image(DATA)
+        with mock.patch.object(
+            self.computes["compute1"].driver._image_api,
+            "get",
+            side_effect=self.down_before(
+                self.computes["compute1"].driver._image_api.get
+            ),
+        ):
+            self.assertIn("image service does not answer", self.refused(image))
+
+    def down_before(self, function: Any) -> Any:
+        def ask(*args: Any, **kwargs: Any) -> Any:
+            self.glance_server.down.add("show")
+            return function(*args, **kwargs)
+
+        return ask
+
+    def test_at_download(self) -> None:
+        image = self.add_image(DATA)
+        self.glance_server.down.add("download")
+        self.assertIn("image service does not answer", self.refused(image))
+
+    def test_between_inspection_and_download(self) -> None:
+        image = self.add_image(DATA)
+        fetch = self.down_before(libvirt_utils.fetch_image)
+        with mock.patch("nova.virt.libvirt.utils.fetch_image", fetch):
+            self.assertIn("image service does not answer", self.refused(image))
+
+    def test_in_the_middle_of_a_download(self) -> None:
+        image = self.add_image(os.urandom(units.Mi) * 6)
+        self.glance_server.cut = 5 * units.Mi
+        self.assertIn("cannot prepare the rescue", self.refused(image))
+        self.assertFalse(self.base_of(image).exists())
+
+    def test_data_that_is_gone(self) -> None:
+        image = self.add_image(DATA)
+        del self.glance_server.data[image]
+        self.assertIn("Corrupt image download", self.refused(image))
+
+
+class UnfitTest(base.RescueTestBase):
+    """UPSTREAM U12: by what Glance tells alone."""
+
+    def refused(self, image: str) -> str:
+        server = self.create_server()
+        power_off = self.power_offs()
+        told = self.assertRaises(
+            client.OpenStackApiException, self.rescue, server, image
+        ).response.text
+        self._wait_for_server_parameter(
+            server, {"status": "ACTIVE", "OS-EXT-STS:task_state": None}
+        )
+        power_off.assert_not_called()
+        self.assertEqual([], self.files(server))
+        return str(told)
+
+    def image(self, fields: dict[str, Any], **properties: str) -> str:
+        image = self.create_rescue_image(hw_rescue_bus="usb", **properties)
+        self.glance.images[image].update(fields)
+        return image
+
+    def test_disk(self) -> None:
+        self.assertIn("1024 GiB", self.refused(self.image({"min_disk": 1024})))
+
+    def test_memory(self) -> None:
+        self.assertIn("999999 MiB", self.refused(self.image({"min_ram": 999999})))
+
+    def test_firmware(self) -> None:
+        image = self.image({}, hw_firmware_type="uefi")
+        self.assertIn("boots by UEFI alone", self.refused(image))
+
+    def test_machine_type(self) -> None:
+        image = self.image({}, hw_machine_type="q35")
+        self.assertIn("is of type pc", self.refused(image))
+
+
+class OwnImageTest(base.RescueTestBase):
+    def test_it_is_a_warning(self) -> None:
+        server = self.create_server()
+        image = self.create_rescue_image(hw_rescue_bus="usb")
+        instance = objects.Instance.get_by_uuid(self.context, server["id"])
+        instance.image_ref = image
+        instance.save()
+        with self.assertLogs("stable_rescue", "WARNING") as logged:
+            self.rescue(server, image)
+        self._wait_for_state_change(server, "RESCUE")
+        self.assertIn("the one that the server was made from", str(logged.output))
+
+
+class ChoiceTest(base.RescueTestBase):
+    """UPSTREAM U26, and the order: user's, operator's, base image, own image."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.server = self.create_server()
+        self.operators = self.create_rescue_image(hw_rescue_bus="usb")
+        self.flags(rescue_image_id=self.operators, group="libvirt")
+
+    def rescued_by(self, asked_for: str | None) -> tuple[str, str]:
+        """Return the image of the record, and what was logged."""
+        body = {"rescue_image_ref": asked_for} if asked_for else {}
+        with self.assertLogs("stable_rescue.compute.image", "INFO") as logged:
+            self.api.post_server_action(self.server["id"], {"rescue": body})
+        self._wait_for_state_change(self.server, "RESCUE")
+        record = Store(str(self.folder(self.server))).load()
+        return record.image_id, str(logged.output)
+
+    def test_the_users(self) -> None:
+        image = self.create_rescue_image(hw_rescue_bus="usb")
+        found, why = self.rescued_by(image)
+        self.assertEqual(image, found)
+        self.assertIn("the user names it", why)
+
+    def test_the_operators(self) -> None:
+        with mock.patch(
+            "nova.virt.libvirt.LibvirtDriver._create_and_inject_local_root"
+        ) as made:
+            found, why = self.rescued_by(None)
+        self.assertEqual(self.operators, found)
+        self.assertIn("[libvirt] rescue_image_id", why)
+        used = made.call_args.kwargs["disk_images"]["image_id"]
+        self.assertEqual(self.operators, used)
+
+    def test_the_base_image(self) -> None:
+        self.flags(rescue_image_id=None, group="libvirt")
+        self.flags(default_mode="stable", default_bus="usb", group="stable_rescue")
+        base_image = self.create_rescue_image()
+        instance = objects.Instance.get_by_uuid(self.context, self.server["id"])
+        instance.system_metadata["image_base_image_ref"] = base_image
+        instance.save()
+        found, why = self.rescued_by(None)
+        self.assertEqual(base_image, found)
+        self.assertIn("the server's base image", why)
+
+    def test_it_is_a_novas_own_rescue_where_the_image_asks_for_none(self) -> None:
+        self.flags(rescue_image_id=self.create_rescue_image(), group="libvirt")
+        self.api.post_server_action(self.server["id"], {"rescue": {}})
+        self._wait_for_state_change(self.server, "RESCUE")
+        self.assertIsNone(
+            recognise.rescue_disk(Domain.parse(self.definition(self.server)))
+        )
+
+
+class ImageCacheTest(images.ImagesTestBase):
+    """UPSTREAM U23: the base of a long rescue is in use."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        # Nova does it with privileges, which its tests may not have.
+        self.useFixture(fixtures.MonkeyPatch("nova.privsep.path.utime", os.utime))
+        self.image = self.add_image(DATA)
+        self.rescued(self.image)
+        self.base = self.base_of(self.image)
+        os.utime(self.base, (AGES_AGO, AGES_AGO))
+
+    def age(self, *others: objects.Instance) -> None:
+        """Let Nova age its image cache, as it does every 40 minutes."""
+        instances = [*others, *objects.InstanceList.get_all(self.context)]
+        self.computes["compute1"].driver.manage_image_cache(self.context, instances)
+
+    def test_novas_own_removes_it(self) -> None:
+        with mock.patch(
+            "stable_rescue.storage.image_cache.with_rescues",
+            lambda instances: instances,
+        ):
+            self.age()
+        self.assertFalse(self.base.exists())
+
+    def test_ours_keeps_it(self) -> None:
+        self.age()
+        self.assertTrue(self.base.exists())
+        medium = self.folder(self.server) / "disk.rescue"
+        self.assertEqual(DATA, self.content_of(medium)[: len(DATA)])
+
+    def test_no_longer_than_the_rescue(self) -> None:
+        self.unrescued()
+        self.age()
+        self.assertFalse(self.base.exists())
+
+    def test_a_damaged_record_is_not_in_the_way_of_others(self) -> None:
+        other = objects.Instance.get_by_uuid(self.context, self.server["id"])
+        other.uuid = uuids.other
+        folder = self.folder({"id": other.uuid})
+        folder.mkdir()
+        (folder / "stable_rescue.json").write_text("{")
+        self.age(other)
+        self.assertTrue(self.base.exists())
+
+    def test_nothing_of_it_comes_to_the_database(self) -> None:
+        self.age()
+        instance = objects.Instance.get_by_uuid(self.context, self.server["id"])
+        self.assertNotEqual(self.image, instance.image_ref)
