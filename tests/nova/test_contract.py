@@ -2,9 +2,15 @@
 
 """Nova's contract of a compute driver, held against ours."""
 
+import inspect
+import unittest
+from typing import Any
+
 from nova.tests.unit.virt import test_virt_drivers
+from nova.virt import driver
 
 from stable_rescue import activation
+from stable_rescue.virt.driver import StableRescueDriver
 
 DRIVER = f"nova.virt.{activation.COMPUTE_DRIVER}"
 
@@ -33,6 +39,28 @@ class TestContract(test_virt_drivers.LibvirtConnTestCase):
         self.assertEqual(
             "stable_rescue.virt.driver.StableRescueDriver",
             f"{type(self.connection).__module__}.{type(self.connection).__qualname__}",
+        )
+
+
+class TestMethods(unittest.TestCase):
+    """What Nova's test_public_api_signatures asserts, but for methods of rescue."""
+
+    def public(self, driver_class: type) -> dict[str, Any]:
+        return {
+            # As Nova compares them: without annotations.
+            name: inspect.getfullargspec(method)[:-1]
+            for name, method in inspect.getmembers(driver_class, inspect.isfunction)
+            if not name.startswith("_")
+        }
+
+    def test_no_method_differs_but_those_of_rescue(self) -> None:
+        added = {
+            name: arguments
+            for name, arguments in self.public(StableRescueDriver).items()
+            if name.endswith("_rescue")
+        }
+        self.assertEqual(
+            self.public(driver.ComputeDriver) | added, self.public(StableRescueDriver)
         )
 
 
