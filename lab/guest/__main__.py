@@ -28,8 +28,8 @@ def main(argv: list[str] | None = None) -> int:
         print(f"cannot build the guest images: {error}", file=sys.stderr)
         return 1
     for name, value in dataclasses.asdict(images).items():
-        print(f"{name:14} {value}")
-    print(f"{'seconds':14} {time.monotonic() - started:.1f}")
+        print(f"{name:22} {value}")
+    print(f"{'seconds':22} {time.monotonic() - started:.1f}")
     return 0
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Builds the guest images: one kernel and initramfs on three media.
+"""Builds the guest images: one kernel and initramfs on several media.
 
 Every image boots on SeaBIOS and OVMF. Nothing is mounted and nothing installed:
 file systems are written by mtools and xorriso, the kernel is unpacked from
@@ -22,6 +22,15 @@ from lab.guest.tools import GuestBuildError, run
 __all__ = ["GuestBuildError", "GuestImages", "build"]
 
 _HERE = Path(__file__).parent
+#: On disks; those in _CDROMS on CD-ROMs, too. A marking one leaves a marker on every
+#: disk that it can write to (see ``init``); "other" is a second image to rescue from.
+_ORIGINAL = media.Image("original", "original")
+_RESCUE = media.Image("rescue", "rescue")
+_MARKING_ORIGINAL = media.Image("original-marking", "original", "lab.mark")
+_MARKING_RESCUE = media.Image("rescue-marking", "rescue", "lab.mark")
+_OTHER = media.Image("other", "other")
+_DISKS = (_ORIGINAL, _RESCUE, _MARKING_ORIGINAL, _MARKING_RESCUE, _OTHER)
+_CDROMS = (_RESCUE, _MARKING_RESCUE)
 _SOURCES = ("init", "builder.py", "initramfs.py", "kernel.py", "media.py", "tools.py")
 
 
@@ -34,6 +43,10 @@ class GuestImages:
     rescue_raw: Path
     rescue_qcow2: Path
     rescue_iso: Path
+    marking_original_qcow2: Path
+    marking_rescue_qcow2: Path
+    marking_rescue_iso: Path
+    other_qcow2: Path
     build: str
 
     @classmethod
@@ -45,6 +58,12 @@ class GuestImages:
     def rescue(self, device: str) -> Path:
         """Return the rescue image for a hw_rescue_device."""
         return self.rescue_iso if device == "cdrom" else self.rescue_qcow2
+
+    def marking_rescue(self, device: str) -> Path:
+        """Return the rescue image that marks disks, for a hw_rescue_device."""
+        if device == "cdrom":
+            return self.marking_rescue_iso
+        return self.marking_rescue_qcow2
 
 
 def build(out_dir: Path | str, cache_dir: Path | str) -> GuestImages:
@@ -75,6 +94,10 @@ def build(out_dir: Path | str, cache_dir: Path | str) -> GuestImages:
         rescue_raw=final / "rescue.raw",
         rescue_qcow2=final / "rescue.qcow2",
         rescue_iso=final / "rescue.iso",
+        marking_original_qcow2=final / "original-marking.qcow2",
+        marking_rescue_qcow2=final / "rescue-marking.qcow2",
+        marking_rescue_iso=final / "rescue-marking.iso",
+        other_qcow2=final / "other.qcow2",
         build=name,
     )
 
@@ -92,11 +115,12 @@ def _build(package: Path, name: str, scratch: Path) -> Path:
     tree = kernel.unpack(package, scratch / "kernel")
     initrd = initramfs.build(tree, _HERE / "init", scratch / "initramfs")
     boot = media.BootFiles(kernel=tree.image, initrd=initrd, build=name)
-    for image in ("original", "rescue"):
-        raw = result / f"{image}.raw"
+    for image in _DISKS:
+        raw = result / f"{image.name}.raw"
         media.make_disk(raw, image, boot, scratch)
         run(["qemu-img", "convert", "-O", "qcow2", raw, raw.with_suffix(".qcow2")])
-    media.make_iso(result / "rescue.iso", "rescue", boot, scratch)
+    for image in _CDROMS:
+        media.make_iso(result / f"{image.name}.iso", image, boot, scratch)
     manifest = {"build": name, "kernel": package.name}
     (result / "manifest.json").write_text(json.dumps(manifest, indent=2) + "\n")
     return result

@@ -32,7 +32,7 @@ _LOADED = (
     "uas",
 )
 #: Loaded on demand.
-_ON_DEMAND = ("scsi_mod", "floppy", "edd", "efivarfs")
+_ON_DEMAND = ("scsi_mod", "floppy", "edd", "efivarfs", "isofs")
 
 
 def build(tree: KernelTree, init: Path, root: Path) -> Path:
@@ -40,7 +40,7 @@ def build(tree: KernelTree, init: Path, root: Path) -> Path:
 
     :raises GuestBuildError: a module or tool is missing.
     """
-    for folder in ("bin", "dev", "lib", "proc", "sys", "tmp"):
+    for folder in ("bin", "dev", "lib", "mnt", "proc", "sys", "tmp"):
         (root / folder).mkdir(parents=True)
     busybox = shutil.which("busybox")
     if busybox is None:

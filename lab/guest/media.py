@@ -20,6 +20,15 @@ _MIB = 1024 * 1024
 
 
 @dataclasses.dataclass(frozen=True)
+class Image:
+    """One system to boot."""
+
+    name: str  # of its files; different for each
+    said: str  # how the guest calls it
+    arguments: str = ""  # more for its kernel
+
+
+@dataclasses.dataclass(frozen=True)
 class BootFiles:
     """What every medium carries."""
 
@@ -27,29 +36,30 @@ class BootFiles:
     initrd: Path
     build: str
 
-    def command_line(self, image: str, medium: str) -> str:
+    def command_line(self, image: Image, medium: str) -> str:
         """Return the kernel's arguments: the guest repeats the ``lab.`` ones."""
         return (
             "console=ttyS0 quiet loglevel=1 panic=5 nokaslr audit=0 "
-            f"lab.image={image} lab.medium={medium} lab.build={self.build}"
-        )
+            f"lab.image={image.said} lab.medium={medium} lab.build={self.build} "
+            f"{image.arguments}"
+        ).rstrip()
 
 
-def make_disk(target: Path, image: str, boot: BootFiles, scratch: Path) -> None:
+def make_disk(target: Path, image: Image, boot: BootFiles, scratch: Path) -> None:
     """Write a disk image: an MBR with one active FAT partition.
 
     Sector 1 holds the text that the guest's inventory reports as the disk's label.
     """
-    fat = scratch / f"{image}.fat"
-    files = _efi_files(image, "disk", boot, scratch / f"{image}-disk")
+    fat = scratch / f"{image.name}.fat"
+    files = _efi_files(image, "disk", boot, scratch / f"{image.name}-disk")
     arguments = boot.command_line(image, "disk")
     (files / "syslinux.cfg").write_text(_syslinux_config(arguments))
     shutil.copy(boot.kernel, files / "vmlinuz")
     shutil.copy(boot.initrd, files / "initrd")
-    _make_fat(fat, files, f"{image}-disk", hidden_sectors=_FIRST_SECTOR)
+    _make_fat(fat, files, f"{image.name}-disk", hidden_sectors=_FIRST_SECTOR)
     run(["syslinux", "--install", fat])
     content = fat.read_bytes()
-    signature = _number(f"{image} mbr {boot.build}")
+    signature = _number(f"{image.name} mbr {boot.build}")
     sectors = len(content) // _SECTOR
     entry = struct.pack(
         "<B3sB3sII",
@@ -71,9 +81,9 @@ def make_disk(target: Path, image: str, boot: BootFiles, scratch: Path) -> None:
         stream.truncate(-(-(stream.tell() + _MIB) // _MIB) * _MIB)
 
 
-def make_iso(target: Path, image: str, boot: BootFiles, scratch: Path) -> None:
+def make_iso(target: Path, image: Image, boot: BootFiles, scratch: Path) -> None:
     """Write a CD-ROM image: isolinux for BIOS, a FAT image inside for UEFI."""
-    root = scratch / f"{image}-iso"
+    root = scratch / f"{image.name}-iso"
     tree = root / "isolinux"
     tree.mkdir(parents=True)
     arguments = boot.command_line(image, "cdrom")
@@ -82,15 +92,15 @@ def make_iso(target: Path, image: str, boot: BootFiles, scratch: Path) -> None:
     (tree / "ldlinux.c32").write_bytes(_read(_LDLINUX, "syslinux-common"))
     shutil.copy(boot.kernel, tree / "vmlinuz")
     shutil.copy(boot.initrd, tree / "initrd")
-    files = _efi_files(image, "cdrom", boot, scratch / f"{image}-cdrom")
+    files = _efi_files(image, "cdrom", boot, scratch / f"{image.name}-cdrom")
     shutil.copy(boot.kernel, files / "vmlinuz")
     shutil.copy(boot.initrd, files / "initrd")
-    _make_fat(tree / "efi.img", files, f"{image}-cdrom", hidden_sectors=0)
+    _make_fat(tree / "efi.img", files, f"{image.name}-cdrom", hidden_sectors=0)
     stamp(root)
     bios = "-b isolinux/isolinux.bin -c isolinux/boot.cat -no-emul-boot"
     bios += " -boot-load-size 4 -boot-info-table"
     uefi = "-eltorito-alt-boot -e isolinux/efi.img -no-emul-boot"
-    volume = f"LAB_{image.upper()}"
+    volume = f"LAB_{image.said.upper()}"
     command = ["xorriso", "-as", "mkisofs", "-o", str(target), "-V", volume]
     run([*command, *bios.split(), *uefi.split(), str(root)])
     with target.open("r+b") as stream:
@@ -99,13 +109,13 @@ def make_iso(target: Path, image: str, boot: BootFiles, scratch: Path) -> None:
         stream.write(_label(image, boot))
 
 
-def _efi_files(image: str, medium: str, boot: BootFiles, folder: Path) -> Path:
+def _efi_files(image: Image, medium: str, boot: BootFiles, folder: Path) -> Path:
     """Lay out what systemd-boot reads; returns `folder`."""
     loader = folder / "loader"
     (loader / "entries").mkdir(parents=True)
     (loader / "loader.conf").write_text("timeout 0\neditor no\n")
     (loader / "entries" / "lab.conf").write_text(
-        f"title lab {image}\nlinux /vmlinuz\ninitrd /initrd\n"
+        f"title lab {image.said}\nlinux /vmlinuz\ninitrd /initrd\n"
         f"options {boot.command_line(image, medium)}\n"
     )
     efi = folder / "EFI" / "BOOT"
@@ -133,8 +143,8 @@ def _make_fat(target: Path, files: Path, name: str, hidden_sectors: int) -> None
     run(["mcopy", "-s", "-m", "-i", target, *top, "::"])
 
 
-def _label(image: str, boot: BootFiles) -> bytes:
-    text = f"LABIMG1 {image} {boot.build}"
+def _label(image: Image, boot: BootFiles) -> bytes:
+    text = f"LABIMG1 {image.said} {boot.build}"
     return text.encode().ljust(_SECTOR, b"\0")
 
 

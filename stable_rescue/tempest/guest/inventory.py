@@ -39,6 +39,10 @@ class Device:
     content: str = ""  # what its first sectors are: lab, ext, vfat, iso, swap, xfs
     label: str = ""
     signature: str = ""  # the MBR's disk signature, as the EDD driver writes it
+    found: str = ""  # the marker that was on it when this guest first saw it
+    wrote: str = ""  # the marker that this guest has left on it
+    digest: str = ""  # a config drive's whole content, as SHA-256
+    password: str = ""  # the admin_pass in a config drive, as SHA-256
     mac: str = ""
     ids: str = ""  # vendor:device
     subsystem: str = ""
@@ -81,9 +85,12 @@ class Inventory:
 
         UEFI: the device path of Boot####, by BootCurrent. BIOS: what EDD tells of
         drive 0x80, which SeaBIOS gives to the disk that comes first in boot order.
-        EDD does not cover CD-ROMs: there, the one that holds the booted image.
+        EDD does not cover CD-ROMs: there, the one that holds the booted image. An
+        ordinary Linux tells the disk of its root file system instead.
         """
-        if self.firmware == "uefi":
+        if "root_disk" in self.boot_facts:
+            found = [d for d in self.disks if d.name == self.boot_facts["root_disk"]]
+        elif self.firmware == "uefi":
             option = firmware.BootOption.parse(self.boot_facts.get("boot_option", ""))
             found = [d for d in self.disks if option.names(d.address, d.signature)]
         elif self.medium == "cdrom":
@@ -171,6 +178,10 @@ def _device(fact: dict[str, Any]) -> Device:
         content=fact.get("type", ""),
         label=fact.get("label", ""),
         signature=_signature(fact.get("head", "")),
+        found=fact.get("found", ""),
+        wrote=fact.get("wrote", ""),
+        digest=fact.get("digest", ""),
+        password=fact.get("password", ""),
         mac=fact.get("mac", ""),
         ids=fact.get("id", ""),
         subsystem=fact.get("sub", ""),
