@@ -42,6 +42,12 @@ def options_parser() -> argparse.ArgumentParser:
         metavar="LIST",
         help="volume backends, or 'none' (default: %(default)s)",
     )
+    parser.add_argument(
+        "--images-type",
+        default=DEFAULTS.images_type,
+        choices=("qcow2", "raw", "rbd"),
+        help="where servers' own disks are: files, or Ceph (default: %(default)s)",
+    )
     return parser
 
 
@@ -53,6 +59,7 @@ def chosen(arguments: argparse.Namespace) -> Options:
         nova=arguments.nova,
         network=arguments.network,
         backends=tuple(filter(None, backends.split(","))),
+        images_type=arguments.images_type,
     )
 
 

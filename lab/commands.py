@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import fcntl
 import os
 import shlex
@@ -47,15 +48,13 @@ def up(lab: Lab, options: Options) -> None:
         before = Options.load(lab.options_file) if lab.sandbox.running() else None
         if before is None:
             _wipe(lab)
-        elif (before.nova, before.network, before.backends) != (
-            options.nova,
-            options.network,
-            options.backends,
-        ):
+        elif dataclasses.replace(before, driver=options.driver) != options:
             raise LabError(
                 "The lab is up with another release, network or storage."
                 " Run `tools/lab down` first."
             )
+        if options.images_type == "rbd" and "ceph" not in options.backends:
+            raise LabError("--images-type rbd needs ceph among the --backends.")
         lab.options = options
         images = _prepare_machine(lab, clock.say)
         if not lab.sandbox.running():

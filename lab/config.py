@@ -46,6 +46,7 @@ class Options:
     nova: str = "34.0.0"
     network: bool = True
     backends: tuple[str, ...] = ("ceph", "storpool")
+    images_type: str = "qcow2"  # Nova's [libvirt] images_type: qcow2, raw or rbd
 
     @classmethod
     def load(cls, path: Path) -> Options | None:

@@ -18,9 +18,12 @@ from lab.config import Lab
 FLAVORS = {
     "lab.tiny": (128, 1, 0, 0),
     "lab.full": (192, 1, 1, 64),
+    "lab.storage": (192, 1, 2, 64),
 }
 #: name: subnet. Two, so that a port can be plugged later on another network.
 NETWORKS = {"lab": "192.0.2.0/24", "lab-more": "198.51.100.0/24"}
+#: The volume type of LUKS volumes in Ceph; QEMU has the key, and no host device.
+ENCRYPTED = "ceph-luks"
 
 
 def flavors(cloud: Connection) -> None:
@@ -69,7 +72,7 @@ def images(cloud: Connection, wanted: list[str]) -> None:
 
 
 def volume_types(cloud: Connection, lab: Lab) -> None:
-    """Create a volume type for each backend."""
+    """Create a volume type for each backend, and one of encrypted volumes in Ceph."""
     from lab.services import volume_backends
 
     for backend in volume_backends(lab):
@@ -78,6 +81,17 @@ def volume_types(cloud: Connection, lab: Lab) -> None:
                 name=backend.volume_type,
                 extra_specs={"volume_backend_name": backend.name},
             )
+    if "ceph" in lab.options.backends and not cloud.block_storage.find_type(ENCRYPTED):
+        kind = cloud.block_storage.create_type(
+            name=ENCRYPTED, extra_specs={"volume_backend_name": "ceph"}
+        )
+        cloud.block_storage.create_type_encryption(
+            kind,
+            provider="luks",
+            cipher="aes-xts-plain64",
+            key_size=256,
+            control_location="front-end",
+        )
 
 
 def main(lab: Lab, wanted: list[str]) -> None:

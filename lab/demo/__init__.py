@@ -16,6 +16,11 @@ from lab.demo.request import Request
 #: name: what it shows; a module of lab/demo/scenes each.
 SCENES = {
     "hotplug": "a server with a hotplug history: what moves",
+    "storage": "eight volumes and every disk there is, on each bus",
+    "volume-backed": "a root volume, and an encrypted one",
+    "password": "--password, in the config drive",
+    "stale": "a rescue that fails, then one from another image",
+    "medium": "what is made for a rescue, and goes again",
 }
 
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 import contextlib
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -79,15 +79,47 @@ class DemoServer:
 
         It is deleted at the end, before the volumes that it has.
         """
-        network = "none"
+        with self._booted("lab.full", image_id=image):
+            yield
+
+    @contextlib.contextmanager
+    def booted_from(self, source: str, uuid: str) -> Iterator[None]:
+        """Boot the server with two ephemeral disks, from an ``image`` or a ``volume``.
+
+        Otherwise as ``booted``.
+        """
+        root = {
+            "boot_index": 0,
+            "uuid": uuid,
+            "source_type": source,
+            "destination_type": "local" if source == "image" else source,
+            "delete_on_termination": source == "image",
+        }
+        blank = {
+            "boot_index": -1,
+            "source_type": "blank",
+            "destination_type": "local",
+            "delete_on_termination": True,
+        }
+        swap = {**blank, "guest_format": "swap", "volume_size": 64}
+        ephemeral = {**blank, "volume_size": 1}
+        disks = [root, ephemeral, ephemeral, swap]
+        # An image has to be named twice.
+        image = {"image_id": uuid} if source == "image" else {}
+        with self._booted("lab.storage", block_device_mapping=disks, **image):
+            yield
+
+    @contextlib.contextmanager
+    def _booted(self, flavor: str, **source: Any) -> Iterator[None]:
+        network: Any = "none"
         if self.lab.options.network:
             network = [{"uuid": self.cloud.network.find_network("lab").id}]
         self.server = self.cloud.compute.create_server(
             name=self.name,
-            image_id=image,
-            flavor_id=self.cloud.compute.find_flavor("lab.full").id,
+            flavor_id=self.cloud.compute.find_flavor(flavor).id,
             networks=network,
             config_drive=True,
+            **source,
         )
         try:
             self.cloud.compute.wait_for_server(self.server, wait=API_SECONDS)
@@ -96,19 +128,38 @@ class DemoServer:
             self.cloud.compute.delete_server(self.server)
             self.cloud.compute.wait_for_delete(self.server, wait=API_SECONDS)
 
-    def volume(self, kind: str) -> Any:
-        """Return a new volume of a type."""
-        volumes = self.cloud.block_storage
-        volume = volumes.create_volume(size=1, volume_type=kind, name=self.name)
-        self.undo.callback(self._delete_volume, volume)
-        return volumes.wait_for_status(volume, "available", wait=API_SECONDS)
+    def volume(self, kind: str, image: str | None = None) -> Any:
+        """Return a new volume of a type: empty, or made from an image."""
+        return self.volumes([kind], image)[0]
+
+    def volumes(self, kinds: Iterable[str], image: str | None = None) -> list[Any]:
+        """Return new volumes, one of each type that is named."""
+        storage, made = self.cloud.block_storage, []
+        for kind in kinds:
+            made.append(
+                storage.create_volume(
+                    size=1, volume_type=kind, name=self.name, image_id=image
+                )
+            )
+            self.undo.callback(self._delete_volume, made[-1])
+        return [
+            storage.wait_for_status(volume, "available", wait=API_SECONDS)
+            for volume in made
+        ]
 
     def attach(self, volume: Any) -> None:
         """Attach a volume and wait until the guest sees it."""
-        seen = len(self.inventory().disks)
-        self.cloud.compute.create_volume_attachment(self.server, volume_id=volume.id)
-        self.cloud.block_storage.wait_for_status(volume, "in-use", wait=API_SECONDS)
-        self.wait_for(f"disk {seen + 1}", lambda guest: len(guest.disks) == seen + 1)
+        self.attach_all([volume])
+
+    def attach_all(self, volumes: Sequence[Any]) -> None:
+        """Attach volumes in this order and wait until the guest sees them all."""
+        wanted = len(self.inventory().disks) + len(volumes)
+        for volume in volumes:
+            self.cloud.compute.create_volume_attachment(
+                self.server, volume_id=volume.id
+            )
+            self.cloud.block_storage.wait_for_status(volume, "in-use", wait=API_SECONDS)
+        self.wait_for(f"{wanted} disks", lambda guest: len(guest.disks) == wanted)
 
     def detach(self, volume: Any) -> None:
         """Detach a volume and wait until the guest has let it go."""
@@ -140,9 +191,13 @@ class DemoServer:
             self.virsh("destroy", domain)
         self.virsh("start", domain)
 
-    def rescue(self, image: str) -> None:
-        """Rescue with the standard command."""
-        self._openstack("server", "rescue", "--image", image, self.server.id)
+    def rescue(self, image: str, password: str | None = None) -> None:
+        """Rescue with the standard command.
+
+        :raises LabError: where the server is not in RESCUE then, with Nova's reason
+        """
+        words = ["--password", password] if password else []
+        self._openstack("server", "rescue", "--image", image, *words, self.server.id)
         self._wait_for_status("RESCUE")
 
     def unrescue(self) -> None:
@@ -185,19 +240,33 @@ class DemoServer:
         return self.virsh("domstate", domain).strip() == "shut off"
 
     def _openstack(self, *words: str) -> None:
-        subprocess.run([self.lab.bin("openstack"), *words], check=True)
+        # Below 2.87 the API refuses to rescue a server whose root is a volume.
+        version = ["--os-compute-api-version", self.cloud.compute.default_microversion]
+        subprocess.run([self.lab.bin("openstack"), *version, *words], check=True)
 
     def _wait_for_status(self, status: str) -> None:
+        """Wait until Nova has done what it was asked for.
+
+        The API has set the task state before it answers.
+        """
+
         def probe() -> Any:
             server = self.server_now()
-            if server.task_state is None and server.status in (status, "ERROR"):
-                return server
-            return None
+            return server if server.task_state is None else None
 
-        server = poll(f"status {status}", probe, API_SECONDS)
+        server = poll("end of the task", probe, API_SECONDS)
         if server.status != status:
-            fault = (server.fault or {}).get("message", "no reason given")
-            raise LabError(f"the server is in status {server.status}: {fault}")
+            why = (server.fault or {}).get("message") or self._reason()
+            raise LabError(f"the server is in status {server.status}: {why}")
+
+    def _reason(self) -> str:
+        """Return what the events of the latest action that failed say."""
+        for action in self.cloud.compute.server_actions(self.server):
+            if action.message:
+                detail = self.cloud.compute.get_server_action(action, self.server)
+                told = [event.details for event in detail.events if event.details]
+                return told[-1] if told else str(action.message)
+        return "no reason given"
 
     def _delete_volume(self, volume: Any) -> None:
         volumes = self.cloud.block_storage

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import contextlib
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 import openstack
 
@@ -53,13 +53,22 @@ class Stage:
         self.clock.say("cleaned up")
 
     def rescue_and_back(
-        self, server: DemoServer, before: Inventory, image: str
+        self,
+        server: DemoServer,
+        before: Inventory,
+        image: str,
+        password: str | None = None,
+        in_rescue: Callable[[], None] = lambda: None,
     ) -> Result:
-        """Rescue and unrescue; return what the guest saw each time."""
-        server.rescue(image)
+        """Rescue and unrescue; return what the guest saw each time.
+
+        :param in_rescue: is called once the rescue guest is up
+        """
+        server.rescue(image, password)
         self.clock.say("status RESCUE")
         rescued = server.inventory()
         self.clock.say(f"rescue guest booted the image {rescued.image!r}")
+        in_rescue()
         server.unrescue()
         self.clock.say("status ACTIVE")
         after = server.inventory()
@@ -70,14 +79,17 @@ class Stage:
         """Print what is shown below, and with which driver."""
         print(f"\n{self.lab.options.driver}: {text}\n")
 
-    def show(self, result: Result) -> list[str]:
-        """Print what moved; return what is not as it should be."""
+    def show(self, result: Result, image: str = "rescue") -> list[str]:
+        """Print what moved; return what is not as it should be.
+
+        :param image: the one that should have booted in rescue
+        """
         for line in result.lines(colour=sys.stdout.isatty()):
             print(line)
         booted = result.rescued.boot_disk
         print(f"\nthe rescue booted from: {place(booted) if booted else 'not known'}")
         print(f"moved: {result.moved} of {result.originals}")
-        return list(result.faults())
+        return list(result.faults(image))
 
     def verdict(self, faults: Iterable[str]) -> bool:
         """Print the faults; return whether there are none."""

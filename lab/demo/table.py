@@ -69,11 +69,14 @@ class Result:
         """How many devices the server had."""
         return sum(row.before is not None for row in self.rows)
 
-    def faults(self) -> Iterator[str]:
-        """Yield what is not as it should be; nothing where all is well."""
+    def faults(self, image: str = "rescue") -> Iterator[str]:
+        """Yield what is not as it should be; nothing where all is well.
+
+        :param image: the one that should have booted in rescue
+        """
         if self.moved:
             yield f"{self.moved} of the server's devices moved"
-        if self.rescued.image != "rescue":
+        if self.rescued.image != image:
             yield f"the rescue booted the image {self.rescued.image!r}"
         booted, added = self.rescued.boot_disk, compare(self.before, self.rescued)
         if booted not in added.appeared:

@@ -10,11 +10,11 @@ from typing import ClassVar
 from xml.sax.saxutils import escape
 
 from lab.config import ADDRESS, PORTS
-from lab.errors import LabError
 from lab.service import VolumeBackend, wait_until
 
-#: Nova's own disks stay on files (images_type=qcow2), so volumes are all there is.
-POOLS = ("volumes",)
+#: Cinder's volumes, and servers' own disks with ``--images-type rbd``.
+VOLUMES, DISKS = "volumes", "vms"
+POOLS = (VOLUMES, DISKS)
 PLACEMENT_GROUPS = 8
 SIZE = 16 * 1024**3  # bytes of the OSD's sparse file
 
@@ -145,7 +145,8 @@ class Ceph(VolumeBackend):
         )
 
     def populate(self) -> None:
-        for pool in POOLS:
+        on_files = self.lab.options.images_type != "rbd"
+        for pool in (VOLUMES,) if on_files else POOLS:
             self._ceph("osd", "pool", "create", pool, str(PLACEMENT_GROUPS))
             self._ceph("osd", "pool", "application", "enable", pool, "rbd")
         self._define_secret()
@@ -160,7 +161,7 @@ class Ceph(VolumeBackend):
         return {
             "volume_driver": "cinder.volume.drivers.rbd.RBDDriver",
             "rbd_ceph_conf": f"/etc/ceph/{CONF}",
-            "rbd_pool": "volumes",
+            "rbd_pool": VOLUMES,
             "rbd_user": USER,
             "rbd_secret_uuid": self.secret_uuid,
             "rados_connect_timeout": "10",
@@ -168,7 +169,12 @@ class Ceph(VolumeBackend):
         }
 
     def nova_libvirt_options(self) -> dict[str, str]:
-        return {"rbd_user": USER, "rbd_secret_uuid": self.secret_uuid}
+        return {
+            "rbd_user": USER,
+            "rbd_secret_uuid": self.secret_uuid,
+            "images_rbd_pool": DISKS,
+            "images_rbd_ceph_conf": f"/etc/ceph/{CONF}",
+        }
 
     # -- inside -------------------------------------------------------------------
 

@@ -24,6 +24,7 @@ class CinderDatabase(_Cinder):
         values = self.values() | {
             "database": self.lab.database("cinder"),
             "nova": authtoken(self.lab, "nova"),
+            "volume_key": self.lab.secret("volume-key"),
             "backends": ",".join(backend.name for backend in backends),
             "default_type": backends[0].volume_type if backends else "",
             "sections": ini(

@@ -29,6 +29,21 @@ auth_unix_rw = "none"
 log_outputs = "3:stderr"
 """
 
+#: The file that makes libvirt refuse to start a domain: its text, one line, is looked
+#: for in the definition. So a start fails when a scene of the demo wants it to.
+REFUSED_STARTS = "refused-starts"
+
+#: libvirtd looks for it when it starts, and runs it before each start of a domain.
+HOOK = """\
+#!/bin/sh
+definition=$(cat)
+[ "$2" = prepare ] && [ -s "{file}" ] || exit 0
+if printf %s "$definition" | grep -qFf "{file}"; then
+    echo "the lab was asked to have this start fail" >&2
+    exit 1
+fi
+"""
+
 
 class Virtlogd(Service):
     """Writes the consoles of domains to files."""
@@ -54,6 +69,8 @@ class Libvirtd(Service):
         # /etc is in the sandbox's memory, so write it from in there.
         for name, text in (("qemu", QEMU_CONF), ("libvirtd", LIBVIRTD_CONF)):
             self.run(["tee", f"/etc/libvirt/{name}.conf"], stdin=text)
+        hook = HOOK.format(file=refused_starts(self.lab))
+        self.run(["install", "-D", "/dev/stdin", "/etc/libvirt/hooks/qemu"], stdin=hook)
         # No default network: it wants dnsmasq and firewall rules.
         self.run(["rm", "-rf", "/etc/libvirt/qemu/networks", "/etc/libvirt/nwfilter"])
         self.spawn(["libvirtd"])
@@ -86,6 +103,11 @@ def start_alone(lab: Lab) -> None:
         service.configure()
         service.start()
         service.wait_ready()
+
+
+def refused_starts(lab: Lab) -> Path:
+    """Return the file that tells which starts of domains are to fail."""
+    return lab.data("libvirt") / REFUSED_STARTS
 
 
 def _exists(lab: Lab, path: str) -> bool:

@@ -43,6 +43,7 @@ class NovaDatabase(_Nova):
             "cinder": authtoken(lab, "cinder"),
             "instances": str(lab.data("nova/instances")),
             "metadata_secret": lab.secret("metadata"),
+            "volume_key": lab.secret("volume-key"),
         }
         self.render("nova.conf", lab.etc("nova") / "nova.conf", values)
         databases = {
@@ -135,7 +136,7 @@ class NovaCompute(_Nova):
         libvirt: dict[str, str] = {
             "virt_type": "qemu",
             "cpu_mode": "none",
-            "images_type": "qcow2",
+            "images_type": self.lab.options.images_type,
             "num_pcie_ports": "16",
         }
         for backend in volume_backends(self.lab):

@@ -30,6 +30,7 @@ READS: dict[str, Call] = {
     # No templates: the driver then has the one pool "default".
     "VolumeTemplatesList": lambda array, name, body: [],
     "VolumesList": lambda array, name, body: array.volumes(),
+    "AttachmentsList": lambda array, name, body: array.attachments(),
     "Volume": lambda array, name, body: [array.volume(name)],
     "VolumeGetInfo": lambda array, name, body: array.volume(name),
 }

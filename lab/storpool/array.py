@@ -83,6 +83,21 @@ class Array:
         with self._lock:
             return _shown(self._find(self._volumes, name))
 
+    def attachments(self) -> list[dict[str, Any]]:
+        """Return the attachments as the API shows them, all of them to client 1."""
+        with self._lock:
+            return [
+                {
+                    "volume": volume.name,
+                    "globalId": volume.global_id,
+                    "client": 1,
+                    "rights": volume.attached,
+                    "snapshot": False,
+                }
+                for volume in self._volumes.values()
+                if volume.attached
+            ]
+
     # Volumes.
 
     def create(self, request: Mapping[str, Any]) -> None:

@@ -5,15 +5,17 @@ from __future__ import annotations
 
 import configparser
 import stat
+import subprocess
 import tempfile
 import unittest
 import uuid
 from pathlib import Path
 from unittest import mock
 
-from lab.config import Lab
-from lab.errors import LabError
-from lab.services import ceph, ovs, storpool
+from lab.config import Lab, Options
+from lab.services import ceph, libvirtd, ovs, storpool
+
+CREATE_POOL = ("osd", "pool", "create")
 
 
 class ConfigurationTestCase(unittest.TestCase):
@@ -55,23 +57,53 @@ class TestCeph(ConfigurationTestCase):
         uuid.UUID(section["rbd_secret_uuid"])
         self.assertIn(section["rbd_pool"], ceph.POOLS)
 
-    def test_an_osd_that_died_is_not_started_without_its_objects(self) -> None:
-        service = ceph.Ceph(self.lab)
-        self.lab.pid_file("ceph-osd").write_text("1 1 of-another-boot")
-        started: list[str] = []
-        with (
-            mock.patch.object(service, "run", lambda argv, **_: ""),
-            mock.patch.object(service, "_daemon", started.append),
-            self.assertRaisesRegex(LabError, "down.*up"),
-        ):
-            service.start()
-        self.assertNotIn("osd", started)
-
     def test_the_user_may_use_the_pools_and_nothing_else(self) -> None:
         _entity, capabilities = ceph.KEYS[ceph.USER_KEYRING]
         self.assertNotIn("allow", " ".join(capabilities.values()))
         for pool in ceph.POOLS:
             self.assertIn(f"pool={pool}", capabilities["osd"])
+
+    def test_servers_disks_have_a_pool_only_where_they_are_in_ceph(self) -> None:
+        for images_type, pools in (("qcow2", ["volumes"]), ("rbd", ["volumes", "vms"])):
+            self.lab.options = Options(images_type=images_type)
+            service = ceph.Ceph(self.lab)
+            with (
+                mock.patch.object(service, "_ceph") as asked,
+                mock.patch.object(service, "_define_secret"),
+            ):
+                service.populate()
+            commands = [call.args for call in asked.call_args_list]
+            created = [words[3] for words in commands if words[:3] == CREATE_POOL]
+            self.assertEqual(pools, created, images_type)
+            self.assertIn(service.nova_libvirt_options()["images_rbd_pool"], ceph.POOLS)
+
+
+class TestLibvirtHook(ConfigurationTestCase):
+    """The script is run as libvirtd runs it."""
+
+    def refuses(self, definition: str, step: str = "prepare") -> bool:
+        file = libvirtd.refused_starts(self.lab)
+        hook = libvirtd.HOOK.format(file=file)
+        ran = subprocess.run(
+            ["sh", "-c", hook, "qemu", "instance-1", step, "begin", "-"],
+            input=definition,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        self.assertEqual(bool(ran.returncode), bool(ran.stderr), ran)
+        return bool(ran.returncode)
+
+    def test_what_the_file_says_does_not_start(self) -> None:
+        libvirtd.refused_starts(self.lab).write_text("disk.rescue\n")
+        self.assertTrue(self.refuses("<disk>\n<source file='/x/disk.rescue'/></disk>"))
+        self.assertFalse(self.refuses("<disk><source file='/x/disk'/></disk>"))
+        self.assertFalse(self.refuses("disk.rescue", step="stopped"))
+
+    def test_without_the_file_all_start(self) -> None:
+        self.assertFalse(self.refuses("disk.rescue"))
+        libvirtd.refused_starts(self.lab).touch()
+        self.assertFalse(self.refuses("disk.rescue"))
 
 
 class TestStorPool(ConfigurationTestCase):

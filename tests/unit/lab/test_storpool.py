@@ -133,6 +133,17 @@ class TestVolumes(ArrayTestCase):
                 request = {"name": "w", "size": size}
                 self.assertRefused("invalidParam", self.api.volume_create, request)
 
+    def test_attachments_are_listed_as_they_are(self) -> None:
+        array = self.server.array
+        for name, mode in (("v", "rw"), ("w", "ro"), ("x", None)):
+            self.create(name)
+            if mode:
+                self.attach(name, mode)
+        listed = {(one["volume"], one["rights"]) for one in array.attachments()}
+        self.assertEqual({("v", "rw"), ("w", "ro")}, listed)
+        self.detach("v")
+        self.assertEqual(["w"], [one["volume"] for one in array.attachments()])
+
     def test_snapshot_keeps_what_was_there(self) -> None:
         self.create("v").write_bytes(b"before".ljust(MIB))
         self.api.snapshot_create("v", {"name": "s"})
