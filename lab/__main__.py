@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from lab import commands, demo, tempest
+from lab import chaos, commands, demo, tempest
 from lab.config import STATE_VARIABLE, Lab, Options
 from lab.errors import LabError
 
@@ -87,6 +87,10 @@ def parser() -> argparse.ArgumentParser:
         "tempest", parents=[shared], help="run our tempest plugin, and tempest's own"
     )
     tempest.add_arguments(check)
+    storm = commands_.add_parser(
+        "chaos", parents=[shared], help="kill services while servers are rescued"
+    )
+    chaos.add_arguments(storm)
     return top
 
 
@@ -109,6 +113,8 @@ def run(arguments: argparse.Namespace) -> int:
             return _in_lab(lab, arguments, demo.main)
         case "tempest":
             return _in_lab(lab, arguments, tempest.main)
+        case "chaos":
+            return _in_lab(lab, arguments, chaos.main)
     return 0
 
 

@@ -1,0 +1,127 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A server's disks as qemu-io on the host sees them, and marks on them.
+
+A mark is a run of one byte where no guest of the lab writes. Each disk has another.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import subprocess
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from lxml import etree
+
+MARK_LENGTH = 4096  # bytes
+#: In the middle of disks of 1 GiB, and within a swap disk of 64 MiB.
+MARK_OFFSETS = {True: 512 * 1024**2, False: 32 * 1024**2}
+SECONDS = 60.0
+
+
+@dataclass(frozen=True)
+class Disk:
+    """A disk of a definition: target name, and what qemu-io opens it by."""
+
+    target: str
+    format: str
+    url: str
+    writable: bool
+
+    def mark(self, byte: int) -> None:
+        """Write the mark; the guest must be off.
+
+        :raises subprocess.CalledProcessError: where it cannot be written
+        """
+        command = f"write -P {byte} {self._offset} {MARK_LENGTH}"
+        self._qemu_io([], command).check_returncode()
+
+    def has_mark(self, byte: int) -> bool:
+        """Say whether the mark is there; a guest may run."""
+        command = f"read -P {byte} {self._offset} {MARK_LENGTH}"
+        found = self._qemu_io(["--force-share", "--read-only"], command)
+        return found.returncode == 0 and "failed" not in found.stdout
+
+    def digest(self) -> str:
+        """Return a sum of a file's content: for a config drive, which no one marks."""
+        return hashlib.sha256(Path(self.url).read_bytes()).hexdigest()
+
+    @property
+    def _offset(self) -> int:
+        return MARK_OFFSETS[not self.url.endswith("disk.swap")]
+
+    def _qemu_io(
+        self, options: Iterable[str], command: str
+    ) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            ["qemu-io", *options, "-f", self.format, "-c", command, self.url],
+            capture_output=True,
+            text=True,
+            timeout=SECONDS,
+            check=False,
+        )
+
+
+def disks_of(definition: str) -> list[Disk]:
+    """Return the disks of a definition that have a source."""
+    parser = etree.XMLParser(resolve_entities=False, no_network=True)
+    domain = etree.fromstring(definition.encode(), parser)
+    found = []
+    for disk in domain.iterfind("devices/disk"):
+        url = _url(disk)
+        if url:
+            found.append(
+                Disk(
+                    disk.find("target").get("dev"),
+                    disk.find("driver").get("type"),
+                    url,
+                    disk.find("readonly") is None and disk.get("device") == "disk",
+                )
+            )
+    return found
+
+
+def _url(disk: etree._Element) -> str:
+    source = disk.find("source")
+    if source is None:
+        return ""
+    match disk.get("type"):
+        case "file":
+            return str(source.get("file"))
+        case "block":
+            return str(source.get("dev"))
+        case "network":
+            user = disk.find("auth")
+            name = f"{source.get('protocol')}:{source.get('name')}"
+            return name if user is None else f"{name}:id={user.get('username')}"
+    return ""
+
+
+class Marks:
+    """The marks on one server's disks."""
+
+    def __init__(self, definition: str, first_byte: int) -> None:
+        disks = disks_of(definition)
+        self._marks = {
+            disk: first_byte + number
+            for number, disk in enumerate(d for d in disks if d.writable)
+        }
+        self._digests = {d: d.digest() for d in disks if not d.writable}
+
+    def write(self) -> None:
+        """Write all of them; the guest must be off."""
+        for disk, byte in self._marks.items():
+            disk.mark(byte)
+
+    def damaged(self) -> tuple[str, ...]:
+        """Return the targets of the disks that are not as they were."""
+        lost = [d.target for d, byte in self._marks.items() if not d.has_mark(byte)]
+        for disk, digest in self._digests.items():
+            try:
+                intact = disk.digest() == digest
+            except OSError:
+                intact = False
+            if not intact:
+                lost.append(disk.target)
+        return tuple(lost)
