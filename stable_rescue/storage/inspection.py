@@ -166,11 +166,11 @@ def _check_needs(image: dict[str, Any], memory_mb: int, root_gb: int) -> None:
 
 
 def _size_of(image: dict[str, Any]) -> int:
-    """Return the virtual size as far as Glance knows it; 0 where it does not."""
-    size = int(image.get("virtual_size") or 0)
-    if image.get("disk_format") != "qcow2":
-        size = max(size, int(image.get("size") or 0))
-    return size
+    """Return the virtual size as far as Nova lets Glance tell it, else 0.
+
+    (Its image API leaves Glance's virtual_size out.)
+    """
+    return 0 if image.get("disk_format") == "qcow2" else int(image.get("size") or 0)
 
 
 def _check_machine(props: RescueImageMetaProps, domain: Domain) -> None:

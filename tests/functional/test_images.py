@@ -57,7 +57,7 @@ class HostileTest(images.ImagesTestBase):
         self.assert_refused(self.add_image(data, "qcow2"), "at most 100 GiB")
 
     def test_huge_by_its_metadata(self) -> None:
-        image = self.add_image(DATA, "qcow2", virtual_size=200 * units.Ti)
+        image = self.add_image(DATA, size=200 * units.Ti)
         self.assert_refused(image, "at most 100 GiB")
         self.assertNotIn("download", self.glance_server.asked)
 
