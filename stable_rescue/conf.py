@@ -49,6 +49,17 @@ OPTIONS = [
         "rescue disk there. No device moves, but disks behind the gap change their "
         "names in the guest (vdb becomes vdc) while it is rescued.",
     ),
+    cfg.StrOpt(
+        "config_drive",
+        default="keep",
+        choices=[
+            ("keep", "a server that has one sees it made anew, with the password"),
+            ("always", "a server that has none sees one while it is rescued, too"),
+        ],
+        help="Which servers have a config drive while they are rescued. One that is "
+        "added comes behind all devices of the server, as the rescue disk does, and "
+        "goes with it.",
+    ),
     cfg.IntOpt(
         "max_medium_size",
         default=100,

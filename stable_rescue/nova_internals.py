@@ -15,7 +15,7 @@ from nova.objects import block_device as block_device_mapping
 from nova.virt import driver as virt_driver
 
 from stable_rescue import steps
-from stable_rescue.domain.recognise import RESCUE_DISK, RESCUE_SUFFIX
+from stable_rescue.domain.recognise import CONFIG_DRIVE, RESCUE_DISK, RESCUE_SUFFIX
 
 # The manager is imported before Nova loads a driver, and must not load one.
 if TYPE_CHECKING:
@@ -130,6 +130,27 @@ def rescue_disk_xml(
     """
     config = driver._get_guest_disk_config(
         instance, RESCUE_DISK, {RESCUE_DISK: mapping}, instance.flavor
+    )
+    xml = config.to_xml()
+    return xml.decode() if isinstance(xml, bytes) else xml
+
+
+def config_drive_xml(
+    driver: libvirt_driver.LibvirtDriver,
+    instance: objects.Instance,
+    mapping: dict[str, str],
+) -> str:
+    """Return the <disk> element that Nova would write for the rescue's config drive.
+
+    :param mapping: its bus, dev and type, as in Nova's disk_info
+    """
+    name = CONFIG_DRIVE + RESCUE_SUFFIX
+    config = driver._get_guest_disk_config(
+        instance,
+        name,
+        {name: mapping},
+        instance.flavor,
+        driver._get_disk_config_image_type(),
     )
     xml = config.to_xml()
     return xml.decode() if isinstance(xml, bytes) else xml

@@ -4,6 +4,7 @@
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import product
 from typing import Any
 
 from stable_rescue import exception
@@ -89,6 +90,7 @@ def derive(
     new_config_drive: bool = False,
     expected: BlockDevices | None = None,
     volumes: Mapping[str, str] | None = None,
+    config_drive: Medium | None = None,
 ) -> RescuePlan:
     """Return the plan that rescues the server of this definition.
 
@@ -101,6 +103,7 @@ def derive(
     :param expected: the disks that the server has by Nova's database; not compared if
         not given
     :param volumes: by serial, the <disk> that Nova would write for a volume now
+    :param config_drive: the new one, to be added where the server has none
     :raises Refused: where it cannot be done, with a reason for the server's owner
     :raises InvalidDomain: where the definition or the medium cannot be read
     :raises InvariantBroken: where the result is not what it must be (our fault)
@@ -123,7 +126,9 @@ def derive(
     done += edits.protect_nvram(after, _nvram_copy(before, nvram_copy))
     if new_config_drive:
         done += edits.swap_config_drive(after)
-    bus, after, added = _add_disk(after, decided, medium)
+    if recognise.has_config_drive(before):
+        config_drive = None
+    bus, after, added = _add_disks(after, decided, medium, config_drive)
     _check(before, after)
     return RescuePlan(
         decided.device,
@@ -154,25 +159,38 @@ def _nvram_copy(domain: Domain, wanted: NvramCopy | None) -> NvramCopy | None:
     return wanted or NvramCopy(f"{original}.rescue")
 
 
-def _add_disk(
-    domain: Domain, request: RescueRequest, medium: Medium
+def _add_disks(
+    domain: Domain, request: RescueRequest, medium: Medium, drive: Medium | None
 ) -> tuple[str, Domain, list[Edit]]:
-    """Add the rescue disk on the first bus that has room; return it and the result."""
+    """Add the rescue disk on the first bus that has room; return it and the result.
+
+    A config drive goes before it, on the first bus that leaves it its room.
+    """
     allowed = machine.buses_for(domain, request.device)
     fallback = [b for b in request.fallback_buses if b in allowed and b != request.bus]
     first: exception.NoRoom | None = None
-    for bus in (request.bus, *fallback):
+    for bus, drives in product((request.bus, *fallback), _buses_of(domain, drive)):
         tried = domain.copy()
         try:
-            return (
-                bus,
-                tried,
-                edits.add_rescue_disk(tried, medium, request.device, bus, request.gaps),
+            done = []
+            if drive is not None:
+                done += edits.add_config_drive(tried, drive, drives, request.gaps)
+            done += edits.add_rescue_disk(
+                tried, medium, request.device, bus, request.gaps
             )
         except exception.NoRoom as exc:
             first = first or exc
+        else:
+            return bus, tried, done
     assert first is not None  # the loop has run at least once
     raise first
+
+
+def _buses_of(domain: Domain, drive: Medium | None) -> tuple[str, ...]:
+    """Return the buses that a config drive may go on; one of no name without it."""
+    if drive is None:
+        return ("",)
+    return machine.buses_for(domain, drive.element().get("device", "disk"))
 
 
 def _findings(

@@ -112,21 +112,47 @@ def add_rescue_disk(
     :raises NoRoom: where there is no room for it
     :raises InvalidDomain: where the medium or the domain is malformed
     """
-    seat = controllers.seat(domain, bus, gaps)
-    name = _next_target(domain, bus)
     disk = medium.element()
     disk.set("device", device)
+    return _add_last(domain, disk, bus, gaps, recognise.RESCUE_ALIAS)
+
+
+def add_config_drive(
+    domain: Domain, drive: Medium, bus: str, gaps: bool = False
+) -> list[Edit]:
+    """Add a config drive behind all others, for the rescue alone (U3).
+
+    :param gaps: where there is no room behind the others, take a gap
+    :raises NoRoom: where there is no room for it
+    :raises InvalidDomain: where the drive or the domain is malformed
+    """
+    disk = drive.element()
+    return _add_last(domain, disk, bus, gaps, recognise.CONFIG_DRIVE_ALIAS)
+
+
+def _add_last(
+    domain: Domain, disk: etree._Element, bus: str, gaps: bool, alias: str
+) -> list[Edit]:
+    """Add a disk behind all others; the rescue disk is the one that boots."""
+    boots = alias == recognise.RESCUE_ALIAS
+    seat = controllers.seat(domain, bus, gaps)
+    name = _next_target(domain, bus)
+    device = disk.get("device")
     etree.SubElement(disk, "target", dev=name, bus=bus)
     if device == "cdrom":
         etree.SubElement(disk, "readonly")
-    etree.SubElement(disk, "boot", order="1")
-    etree.SubElement(disk, "alias", name=recognise.RESCUE_ALIAS)
+    if boots:
+        etree.SubElement(disk, "boot", order="1")
+    etree.SubElement(disk, "alias", name=alias)
     disk.append(seat.address)
     domain.append_device(disk)
     done = [Edit("controller", f"added {what}", "LIBVIRT F4") for what in seat.added]
     where = " ".join(f"{k}={v}" for k, v in seat.address.attrib.items())
-    what = f"added {device} {name} on {bus} at {where}, boot order 1"
-    done.append(Edit("rescue disk", what, "LIBVIRT F7"))
+    what = f"added {device} {name} on {bus} at {where}"
+    if boots:
+        done.append(Edit("rescue disk", f"{what}, boot order 1", "LIBVIRT F7"))
+    else:
+        done.append(Edit("config drive", what, "U3"))
     if seat.in_gap:
         what = f"{name} sits in a gap: disks behind it change their names in the guest"
         done.append(Edit("gap", what, "LIBVIRT F7"))

@@ -143,16 +143,32 @@ def _tail(element: etree._Element) -> str:
 
 
 def _check_added(added: list[etree._Element]) -> None:
-    """Only controllers and, last, one disk were added."""
+    """Only controllers, a config drive and, last, the rescue disk were added."""
     if not added or added[-1].tag != "disk":
         raise InvariantBroken("the rescue disk is not the last device")
+    drives = [element for element in added[:-1] if _is_config_drive(element)]
+    if len(drives) > 1:
+        raise InvariantBroken("more than one config drive was added")
     for element in added[:-1]:
-        if element.tag != "controller":
+        if element.tag != "controller" and element not in drives:
             raise InvariantBroken(f"a {element.tag!s} was added")
     for element in added:
         # A floppy controller is an ISA device, which has no address.
         if element.get("type") != "fdc" and element.find("address") is None:
             raise InvariantBroken(f"{_name(element)} was added without an address")
+
+
+def _is_config_drive(element: etree._Element) -> bool:
+    """Say whether it is a disk that reads a config drive made for the rescue."""
+    source = element.find("source")
+    return (
+        element.tag == "disk"
+        and source is not None
+        and any(
+            source.get(key, "").endswith("disk.config.rescue")
+            for key in ("file", "dev", "name", "volume")
+        )
+    )
 
 
 def check_unique(domain: Domain) -> None:

@@ -86,6 +86,7 @@ def prepare(
     request = plan.resolve(own, request)
     findings = _inspect(driver, context, instance, image, request.device, own)
     rescue_medium = RescueMedium(driver, instance, request)
+    added_drive = config_drive.to_add(driver, instance)
 
     def derive() -> RescuePlan:
         found = plan.derive(
@@ -94,7 +95,8 @@ def prepare(
             rescue_medium.describe(),
             nvram.copy_for(instance, own),
             kernel.kernel_of(instance, image),
-            config_drive.is_wanted(instance),
+            config_drive.is_wanted(own),
+            config_drive=added_drive,
         )
         return dataclasses.replace(found, findings=(*findings, *found.findings))
 
@@ -109,7 +111,8 @@ def prepare(
             nova_internals.connect_volumes(driver, context, instance)
         undo.add(medium.remove, driver, instance)
         rescue_medium.fetch(context, image)
-        config_drive.make(driver, context, instance, admin_password)
+        if config_drive.is_wanted(own):
+            config_drive.make(driver, context, instance, admin_password)
         # Some backends know the format of their disk once it is there.
         decided = derive()
         _log(decided, instance)

@@ -15,6 +15,7 @@ from stable_rescue import exception, plan
 from stable_rescue.domain import edits, recognise
 from stable_rescue.domain.document import Domain
 from stable_rescue.domain.layout import layout_of
+from stable_rescue.domain.medium import Medium
 from tests.unit.domain import samples
 
 CASES = [
@@ -282,6 +283,78 @@ class ConfigDriveTest(base.BaseTestCase):
             own.to_xml(), plan.RescueRequest(), samples.MEDIUM, new_config_drive=True
         )
         self.assertNotIn("config drive", [edit.name for edit in made.edits])
+
+
+@ddt.ddt
+class AddedConfigDriveTest(base.BaseTestCase):
+    """[stable_rescue] config_drive = always: one for a server without, for a time."""
+
+    def derive(
+        self, own: Domain, request: plan.RescueRequest, device: str = "cdrom"
+    ) -> plan.RescuePlan:
+        drive = Medium(
+            f"<disk type='file' device='{device}'><driver name='qemu' type='raw'/>"
+            "<source file='/i/disk.config.rescue'/></disk>"
+        )
+        return plan.derive(own.to_xml(), request, samples.MEDIUM, config_drive=drive)
+
+    def without(self, machine: str) -> Domain:
+        own = samples.domain(machine)
+        samples.remove_disk(own, {"pc": "hda", "q35": "sda"}[machine])
+        return own
+
+    @ddt.idata(CASES)
+    @ddt.unpack
+    def test_behind_all_others_and_before_the_rescue_disk(
+        self, machine: str, device: str, bus: str
+    ) -> None:
+        own = self.without(machine)
+        made = self.derive(own, plan.RescueRequest(device, bus))
+        rescued = Domain.parse(made.after)
+        *others, drive, last = rescued.disks()
+        self.assertEqual(len(list(own.disks())), len(others))
+        self.assertEqual("/i/disk.config.rescue", drive.find("source").get("file"))
+        self.assertEqual("cdrom", drive.get("device"))
+        self.assertIsNotNone(drive.find("readonly"))
+        self.assertIsNone(drive.find("boot"))
+        self.assertIs(recognise.rescue_disk(rescued), last)
+        before, after = layout_of(own), layout_of(rescued)
+        before.pop(("controller", "usb", "0", "none", "", "1"))
+        self.assertEqual(before, {k: v for k, v in after.items() if k in before})
+
+    def test_as_a_disk(self) -> None:
+        """[DEFAULT] config_drive_format = vfat."""
+        made = self.derive(self.without("q35"), plan.RescueRequest(bus="usb"), "disk")
+        *_, drive, _last = Domain.parse(made.after).disks()
+        self.assertEqual("virtio", drive.find("target").get("bus"))
+
+    def test_no_room(self) -> None:
+        own = self.without("pc")
+        for place in range(4):
+            address = samples.drive(0, place // 2, 0, place % 2)
+            samples.add_disk(own, f"hd{'abcd'[place]}", "ide", address)
+        self.assertRaises(
+            exception.NoRoom, self.derive, own, plan.RescueRequest("cdrom", "ide")
+        )
+
+    def test_a_server_that_has_one_keeps_it(self) -> None:
+        own = samples.domain("q35")
+        made = self.derive(own, plan.RescueRequest(bus="usb"))
+        self.assertEqual(
+            len(list(own.disks())) + 1, len(list(Domain.parse(made.after).disks()))
+        )
+
+    def test_it_leaves_the_rescue_disk_its_room(self) -> None:
+        """Of the four places on ide one is left: the drive goes elsewhere."""
+        own = self.without("pc")
+        for place in range(3):
+            address = samples.drive(0, place // 2, 0, place % 2)
+            samples.add_disk(own, f"hd{'abc'[place]}", "ide", address)
+        made = self.derive(own, plan.RescueRequest("cdrom", "ide"))
+        *_, drive, last = Domain.parse(made.after).disks()
+        self.assertEqual(
+            ["scsi", "ide"], [disk.find("target").get("bus") for disk in (drive, last)]
+        )
 
 
 class OvertakenTest(base.BaseTestCase):
