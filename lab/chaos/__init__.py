@@ -35,6 +35,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="what is killed (default: %(default)s)",
     )
     parser.add_argument(
+        "--crowd",
+        type=int,
+        default=0,
+        metavar="SERVERS",
+        help="in place of all that: so many servers rescued at once, then a rescue"
+        " asked for together with delete, reboot and stop",
+    )
+    parser.add_argument(
         "--keep", action="store_true", help="leave the lab up, for a look around"
     )
 
@@ -43,7 +51,11 @@ def main(lab: Lab, arguments: argparse.Namespace) -> int:
     """Play in a lab that is up; return 0 if no server was lost and nothing left."""
     images = guest.build(lab.cache / "guest", lab.cache)
     files = [str(images.original_qcow2), str(images.rescue_qcow2)]
-    command = [lab.bin("python"), "-m", "lab.chaos.play", str(lab.state), *files]
-    command += [str(arguments.runs), str(arguments.seed), arguments.victims]
+    if arguments.crowd:
+        words = ["lab.chaos.crowd", str(lab.state), *files, str(arguments.crowd)]
+    else:
+        words = ["lab.chaos.play", str(lab.state), *files]
+        words += [str(arguments.runs), str(arguments.seed), arguments.victims]
+    command = [lab.bin("python"), "-m", *words]
     environment = {**lab.credentials(), "PYTHONPATH": str(lab.repository)}
     return lab.sandbox.popen(command, env=environment).wait()

@@ -6,7 +6,7 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from keystoneauth1.exceptions import ClientException
@@ -23,12 +23,6 @@ from lab.services import volume_backends
 from stable_rescue.tempest.guest import inventory
 from stable_rescue.tempest.guest.inventory import Inventory
 
-#: name: what its root is on, and whether it runs before it is rescued.
-KINDS = {
-    "image": ("image", True),
-    "volume": ("volume", True),
-    "stopped": ("image", False),
-}
 #: With instances' attachments; older than any release that the lab knows.
 VOLUME_MICROVERSION = "3.44"
 #: What a server is given to shut down; a guest that still boots takes no notice.
@@ -167,26 +161,39 @@ class Fleet:
     ) -> None:
         """Remember; ``own`` is the image that servers are made from."""
         self.lab, self.cloud, self._undo, self._own = lab, cloud, undo, own
-        self._types = [backend.volume_type for backend in volume_backends(lab)]
+        self.types = [backend.volume_type for backend in volume_backends(lab)]
 
-    def make(self, name: str, kind: str, rescue_image: str) -> ChaosServer:
-        """Return a new server, which is still being built."""
-        root, _runs = KINDS[kind]
+    def make(
+        self,
+        name: str,
+        rescue_image: str,
+        *,
+        root: str = "image",
+        small: bool = False,
+        types: Sequence[str] | None = None,
+    ) -> ChaosServer:
+        """Return a new server, which is still being built.
+
+        :param root: what its root disk is on, ``image`` or ``volume``
+        :param small: no ephemeral and no swap disk, less memory
+        :param types: of its volumes; by default, one of each type there is
+        """
         server = ChaosServer(self.cloud, Host(self.lab), name, rescue_image)
         mapping = [self._root(root, name)]
-        mapping += [
-            _volume(self._new_volume(name, volume_type), None)
-            for volume_type in self._types
-        ]
+        for kind in self.types if types is None else types:
+            mapping.append(_volume(self._new_volume(name, kind), None))
+        if not small:
+            mapping += _local_disks()
+        flavor = "lab.tiny" if small else "lab.full"
         network: Any = "none"
         if self.lab.options.network:
             network = [{"uuid": self.cloud.network.find_network("lab").id}]
         made = self.cloud.compute.create_server(
             name=name,
-            flavor_id=self.cloud.compute.find_flavor("lab.full").id,
+            flavor_id=self.cloud.compute.find_flavor(flavor).id,
             networks=network,
             config_drive=True,
-            block_device_mapping=[*mapping, *_local_disks()],
+            block_device_mapping=mapping,
             **({"image_id": self._own} if root == "image" else {}),
         )
         self._undo.callback(self._delete, made)
@@ -195,7 +202,7 @@ class Fleet:
 
     def _root(self, kind: str, name: str) -> dict[str, Any]:
         if kind == "volume":
-            return _volume(self._new_volume(name, self._types[0], self._own), 0)
+            return _volume(self._new_volume(name, self.types[0], self._own), 0)
         return {
             "uuid": self._own,
             "source_type": "image",
@@ -217,7 +224,7 @@ class Fleet:
         return str(made.id)
 
     def _delete(self, server: Any) -> None:
-        self.cloud.compute.delete_server(server)
+        self.cloud.compute.delete_server(server, ignore_missing=True)
         self.cloud.compute.wait_for_delete(server, wait=API_SECONDS)
 
     def _delete_volume(self, volume: Any) -> None:

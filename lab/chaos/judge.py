@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import difflib
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -27,6 +28,10 @@ class View:
     files: frozenset[str]  # in its directory
     attachments: frozenset[str]  # as Cinder lists them
     damaged: tuple[str, ...] = ()  # disks whose mark is not what was written
+
+    def stopped(self) -> View:
+        """Return what the same server is like when a user has stopped it."""
+        return dataclasses.replace(self, status="SHUTOFF", running=False, process="")
 
 
 class Outcome(StrEnum):

@@ -18,7 +18,7 @@ from openstack.exceptions import SDKException
 
 from lab.chaos import report, victims
 from lab.chaos.disks import Marks
-from lab.chaos.fleet import KINDS, SHUTDOWN_SECONDS, Asked, ChaosServer, Fleet, upload
+from lab.chaos.fleet import SHUTDOWN_SECONDS, Asked, ChaosServer, Fleet, upload
 from lab.chaos.host import Host
 from lab.chaos.judge import Outcome, Verdict, extra_things, judge
 from lab.chaos.report import Entry
@@ -32,6 +32,12 @@ from stable_rescue.tempest.guest.comparison import compare
 #: A dead service may take a request with it, so none is waited for longer.
 REQUEST_SECONDS = 60
 NOVA_COMPUTE = "nova-compute"
+#: The servers: what the root is on, and whether it runs before it is rescued.
+KINDS = {
+    "image": ("image", True),
+    "volume": ("volume", True),
+    "stopped": ("image", False),
+}
 
 
 class Chaos:
@@ -179,7 +185,10 @@ def play(lab: Lab, images: Sequence[str], runs: int, seed: int, names: str) -> b
             cloud, undo, images[1], hw_rescue_device="disk", hw_rescue_bus="virtio"
         )
         fleet = Fleet(lab, cloud, undo, own)
-        servers = {name: fleet.make(f"chaos-{name}", name, rescue) for name in KINDS}
+        servers = {
+            name: fleet.make(f"chaos-{name}", rescue, root=root)
+            for name, (root, _runs) in KINDS.items()
+        }
         prepare(servers, clock)
         chaos = Chaos(lab, servers, clock)
         for run in plan:

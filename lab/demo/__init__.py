@@ -21,6 +21,8 @@ SCENES = {
     "password": "--password, in the config drive",
     "stale": "a rescue that fails, then one from another image",
     "medium": "what is made for a rescue, and goes again",
+    "refusals": "rescues that cannot be, and a guest that does not notice",
+    "restart": "nova-compute killed in the middle, and started again",
 }
 
 
