@@ -27,10 +27,11 @@ class ImagesTestBase(base.RescueTestBase):
     """A server, and images that are fetched over HTTP into the host's cache."""
 
     images_type = "qcow2"
+    has_config_drive = False
 
     def setUp(self) -> None:
         super().setUp()
-        self.server = self.create_server()
+        self.server = self.create_server(self.has_config_drive)
         for name, function in _REAL.items():
             self.useFixture(fixtures.MonkeyPatch(name, function))
         self.flags(images_type=self.images_type, group="libvirt")
