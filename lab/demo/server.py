@@ -61,6 +61,7 @@ class DemoServer:
             filename=str(path),
             disk_format=path.suffix[1:],
             container_format="bare",
+            allow_duplicates=True,
             **properties,
         )
         self.undo.callback(self.cloud.image.delete_image, image.id)
