@@ -69,6 +69,22 @@ OPTIONS = [
         "writes out when it converts the image to raw. A larger one is refused "
         "before it is fetched.",
     ),
+    cfg.IntOpt(
+        "volume_connect_workers",
+        default=4,
+        min=1,
+        help="How many volumes of a server to connect to the host, or to check, at "
+        "once. os-brick still connects volumes of one kind one by one where that is "
+        "needed (iSCSI, FC, NVMe-oF, ScaleIO).",
+    ),
+    cfg.BoolOpt(
+        "allow_mapping_mismatch",
+        default=False,
+        help="Rescue also where the disks in a server's definition are not those of "
+        "its block device mapping in Nova's database: a volume that was detached, or a "
+        "disk that was added, behind Nova's back. The rescue has what the definition "
+        "has; the difference is logged. Without it, such a rescue is refused.",
+    ),
 ]
 
 

@@ -7,12 +7,15 @@ here have the same form in Nova 31, 32, 33 and 34.
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from nova import conf as nova_conf
 from nova.compute import utils as compute_utils
 from nova.objects import block_device as block_device_mapping
 from nova.virt import driver as virt_driver
+from oslo_log import log as logging
 
 from stable_rescue import steps
 from stable_rescue.domain.recognise import CONFIG_DRIVE, RESCUE_DISK, RESCUE_SUFFIX
@@ -26,6 +29,7 @@ if TYPE_CHECKING:
     from nova.virt.libvirt import guest as libvirt_guest
 
 CONF = nova_conf.CONF
+LOG = logging.getLogger(__name__)
 
 # Nova asks every 10 seconds; a guest that was just booted may miss the first time.
 _SHUTDOWN_RETRY_SECONDS = 5
@@ -131,6 +135,10 @@ def rescue_disk_xml(
     config = driver._get_guest_disk_config(
         instance, RESCUE_DISK, {RESCUE_DISK: mapping}, instance.flavor
     )
+    return _text_of(config)
+
+
+def _text_of(config: Any) -> str:
     xml = config.to_xml()
     return xml.decode() if isinstance(xml, bytes) else xml
 
@@ -152,8 +160,7 @@ def config_drive_xml(
         instance.flavor,
         driver._get_disk_config_image_type(),
     )
-    xml = config.to_xml()
-    return xml.decode() if isinstance(xml, bytes) else xml
+    return _text_of(config)
 
 
 def rescue_disks_of_lvm(
@@ -164,29 +171,141 @@ def rescue_disks_of_lvm(
     return [volume for volume in volumes if volume.endswith(RESCUE_SUFFIX)]
 
 
-def connect_volumes(
-    driver: libvirt_driver.LibvirtDriver,
-    context: nova_context.RequestContext,
-    instance: objects.Instance,
-) -> None:
-    """Connect the instance's volumes to the host; one that is there stays.
+def connector_of(
+    driver: libvirt_driver.LibvirtDriver, connection_info: dict[str, Any]
+) -> Any:
+    """Return os-brick's connector for a volume; None: its driver has no need of one.
 
-    :raises Exception: what the volume's driver raises
+    :raises nova.exception.VolumeDriverNotFound: where the host knows no such volumes
     """
-    for volume in virt_driver.block_device_info_get_mapping(
-        block_device_info(context, instance)
-    ):
-        _connect(driver, context, instance, volume["connection_info"])
+    volume_driver = driver._get_volume_driver(connection_info)
+    return getattr(volume_driver, "connector", None)
 
 
 @steps.changes("connect a volume")
-def _connect(
+def connect_volume(
     driver: libvirt_driver.LibvirtDriver,
     context: nova_context.RequestContext,
     instance: objects.Instance,
     connection_info: dict[str, Any],
 ) -> None:
+    """Connect a volume to the host as Nova's hard reboot does; one there stays.
+
+    The secret of an encrypted volume is made where it is missing. Nova writes into
+    connection_info what device it has become.
+
+    :raises Exception: what the volume's driver raises
+    """
     driver._connect_volume(context, connection_info, instance)
+
+
+@steps.changes("disconnect a volume")
+def disconnect_volume(
+    driver: libvirt_driver.LibvirtDriver,
+    context: nova_context.RequestContext,
+    instance: objects.Instance,
+    connection_info: dict[str, Any],
+    keep_secret: bool,
+) -> None:
+    """Disconnect a volume from the host, unless another server here has it too.
+
+    :raises Exception: what the volume's driver raises
+    """
+    driver._disconnect_volume(
+        context, connection_info, instance, destroy_secrets=not keep_secret
+    )
+
+
+@contextlib.contextmanager
+def guarding_volume(
+    driver: libvirt_driver.LibvirtDriver,
+    context: nova_context.RequestContext,
+    volume_id: str,
+) -> Iterator[None]:
+    """Hold the lock that Nova holds around the attachment of a volume.
+
+    It is os-brick's, for backends whose volumes share a target, and keeps others of
+    this host from attaching and detaching volumes there. Where Cinder does not say
+    whether there is need for it, it is not taken: so does Nova's hard reboot.
+    """
+    from nova.virt.block_device import DriverVolumeBlockDevice
+    from os_brick.initiator import utils as brick_utils
+
+    try:
+        volume = DriverVolumeBlockDevice._get_volume(
+            context, driver._volume_api, volume_id
+        )
+    except Exception:
+        LOG.warning("Volume %s: connecting without its lock", volume_id, exc_info=True)
+        volume = {}
+    with brick_utils.guard_connection(volume):
+        yield
+
+
+def volume_disk_xml(
+    driver: libvirt_driver.LibvirtDriver,
+    connection_info: dict[str, Any],
+    mapping: dict[str, str],
+) -> str:
+    """Return the <disk> element that Nova writes for a connected volume.
+
+    :param mapping: the disk's bus, dev and type, as in Nova's disk_info
+    :raises Exception: where Nova cannot make anything of the connection_info
+    """
+    # (Nova's _get_volume_config, which takes other arguments in 34.)
+    volume_driver = driver._get_volume_driver(connection_info)
+    return _text_of(volume_driver.get_config(connection_info, mapping))
+
+
+def has_volume_secret(driver: libvirt_driver.LibvirtDriver, volume_id: str) -> bool:
+    """Say whether libvirt has the secret of an encrypted volume."""
+    return driver._host.find_secret("volume", volume_id) is not None
+
+
+@steps.changes("make a volume's secret")
+def make_volume_secret(
+    driver: libvirt_driver.LibvirtDriver,
+    context: nova_context.RequestContext,
+    connection_info: dict[str, Any],
+) -> None:
+    """Make the libvirt secret of a natively encrypted volume, where it is missing.
+
+    :raises Exception: where Cinder or the key manager does not give the key
+    """
+    # Told of a device, Nova would format one on which it finds no LUKS.
+    data = {k: v for k, v in connection_info["data"].items() if k != "device_path"}
+    driver._attach_encryptor(context, {**connection_info, "data": data}, None)
+
+
+def volume_api_of(driver: libvirt_driver.LibvirtDriver) -> Any:
+    """Return the driver's nova.volume.cinder.API."""
+    return driver._volume_api
+
+
+def fresh_block_device_info(
+    compute: manager.ComputeManager,
+    context: nova_context.RequestContext,
+    instance: objects.Instance,
+) -> dict[str, Any]:
+    """Return an instance's block devices with the connections that Cinder has now.
+
+    :raises Exception: where Cinder does not tell
+    """
+    copies = [
+        mapping.obj_clone()
+        for mapping in block_device_mapping.BlockDeviceMappingList.get_by_instance_uuid(
+            context, instance.uuid
+        )
+    ]
+    for mapping in copies:
+        # Nova's refresh saves what Cinder tells, which lacks the device that the
+        # volume is connected as: StorPool's could not be disconnected any more.
+        mapping.save = lambda: None
+    return dict(
+        compute._get_instance_block_device_info(
+            context, instance, refresh_conn_info=True, bdms=copies
+        )
+    )
 
 
 def block_device_info(

@@ -102,7 +102,7 @@ def derive(
     :param new_config_drive: a config drive is made anew for the rescue
     :param expected: the disks that the server has by Nova's database; not compared if
         not given
-    :param volumes: by serial, the <disk> that Nova would write for a volume now
+    :param volumes: by target name, the <disk> that Nova would write for a volume now
     :param config_drive: the new one, to be added where the server has none
     :raises Refused: where it cannot be done, with a reason for the server's owner
     :raises InvalidDomain: where the definition or the medium cannot be read

@@ -2,6 +2,7 @@
 """The compute manager: everything is checked and fetched before power-off."""
 
 import contextlib
+import functools
 from collections.abc import Iterator
 from typing import Any
 
@@ -11,7 +12,7 @@ from nova.compute import manager, task_states, vm_states
 from oslo_log import log as logging
 
 from stable_rescue import exception, nova_internals, steps
-from stable_rescue.compute import image
+from stable_rescue.compute import block_device, image
 from stable_rescue.storage.record import Rest
 from stable_rescue.virt.refusal import refusing
 
@@ -184,8 +185,13 @@ class StableRescueMixin:
             image_ref = nova_internals.rescue_image_ref(
                 self, context, instance, rescue_image_ref
             )
+        elevated = context.elevated()
         return self.driver.prepare_rescue(
-            context.elevated(), instance, image_ref, rescue_password
+            elevated,
+            instance,
+            image_ref,
+            rescue_password,
+            functools.partial(block_device.rebuild, self, elevated, instance),
         )
 
 

@@ -25,17 +25,16 @@ def refresh(domain: Domain, fresh: Mapping[str, str]) -> list[Edit]:
 
     A disk whose source says the same already is left as it is, to the byte.
 
-    :param fresh: by serial, the <disk> element that Nova would write for a volume now
+    :param fresh: by target name, the <disk> that Nova would write for a volume now
     :raises InvalidDomain: where one of them is no <disk> with a <source>
     """
     done = []
     for disk in domain.disks():
-        serial = serial_of(disk)
-        if serial in fresh:
-            changed = _refresh(disk, _parse(fresh[serial]))
+        target = document.target_of(disk)[0]
+        if target in fresh:
+            changed = _refresh(disk, _parse(fresh[target]))
             if changed:
-                target = document.target_of(disk)[0]
-                what = f"{target} reads volume {serial} by its new {', '.join(changed)}"
+                what = f"{target} reads its volume by a new {', '.join(changed)}"
                 done.append(Edit("volume source", what, "UPSTREAM U16"))
     return done
 

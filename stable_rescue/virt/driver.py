@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """StableRescueDriver: Nova's libvirt driver with a rescue that moves no device."""
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from typing import Any
 
 from nova import conf as nova_conf
@@ -47,10 +47,12 @@ class StableRescueDriver(libvirt_driver.LibvirtDriver):
         instance: "objects.Instance",
         image_id: str,
         admin_password: str,
+        block_devices: Callable[[], dict[str, Any]],
     ) -> bool:
         """Decide a rescue and make it ready, without touching the guest.
 
         :param admin_password: what the API has told the user; goes to the config drive
+        :param block_devices: returns the server's block devices; called if it is ours
         :returns: whether it is ours; the image may ask for Nova's own rescue
         :raises nova.exception.InstanceNotRescuable: where it cannot be done
         """
@@ -64,7 +66,7 @@ class StableRescueDriver(libvirt_driver.LibvirtDriver):
                 "Preparing a stable rescue from image %s", image_id, instance=instance
             )
             prepared = preparation.prepare(
-                self, context, instance, image, request, admin_password
+                self, context, instance, image, request, admin_password, block_devices
             )
         LOG.info(
             "Prepared a stable rescue by %s on %s in %.2f seconds",
@@ -92,7 +94,9 @@ class StableRescueDriver(libvirt_driver.LibvirtDriver):
         :raises Exception: what stood in the way of the start; the server is then
             itself again
         """
-        prepared = self._take_prepared(context, instance, image_meta, rescue_password)
+        prepared = self._take_prepared(
+            context, instance, image_meta, rescue_password, block_device_info or {}
+        )
         if prepared is None:
             super().rescue(
                 context,
@@ -226,11 +230,18 @@ class StableRescueDriver(libvirt_driver.LibvirtDriver):
         instance: "objects.Instance",
         image_meta: "objects.ImageMeta",
         admin_password: str,
+        block_device_info: dict[str, Any],
     ) -> Record | None:
         """Return what the manager has prepared; without our manager, prepare now."""
         stable = hardware.check_hw_rescue_props(image_meta)
         if not stable and CONF.stable_rescue.default_mode == "legacy":
             return None
         if instance.uuid not in self._prepared:
-            self.prepare_rescue(context, instance, image_meta.id, admin_password)
+            self.prepare_rescue(
+                context,
+                instance,
+                image_meta.id,
+                admin_password,
+                lambda: block_device_info,
+            )
         return self._prepared.pop(instance.uuid, None)

@@ -2,6 +2,7 @@
 """Everything of a rescue that is done while the guest still runs."""
 
 import dataclasses
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from nova import conf as nova_conf
@@ -21,6 +22,7 @@ from stable_rescue.storage import (
     kernel,
     medium,
     nvram,
+    volumes,
 )
 from stable_rescue.storage.medium import RescueMedium
 from stable_rescue.storage.record import Record, State, Store
@@ -64,6 +66,7 @@ def request_of(image: dict[str, Any]) -> RescueRequest | None:
         bus,
         tuple(CONF.stable_rescue.fallback_buses),
         CONF.stable_rescue.allow_gaps,
+        CONF.stable_rescue.allow_mapping_mismatch,
     )
 
 
@@ -74,11 +77,13 @@ def prepare(
     image: dict[str, Any],
     request: RescueRequest,
     admin_password: str,
+    block_devices: Callable[[], dict[str, Any]],
 ) -> Record:
     """Decide the rescue, fetch its medium, have libvirt accept it; write the record.
 
     The guest is not touched.
 
+    :param block_devices: returns the server's block devices, as drivers take them
     :raises Exception: whatever stands in the way; what was made is removed again
     """
     guest = nova_internals.guest_of(driver, instance)
@@ -86,9 +91,10 @@ def prepare(
     request = plan.resolve(own, request)
     findings = _inspect(driver, context, instance, image, request.device, own)
     rescue_medium = RescueMedium(driver, instance, request)
+    devices = block_devices()
     added_drive = config_drive.to_add(driver, instance)
 
-    def derive() -> RescuePlan:
+    def derive(disks: Mapping[str, str] | None = None) -> RescuePlan:
         found = plan.derive(
             own,
             request,
@@ -96,7 +102,9 @@ def prepare(
             nvram.copy_for(instance, own),
             kernel.kernel_of(instance, image),
             config_drive.is_wanted(own),
-            config_drive=added_drive,
+            volumes.expected(devices),
+            disks,
+            added_drive,
         )
         return dataclasses.replace(found, findings=(*findings, *found.findings))
 
@@ -105,16 +113,16 @@ def prepare(
     store = store_of(instance)
     with Undo(instance, lastly=store.forget) as undo:
         store.save(record)
-        if not was_running:
-            # A running guest has its volumes; a stopped one's host may have been
-            # rebooted.
-            nova_internals.connect_volumes(driver, context, instance)
+        # A running guest has its volumes; a stopped one's host may have been rebooted.
+        look_after = volumes.verify if was_running else volumes.connect
+        connected = look_after(driver, context, instance, devices, own)
+        undo.add(volumes.disconnect, driver, context, instance, connected.made)
         undo.add(medium.remove, driver, instance)
         rescue_medium.fetch(context, image)
         if config_drive.is_wanted(own):
             config_drive.make(driver, context, instance, admin_password)
         # Some backends know the format of their disk once it is there.
-        decided = derive()
+        decided = derive(connected.disks)
         _log(decided, instance)
         record = Record.of(decided, image, was_running, defined)
         undo.add(definition.put_back, driver, guest, defined)

@@ -8,6 +8,8 @@ PREPARING --> PREPARED --begin--> BEGINNING --> RESCUED --end--> ENDING --> no r
           +--> no record
 """
 
+import dataclasses
+
 from nova import context as nova_context
 from nova import exception as nova_exception
 from nova import objects
@@ -16,9 +18,9 @@ from oslo_log import log as logging
 from oslo_utils import excutils
 
 from stable_rescue import exception, nova_internals, steps
-from stable_rescue.domain import recognise
+from stable_rescue.domain import recognise, sources
 from stable_rescue.domain.document import Domain
-from stable_rescue.storage import medium
+from stable_rescue.storage import medium, volumes
 from stable_rescue.storage.record import Record, Rest, State
 from stable_rescue.virt import definition, preparation
 
@@ -47,7 +49,7 @@ def begin(
     except Exception:  # noqa: BLE001 - it is raised again
         with excutils.save_and_reraise_exception(logger=LOG):
             LOG.error("The rescue failed; undoing it", instance=instance)
-            undo(driver, context, instance, prepared)
+            undo(driver, context, instance, prepared, connected=True)
 
 
 def end(
@@ -61,9 +63,8 @@ def end(
     :raises Exception: what stood in the way; the record is then still there
     """
     preparation.store_of(instance).save(rescued.at(State.ENDING))
-    if not _is_active(driver, instance):
-        # The host may have been started again meanwhile (UPSTREAM U16).
-        nova_internals.connect_volumes(driver, context, instance)
+    if rescued.was_running and not _is_active(driver, instance):
+        rescued = _reconnect(driver, context, instance, rescued)
     if _is_rescue(driver, instance):
         # A rescue system has written to the disks that it repairs (UPSTREAM U17).
         timeout, interval = nova_internals.power_off_values(instance)
@@ -95,20 +96,20 @@ def undo(
     context: nova_context.RequestContext,
     instance: "objects.Instance",
     begun: Record,
+    connected: bool = False,
 ) -> None:
     """Bring the server back as it was before a rescue that did not come about.
 
     A guest that still runs its own definition is not touched.
 
+    :param connected: its volumes are connected as its definition says
     :raises Exception: what stood in the way; the record is then still there
     """
+    connected = connected or _is_active(driver, instance)
     if _is_rescue(driver, instance):
         _power_off(driver, instance)
-    try:
-        nova_internals.connect_volumes(driver, context, instance)
-    except Exception:
-        # They may well be connected still; if not, the start tells.
-        LOG.exception("A volume could not be connected again", instance=instance)
+    if begun.was_running and not connected:
+        begun = _reconnect(driver, context, instance, begun)
     _become_itself(driver, context, instance, begun)
 
 
@@ -122,9 +123,11 @@ def resume(
 
     :raises Exception: what stood in the way; the record is still there
     """
-    if not (_is_active(driver, instance) and _is_rescue(driver, instance)):
+    active = _is_active(driver, instance)
+    if not (active and _is_rescue(driver, instance)):
+        if not active:
+            rescued = _reconnect(driver, context, instance, rescued)
         _power_off(driver, instance)
-        nova_internals.connect_volumes(driver, context, instance)
         _start(driver, context, instance, rescued.after)
     preparation.store_of(instance).save(rescued.at(State.RESCUED))
 
@@ -214,6 +217,29 @@ def _become_itself(
             "next start of nova-compute tries again to remove it",
             instance=instance,
         )
+
+
+def _reconnect(
+    driver: libvirt_driver.LibvirtDriver,
+    context: nova_context.RequestContext,
+    instance: "objects.Instance",
+    found: Record,
+) -> Record:
+    """Connect the volumes of a guest that is off (UPSTREAM U16).
+
+    The host may have been started again since, and a device have another name: the
+    saved definition gets it, and so do those of the record that is returned.
+
+    :raises Refused: where one cannot be connected
+    """
+    disks = volumes.connect_again(driver, context, instance, found.before)
+    store = preparation.store_of(instance)
+    original = _original(store.original(), found)
+    fresh = sources.refreshed(original, disks)
+    if fresh != original:
+        store.save_original(fresh)
+    after = sources.refreshed(found.after, disks)
+    return dataclasses.replace(found, before=fresh, after=after)
 
 
 def _original(saved: str | None, found: Record) -> str:

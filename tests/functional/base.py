@@ -31,7 +31,7 @@ class RescueTestBase(PatientMixin, base.ServersTestBase):
         self.useFixture(ApiPasteFixture())
         self.useFixture(TwoDefinitionsFixture())
         super().setUp()
-        self.useFixture(nova_fixtures.CinderFixture(self))
+        self.cinder = self.useFixture(nova_fixtures.CinderFixture(self))
         self.useFixture(
             fixtures.MockPatch(
                 "nova.virt.libvirt.imagebackend._update_utime_ignore_eacces"

@@ -94,9 +94,7 @@ class FailedTest(FailureTestBase):
         self.api.post_server_action(self.server["id"], {"os-stop": None})
         self._wait_for_state_change(self.server, "SHUTOFF")
         power_off = self.power_offs()
-        with mock.patch(
-            "stable_rescue.nova_internals.connect_volumes", side_effect=NO_MEMORY
-        ):
+        with mock.patch("stable_rescue.storage.volumes.connect", side_effect=NO_MEMORY):
             told = self.failing(lambda: self.rescue(self.server, self.image))
         self.assertIn("cannot prepare the rescue", told)
         power_off.assert_not_called()

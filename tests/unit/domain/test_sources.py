@@ -10,7 +10,7 @@ from stable_rescue.domain import compare, sources
 from stable_rescue.domain.document import Domain
 from tests.unit.domain import samples
 
-RBD, ISCSI, NFS = (f"{n}0000000-0000-4000-8000-000000000000" for n in "123")
+RBD, ISCSI = (f"{n}0000000-0000-4000-8000-000000000000" for n in "12")
 OLD_SECRET, NEW_SECRET = (f"{n}0000000-1111-4000-8000-000000000000" for n in "45")
 
 # As libvirt gives them back: its own order, its own attributes.
@@ -87,7 +87,10 @@ class RefreshTest(unittest.TestCase):
     def refresh(self, **fresh: str) -> str:
         return sources.refreshed(
             self.own,
-            {{"rbd": RBD, "iscsi": ISCSI, "nfs": NFS}[k]: v for k, v in fresh.items()},
+            {
+                {"rbd": "vdd", "iscsi": "vde", "nfs": "vdf"}[k]: v
+                for k, v in fresh.items()
+            },
         )
 
     def assert_only(self, after: str, *paths: str) -> None:
@@ -204,7 +207,7 @@ class PlanTest(unittest.TestCase):
             definition(),
             plan.RescueRequest(bus="usb"),
             samples.MEDIUM,
-            volumes={{"rbd": RBD, "iscsi": ISCSI}[k]: v for k, v in fresh.items()},
+            volumes={{"rbd": "vdd", "iscsi": "vde"}[k]: v for k, v in fresh.items()},
         )
 
     def test_new_sources_are_an_edit_and_are_there_after_the_rescue_too(self) -> None:

@@ -1,0 +1,495 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Volumes: all there in the rescue, looked after before the guest is powered off.
+
+Nova's CinderFixture is Cinder, tests.functional.storage the storage.
+"""
+
+import copy
+import json
+from typing import Any
+
+import fixtures
+from nova import exception as nova_exception
+from nova import objects
+from nova.compute import power_state
+from nova.tests import fixtures as nova_fixtures
+from nova.tests.functional.api import client
+from oslo_utils.fixture import uuidsentinel as uuids
+
+from stable_rescue.domain import recognise, sources
+from stable_rescue.domain.document import Domain, target_of
+from tests.functional import base
+from tests.functional.storage import Storage, StorageVolumeDriver
+
+VOLUMES = (uuids.first, uuids.second, uuids.third)
+DOWN = nova_exception.CinderConnectionFailed(reason="http://192.0.2.1:8776 refused")
+
+
+class VolumesTestBase(base.RescueTestBase):
+    """A server with an ephemeral disk, swap and three volumes."""
+
+    volumes: tuple[str, ...] = VOLUMES
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.storage = Storage(self.useFixture(fixtures.TempDir()).path)
+        self.use_storage()
+        self.server = self.create_server_with_volumes()
+        self.own = self.definition(self.server)
+        self.attached = self.attachments()
+        self.stored = self.connections()
+        self.storage.events.clear()
+        self.image = self.create_rescue_image(hw_rescue_bus="usb")
+        self.power_off = self.power_offs()
+
+    @property
+    def driver(self) -> Any:
+        return self.computes["compute1"].driver
+
+    def use_storage(self) -> None:
+        """Have the host's driver connect what Cinder calls fake with our storage."""
+        found = StorageVolumeDriver(self.driver._host, self.storage)
+        self.driver.volume_drivers["fake"] = found
+
+    def create_server_with_volumes(self) -> dict[str, Any]:
+        wanted = self._build_server(networks="none")
+        image = wanted["imageRef"]
+        wanted["block_device_mapping_v2"] = [
+            {
+                "boot_index": 0,
+                "uuid": image,
+                "source_type": "image",
+                "destination_type": "local",
+            }
+        ] + [
+            {
+                "boot_index": -1,
+                "uuid": volume,
+                "source_type": "volume",
+                "destination_type": "volume",
+            }
+            for volume in self.volumes
+        ]
+        return self.boot(wanted)
+
+    def boot(self, wanted: dict[str, Any]) -> dict[str, Any]:
+        server = self.api.post_server({"server": wanted})
+        server = self._wait_for_state_change(server, "ACTIVE")
+        self.folder(server).mkdir(parents=True, exist_ok=True)
+        return server
+
+    def attachments(self) -> dict[str, Any]:
+        """Return what Cinder has attached."""
+        return copy.deepcopy({k: dict(v) for k, v in self.cinder_attachments().items()})
+
+    def cinder_attachments(self) -> dict[str, Any]:
+        return self.cinder.volume_to_attachment
+
+    def connections(self) -> dict[str, Any]:
+        """Return the connections that Nova's database has."""
+        found = objects.BlockDeviceMappingList.get_by_instance_uuid(
+            self.context, self.server["id"]
+        )
+        return {
+            m.volume_id: json.loads(m.connection_info) for m in found if m.is_volume
+        }
+
+    def stop(self) -> None:
+        self._stop_server(self.server)
+        self.own = self.definition(self.server)
+        self.power_off.reset_mock()
+
+    def rescued(self) -> None:
+        self.rescue(self.server, self.image)
+        self._wait_for_state_change(self.server, "RESCUE")
+
+    def unrescued(self, status: str = "ACTIVE") -> None:
+        self.api.post_server_action(self.server["id"], {"unrescue": None})
+        self._wait_for_state_change(self.server, status)
+
+    def assert_refused(self, *reasons: str, status: str = "ACTIVE") -> str:
+        """Check that a rescue is refused, and that nobody noticed."""
+        told = self.assertRaises(
+            client.OpenStackApiException, self.rescue, self.server, self.image
+        ).response.text
+        for reason in reasons:
+            self.assertIn(reason, told)
+        self.assertNotIn(str(self.storage.folder), told)
+        self._wait_for_server_parameter(
+            self.server, {"status": status, "OS-EXT-STS:task_state": None}
+        )
+        self.power_off.assert_not_called()
+        self.assertEqual(self.own, self.definition(self.server))
+        self.assertEqual(self.attached, self.attachments())
+        self.assertEqual([], self.files(self.server))
+        return told
+
+    def devices(self) -> dict[str, str]:
+        """Return what each disk of the server's definition reads, by its target."""
+        disks = Domain.parse(self.definition(self.server)).disks()
+        return {target_of(disk)[0]: sources.path_of(disk) or "" for disk in disks}
+
+
+class RunningTest(VolumesTestBase):
+    def test_every_volume_is_there_and_none_was_connected_anew(self) -> None:
+        before = self.devices()
+        self.rescued()
+        self.assertLessEqual(before.items(), self.devices().items())
+        self.unrescued()
+        self.assertEqual(self.own, self.definition(self.server))
+        self.assertEqual([], self.storage.events)
+        self.assertEqual(self.attached, self.attachments())
+
+    def test_nova_still_knows_what_each_volume_is_connected_as(self) -> None:
+        """Cinder does not; without it, StorPool cannot disconnect."""
+        self.rescued()
+        self.assertEqual(self.stored, self.connections())
+        for volume in VOLUMES:
+            path = self.connections()[volume]["data"]["device_path"]
+            self.assertEqual(str(self.storage.path(volume)), path)
+
+    def test_a_device_that_is_gone(self) -> None:
+        self.storage.path(VOLUMES[1]).unlink()
+        self.assert_refused(VOLUMES[1], "is not there on the compute host")
+
+    def test_a_device_that_cannot_be_read(self) -> None:
+        self.storage.unreadable.add(VOLUMES[2])
+        self.assert_refused(VOLUMES[2], "cannot be read on the compute host")
+
+    def test_novas_own_rescue_needs_no_answer_of_cinder(self) -> None:
+        """It is not ours to refuse."""
+        asked = self.useFixture(
+            fixtures.MockPatch(
+                "stable_rescue.compute.block_device.rebuild", side_effect=DOWN
+            )
+        ).mock
+        self.rescue(self.server, self.create_rescue_image())
+        self._wait_for_state_change(self.server, "RESCUE")
+        asked.assert_not_called()
+
+
+class CinderTest(VolumesTestBase):
+    """What Cinder says, or does not say: a refusal, and the guest runs on."""
+
+    def cinder_fails(self, call: str, error: Exception) -> None:
+        self.useFixture(
+            fixtures.MockPatch(f"nova.volume.cinder.API.{call}", side_effect=error)
+        )
+
+    def cinder_says(self, **changed: Any) -> None:
+        """Have Cinder say something else of the second volume, to the host alone."""
+        get = self.cinder.fake_get
+
+        def said(context: Any, volume_id: str, microversion: Any = None) -> Any:
+            found = dict(get(context, volume_id, microversion))
+            return found | changed if volume_id == VOLUMES[1] else found
+
+        # The API asks, too; what it refuses is not ours.
+        self.useFixture(
+            fixtures.MockPatchObject(
+                self.computes["compute1"].manager.volume_api, "get", side_effect=said
+            )
+        )
+
+    def test_down_when_it_is_asked_for_a_volume(self) -> None:
+        self.useFixture(
+            fixtures.MockPatchObject(
+                self.computes["compute1"].manager.volume_api, "get", side_effect=DOWN
+            )
+        )
+        told = self.assert_refused("the volume service does not answer")
+        self.assertNotIn("192.0.2.1", told)
+
+    def test_down_when_it_is_asked_for_a_connection(self) -> None:
+        self.cinder_fails("attachment_get", DOWN)
+        self.assert_refused("the volume service does not answer")
+        self.assertEqual(self.stored, self.connections())
+
+    def test_down_at_the_second_connection(self) -> None:
+        """Nova's own refresh has saved the first by then, without its device."""
+        get, asked = self.cinder.fake_attachment_get, []
+
+        def first_only(context: Any, attachment_id: str) -> Any:
+            asked.append(attachment_id)
+            if len(asked) > 1:
+                raise DOWN
+            return get(context, attachment_id)
+
+        self.useFixture(
+            fixtures.MockPatch(
+                "nova.volume.cinder.API.attachment_get", side_effect=first_only
+            )
+        )
+        self.assert_refused("the volume service does not answer")
+        self.assertEqual(self.stored, self.connections())
+
+    def test_a_volume_that_was_deleted(self) -> None:
+        gone = nova_exception.VolumeNotFound(volume_id=VOLUMES[1])
+        self.useFixture(
+            fixtures.MockPatchObject(
+                self.computes["compute1"].manager.volume_api, "get", side_effect=gone
+            )
+        )
+        self.assert_refused(f"Volume {VOLUMES[1]} could not be found")
+
+    def test_a_volume_in_error(self) -> None:
+        self.cinder_says(status="error")
+        self.assert_refused(f"volume {VOLUMES[1]} is error, not in-use")
+
+    def test_a_volume_that_was_detached(self) -> None:
+        self.cinder_says(status="in-use", attachments={uuids.another_server: {}})
+        self.assert_refused(f"volume {VOLUMES[1]} is not attached to the server")
+
+    def test_an_attachment_that_was_deleted(self) -> None:
+        gone = self.connections_attachment(VOLUMES[1])
+        self.cinder_fails(
+            "attachment_get",
+            nova_exception.VolumeAttachmentNotFound(attachment_id=gone),
+        )
+        self.assert_refused(f"volume {VOLUMES[1]} is not attached to the server")
+
+    def connections_attachment(self, volume: str) -> str:
+        return str(
+            objects.BlockDeviceMapping.get_by_volume_and_instance(
+                self.context, volume, self.server["id"]
+            ).attachment_id
+        )
+
+    def test_a_connection_that_is_garbage(self) -> None:
+        garbage = (
+            {},
+            {"driver_volume_type": "carrier-pigeon", "data": {"volume_id": "x"}},
+            {"driver_volume_type": "iscsi", "data": {"target_lun": "many"}},
+            {"driver_volume_type": "fake"},
+            {"driver_volume_type": "fake", "data": None},
+            {"driver_volume_type": "fake", "data": {"access_mode": "execute"}},
+            {"driver_volume_type": "rbd", "data": {"hosts": 3}},
+            [],
+            "iscsi",
+        )
+        for info in garbage:
+            with self.subTest(info):
+                answer = {"id": "x", "connection_info": info}
+                with fixtures.MockPatch(
+                    "nova.volume.cinder.API.attachment_get",
+                    side_effect=lambda *_args, answer=answer: copy.deepcopy(answer),
+                ):
+                    self.assert_refused()
+                self.assertEqual(self.stored, self.connections())
+
+
+class StoppedTest(VolumesTestBase):
+    """A stopped server: its host may have been started again."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.stop()
+        self.storage.reboot()
+
+    def test_all_are_connected_before_anything_else(self) -> None:
+        self.storage.together = 2
+        self.rescued()
+        self.assertEqual(sorted(VOLUMES), self.storage.connected())
+        self.assertGreaterEqual(self.storage.most_at_once, 2)
+
+    def test_never_more_at_once_than_the_operator_allows(self) -> None:
+        self.flags(volume_connect_workers=1, group="stable_rescue")
+        self.rescued()
+        self.assertEqual(1, self.storage.most_at_once)
+
+    def test_their_new_devices_are_in_the_rescue_and_in_the_server(self) -> None:
+        expected = {str(self.storage.path(volume)) for volume in VOLUMES}
+        self.assertFalse(expected & set(self.devices().values()))
+        self.rescued()
+        self.assertLessEqual(expected, set(self.devices().values()))
+        self.unrescued("SHUTOFF")
+        self.assertLessEqual(expected, set(self.devices().values()))
+        for volume in VOLUMES:
+            path = self.connections()[volume]["data"]["device_path"]
+            self.assertEqual(str(self.storage.path(volume)), path)
+
+    def test_one_that_fails_has_the_others_undone_in_reverse(self) -> None:
+        self.flags(volume_connect_workers=1, group="stable_rescue")
+        self.storage.broken.add(VOLUMES[2])
+        self.useFixture(
+            fixtures.MockPatch(
+                "nova.volume.cinder.API.attachment_update", side_effect=DOWN
+            )
+        )
+        self.assert_refused(VOLUMES[2], "cannot be connected", status="SHUTOFF")
+        self.assertEqual([], self.storage.connected())
+        undone = [what for what in self.storage.events if what[0] == "disconnect"]
+        expected = [("disconnect", volume) for volume in (VOLUMES[1], VOLUMES[0])]
+        self.assertEqual(expected, undone)
+
+    def test_what_was_there_before_stays(self) -> None:
+        self.storage.connect(VOLUMES[0])
+        self.storage.broken.add(VOLUMES[2])
+        self.useFixture(
+            fixtures.MockPatch(
+                "nova.volume.cinder.API.attachment_update", side_effect=DOWN
+            )
+        )
+        self.assert_refused(VOLUMES[2], "cannot be connected", status="SHUTOFF")
+        self.assertEqual([VOLUMES[0]], self.storage.connected())
+
+    def test_after_the_first_error_no_more_are_begun(self) -> None:
+        self.flags(volume_connect_workers=1, group="stable_rescue")
+        self.storage.broken.add(VOLUMES[0])
+        self.useFixture(
+            fixtures.MockPatch(
+                "nova.volume.cinder.API.attachment_update", side_effect=DOWN
+            )
+        )
+        self.assert_refused(VOLUMES[0], status="SHUTOFF")
+        self.assertEqual({("connect", VOLUMES[0])}, set(self.storage.events))
+
+    def test_a_failure_behind_them_has_them_undone(self) -> None:
+        self.useFixture(
+            fixtures.MockPatch(
+                "stable_rescue.nova_internals.fetch_rescue_disk",
+                side_effect=OSError(28, "No space left on device"),
+            )
+        )
+        self.assert_refused("No space left on device", status="SHUTOFF")
+        self.assertEqual([], self.storage.connected())
+
+    def test_a_host_that_has_changed_has_its_attachment_updated(self) -> None:
+        """The backend knows another initiator: Cinder is told of this one."""
+        self.storage.broken.add(VOLUMES[1])
+        asked = []
+
+        def update(context: Any, attachment: str, connector: Any, device: Any) -> Any:
+            asked.append((attachment, connector["initiator"], device))
+            self.storage.broken.clear()
+            found = self.cinder._find_connection_info(VOLUMES[1], attachment)
+            found["data"]["portal"] = "new"
+            return {"id": attachment, "connection_info": found}
+
+        self.useFixture(
+            fixtures.MockPatch(
+                "nova.volume.cinder.API.attachment_update", side_effect=update
+            )
+        )
+        completed = self.useFixture(
+            fixtures.MockPatch("nova.volume.cinder.API.attachment_complete")
+        ).mock
+        self.useFixture(
+            fixtures.MockPatchObject(
+                self.driver, "get_volume_connector", return_value={"initiator": "iqn.x"}
+            )
+        )
+        self.rescued()
+        ((attachment, initiator, device),) = asked
+        self.assertEqual("iqn.x", initiator)
+        self.assertTrue(device.startswith("/dev/vd"))
+        self.assertEqual(attachment, completed.call_args.args[-1])
+        stored = self.connections()[VOLUMES[1]]
+        self.assertEqual("new", stored["data"]["portal"])
+        self.assertEqual(VOLUMES[1], stored["serial"])
+
+
+class RescuedTest(VolumesTestBase):
+    """A rescued server whose host is started again (UPSTREAM U16)."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.rescued()
+        connection = self.driver._host.get_connection()
+        connection.lookupByUUIDString(self.server["id"]).destroy()
+        self.storage.reboot()
+
+    def test_unrescue_connects_and_the_server_reads_the_new_devices(self) -> None:
+        self.unrescued()
+        self.assertEqual(sorted(VOLUMES), self.storage.connected())
+        expected = {str(self.storage.path(volume)) for volume in VOLUMES}
+        self.assertLessEqual(expected, set(self.devices().values()))
+        state = objects.Instance.get_by_uuid(self.context, self.server["id"])
+        self.assertEqual(power_state.RUNNING, state.power_state)
+
+    def test_unrescue_fails_where_one_is_gone_and_can_be_asked_for_again(self) -> None:
+        self.storage.broken.add(VOLUMES[0])
+        self.useFixture(
+            fixtures.MockPatch(
+                "nova.volume.cinder.API.attachment_update", side_effect=DOWN
+            )
+        )
+        self.assertRaises(client.OpenStackApiException, self.unrescued)
+        self.storage.broken.clear()
+        # To where it was, as an operator would: what it stands in is not in the way.
+        self.api.post_server_action(
+            self.server["id"], {"os-resetState": {"state": "active"}}
+        )
+        self.restart_compute_service("compute1")
+
+
+class MismatchTest(VolumesTestBase):
+    def forget(self, volume: str) -> None:
+        """Let Nova's database forget a volume, as by a detach that went wrong."""
+        objects.BlockDeviceMapping.get_by_volume_and_instance(
+            self.context, volume, self.server["id"]
+        ).destroy()
+
+    def test_a_volume_that_nova_does_not_know(self) -> None:
+        self.forget(VOLUMES[2])
+        self.assert_refused("is in the server's definition, but not attached to it")
+
+    def test_where_the_operator_allows_it(self) -> None:
+        self.flags(allow_mapping_mismatch=True, group="stable_rescue")
+        self.forget(VOLUMES[2])
+        before = self.devices()
+        self.rescued()
+        self.assertLessEqual(before.items(), self.devices().items())
+
+    def test_a_volume_that_libvirt_does_not_have(self) -> None:
+        target = next(
+            name for name, path in self.devices().items() if path.endswith(VOLUMES[1])
+        )
+        connection = self.driver._host.get_connection()
+        domain = connection.lookupByUUIDString(self.server["id"])
+        disks = domain._def["devices"]["disks"]
+        disks[:] = [disk for disk in disks if disk["target_dev"] != target]
+        self.own = self.definition(self.server)
+        self.assert_refused(
+            f"volume {VOLUMES[1]} is attached to the server as {target}"
+        )
+
+
+class VolumeBackedTest(VolumesTestBase):
+    """Microversion 2.87: the root disk is a volume."""
+
+    volumes = (nova_fixtures.CinderFixture.IMAGE_BACKED_VOL, VOLUMES[0])
+
+    def create_server_with_volumes(self) -> dict[str, Any]:
+        wanted = self._build_server(networks="none")
+        del wanted["imageRef"]
+        wanted["block_device_mapping_v2"] = [
+            {
+                "boot_index": -place,
+                "uuid": volume,
+                "source_type": "volume",
+                "destination_type": "volume",
+            }
+            for place, volume in enumerate(self.volumes)
+        ]
+        return self.boot(wanted)
+
+    def test_as_any_other(self) -> None:
+        image = self.create_rescue_image(hw_rescue_bus="usb", hw_rescue_device="disk")
+        before = self.devices()
+        self.assertEqual(2, len(before))
+        self.rescue(self.server, image)
+        self._wait_for_state_change(self.server, "RESCUE")
+        after = Domain.parse(self.definition(self.server))
+        self.assertLessEqual(before.items(), self.devices().items())
+        self.assertIsNotNone(recognise.rescue_disk(after))
+        self.unrescued()
+        self.assertEqual(self.own, self.definition(self.server))
+        self.assertEqual([], self.storage.events)
+
+    def test_a_root_volume_that_fails_is_a_refusal(self) -> None:
+        self.image = self.create_rescue_image(
+            hw_rescue_bus="usb", hw_rescue_device="disk"
+        )
+        self.storage.unreadable.add(self.volumes[0])
+        self.assert_refused(self.volumes[0], "cannot be read")
