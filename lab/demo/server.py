@@ -6,7 +6,7 @@ from __future__ import annotations
 import contextlib
 import subprocess
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -84,10 +84,12 @@ class DemoServer:
             yield
 
     @contextlib.contextmanager
-    def booted_from(self, source: str, uuid: str) -> Iterator[None]:
-        """Boot the server with two ephemeral disks, from an ``image`` or a ``volume``.
+    def booted_from(
+        self, source: str, uuid: str, volumes: Iterable[Any]
+    ) -> Iterator[None]:
+        """Boot the server with two ephemeral disks and volumes; otherwise as ``booted``.
 
-        Otherwise as ``booted``.
+        :param source: what its root is made from: an ``image`` or a ``volume``
         """
         root = {
             "boot_index": 0,
@@ -104,7 +106,17 @@ class DemoServer:
         }
         swap = {**blank, "guest_format": "swap", "volume_size": 64}
         ephemeral = {**blank, "volume_size": 1}
-        disks = [root, ephemeral, ephemeral, swap]
+        attached = [
+            {
+                "boot_index": -1,
+                "uuid": volume.id,
+                "source_type": "volume",
+                "destination_type": "volume",
+                "delete_on_termination": False,
+            }
+            for volume in volumes
+        ]
+        disks = [root, ephemeral, ephemeral, swap, *attached]
         # An image has to be named twice.
         image = {"image_id": uuid} if source == "image" else {}
         with self._booted("lab.storage", block_device_mapping=disks, **image):
@@ -150,17 +162,10 @@ class DemoServer:
 
     def attach(self, volume: Any) -> None:
         """Attach a volume and wait until the guest sees it."""
-        self.attach_all([volume])
-
-    def attach_all(self, volumes: Sequence[Any]) -> None:
-        """Attach volumes in this order and wait until the guest sees them all."""
-        wanted = len(self.inventory().disks) + len(volumes)
-        for volume in volumes:
-            self.cloud.compute.create_volume_attachment(
-                self.server, volume_id=volume.id
-            )
-            self.cloud.block_storage.wait_for_status(volume, "in-use", wait=API_SECONDS)
-        self.wait_for(f"{wanted} disks", lambda guest: len(guest.disks) == wanted)
+        seen = len(self.inventory().disks)
+        self.cloud.compute.create_volume_attachment(self.server, volume_id=volume.id)
+        self.cloud.block_storage.wait_for_status(volume, "in-use", wait=API_SECONDS)
+        self.wait_for(f"disk {seen + 1}", lambda guest: len(guest.disks) == seen + 1)
 
     def detach(self, volume: Any) -> None:
         """Detach a volume and wait until the guest has let it go."""

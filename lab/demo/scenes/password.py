@@ -32,8 +32,6 @@ def play(stage: Stage, case: str) -> bool:
         rescue = server.rescue_image(stage.images.rescue(device), device, bus)
         stage.clock.say("images uploaded")
         with server.booted(own):
-            server.inventory()
-            server.cold_boot()
             before = server.inventory()
             stage.clock.say("server booted")
             result = stage.rescue_and_back(server, before, rescue, password)

@@ -37,8 +37,6 @@ def play(stage: Stage, case: str) -> bool:
         second = server.rescue_image(images.other_qcow2, "disk", bus)
         stage.clock.say("images uploaded")
         with server.booted(own):
-            server.inventory()
-            server.cold_boot()
             before = server.inventory()
             stage.clock.say("server booted")
             kept = storage.disks(stage.lab, server.server.id)

@@ -43,12 +43,9 @@ def play(stage: Stage, case: str) -> bool:
         kinds = itertools.islice(itertools.cycle(server.types), VOLUMES)
         volumes = server.volumes(kinds)
         stage.clock.say(f"images uploaded, {len(volumes)} volumes made")
-        with server.booted_from("image", own):
-            server.attach_all(volumes)
-            stage.clock.say("server booted, all volumes attached")
-            server.cold_boot()
+        with server.booted_from("image", own, volumes):
             before = server.inventory()
-            stage.clock.say(f"cold boot by libvirt: {len(before.disks)} disks")
+            stage.clock.say(f"server booted with {len(before.disks)} disks")
             faults = []
             for device, bus in ways:
                 found = rescue(stage, server, volumes, before, device, bus)

@@ -34,12 +34,9 @@ def play(stage: Stage, case: str) -> bool:
         secret, *others = server.volumes([ENCRYPTED, *server.types])
         volumes = [root, secret, *others]
         stage.clock.say("image uploaded, volumes made")
-        with server.booted_from("volume", root.id):
-            server.attach_all([secret, *others])
-            stage.clock.say("server booted, volumes attached")
-            server.cold_boot()
+        with server.booted_from("volume", root.id, [secret, *others]):
             before = server.inventory()
-            stage.clock.say(f"cold boot by libvirt: {len(before.disks)} disks")
+            stage.clock.say(f"server booted with {len(before.disks)} disks")
             found = rescue(stage, server, volumes, before, device, bus)
             header = storage.first_bytes(secret, len(LUKS))
     stage.head(f"{request.machine}, root on {case}, rescue by {device} on {bus}")
