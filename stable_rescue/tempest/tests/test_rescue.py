@@ -18,6 +18,8 @@ CONF = config.CONF
 class RescueTest(BaseRescueTest):
     """On a server whose root is made of an image."""
 
+    with_history = False
+
     def first_case(self, device: str) -> str:
         """Return an image for the first case that is to be tried with a device."""
         for case in CONF.stable_rescue.cases:
