@@ -87,7 +87,7 @@ class DemoServer:
     def booted_from(
         self, source: str, uuid: str, volumes: Iterable[Any]
     ) -> Iterator[None]:
-        """Boot the server with two ephemeral disks and volumes; otherwise as ``booted``.
+        """Boot the server with two ephemeral disks and volumes, else as ``booted``.
 
         :param source: what its root is made from: an ``image`` or a ``volume``
         """
