@@ -85,6 +85,20 @@ OPTIONS = [
         "disk that was added, behind Nova's back. The rescue has what the definition "
         "has; the difference is logged. Without it, such a rescue is refused.",
     ),
+    cfg.IntOpt(
+        "recovery_workers",
+        default=4,
+        min=1,
+        help="How many servers whose rescue was cut short nova-compute brings to rest "
+        "at once when it starts.",
+    ),
+    cfg.IntOpt(
+        "recovery_timeout",
+        default=60,
+        min=0,
+        help="How many seconds the start of nova-compute waits for that. What takes "
+        "longer goes on behind it; those servers are initialized when it is done.",
+    ),
 ]
 
 

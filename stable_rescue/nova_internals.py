@@ -54,7 +54,7 @@ def define_guest(driver: libvirt_driver.LibvirtDriver, xml: str) -> None:
     driver._host.write_instance_config(xml)
 
 
-_is_defined = steps.within("a domain that is started is defined")
+_is_defined = steps.within("a domain to be started is defined", __name__)
 
 
 @steps.changes("start a domain")
@@ -349,3 +349,32 @@ def power_off_values(instance: objects.Instance) -> tuple[int, int]:
 def power_state(compute: manager.ComputeManager, instance: objects.Instance) -> int:
     """Return the guest's power state, as libvirt has it now."""
     return int(compute._get_power_state(instance))
+
+
+def mount_shares(
+    compute: manager.ComputeManager,
+    context: nova_context.RequestContext,
+    instance: objects.Instance,
+) -> None:
+    """Mount the instance's Manila shares on the host; one that is mounted stays.
+
+    :raises Exception: what Nova's drivers of shares raise
+    """
+    shares = getattr(compute, "share_manager", None)
+    if shares is not None:  # Nova 34
+        found = shares.get_share_info(context, instance, check_status=False)
+        mount = shares.mount_all
+    else:
+        found = compute._get_share_info(context, instance, check_status=False)
+        mount = compute._mount_all_shares
+    if len(found):
+        mount(context, instance, found)
+
+
+def replace_periodic_tasks(manager_class: type) -> None:
+    """Have a class run its own periodic tasks in place of its base's of the same name.
+
+    oslo.service runs both.
+    """
+    tasks = dict(manager_class._periodic_tasks)
+    manager_class._periodic_tasks = list(tasks.items())

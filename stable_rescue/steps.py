@@ -16,7 +16,7 @@ R = TypeVar("R")
 #: Called with "before NAME" and "after NAME"; the fault tests put theirs in its place.
 observe: Callable[[str], None] = lambda point: None  # noqa: E731
 
-_names: set[str] = set()
+_names: dict[str, str] = {}
 
 
 def names() -> list[str]:
@@ -24,19 +24,20 @@ def names() -> list[str]:
     return sorted(_names)
 
 
-def _name(name: str) -> None:
-    if name in _names:
+def _name(name: str, where: str) -> None:
+    # A module may be read again, where its first import had failed.
+    if _names.setdefault(name, where) != where:
         raise ValueError(f"there is a step {name!r} already")
-    _names.add(name)
 
 
-def within(name: str) -> Callable[[], None]:
+def within(name: str, module: str) -> Callable[[], None]:
     """Name a point between two changes of one function that is not ours.
 
+    :param module: the module that names it
     :returns: what to call there
     :raises ValueError: where the name is taken
     """
-    _name(name)
+    _name(name, module)
     return lambda: observe(name)
 
 
@@ -45,9 +46,10 @@ def changes(name: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
 
     :raises ValueError: where the name is taken
     """
-    _name(name)
 
     def decorate(function: Callable[P, R]) -> Callable[P, R]:
+        _name(name, f"{function.__module__}.{function.__qualname__}")
+
         @functools.wraps(function)
         def run(*args: P.args, **kwargs: P.kwargs) -> R:
             observe(f"before {name}")

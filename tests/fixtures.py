@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Fixtures that several test levels share."""
 
+import itertools
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -28,10 +30,15 @@ class ApiPasteFixture(fixtures.Fixture):
         )
 
 
+# Nova's fixture gives each disk the same address.
+_DRIVE = re.compile(r"(<address type='drive' [^>]*)unit='0'")
+
+
 class TwoDefinitionsFixture(fixtures.Fixture):
     """Let a running domain of Nova's fixture keep its live definition.
 
-    As libvirt does: what is defined over it counts from its next start.
+    As libvirt does: what is defined over it counts from its next start. And no two
+    disks have the same address.
     """
 
     def _setUp(self) -> None:
@@ -53,7 +60,11 @@ class TwoDefinitionsFixture(fixtures.Fixture):
             if flags & fakelibvirt.VIR_DOMAIN_XML_INACTIVE:
                 domain._def = getattr(domain, "_next", live)
             try:
-                return str(describe(domain, flags))
+                unit = itertools.count()
+                return _DRIVE.sub(
+                    lambda found: f"{found[1]}unit='{next(unit)}'",
+                    describe(domain, flags),
+                )
             finally:
                 domain._def = live
 

@@ -6,25 +6,27 @@ import functools
 from collections.abc import Iterator
 from typing import Any
 
+from nova import conf as nova_conf
 from nova import context as nova_context
+from nova import exception as nova_exception
 from nova import objects, utils
 from nova.compute import manager, task_states, vm_states
+from oslo_concurrency import lockutils
 from oslo_log import log as logging
+from oslo_service import periodic_task
+from oslo_utils import timeutils
 
-from stable_rescue import exception, nova_internals, steps
+from stable_rescue import exception, nova_internals
 from stable_rescue.compute import block_device, image
-from stable_rescue.storage.record import Rest
+from stable_rescue.compute.recovery import RecoveryMixin
+from stable_rescue.virt.phase import phase
 from stable_rescue.virt.refusal import refusing
 
+CONF = nova_conf.CONF
 LOG = logging.getLogger(__name__)
 
 
-@steps.changes("save the instance")
-def _save(instance: "objects.Instance") -> None:
-    instance.save()
-
-
-class StableRescueMixin:
+class StableRescueMixin(RecoveryMixin):
     """Keeps a server whole around a rescue: before it, when it fails, after a crash.
 
     Everything is prepared before Nova's manager powers the guest off (UPSTREAM U7).
@@ -52,13 +54,18 @@ class StableRescueMixin:
         rescue_password = rescue_password or utils.generate_password()
         # Nova chooses by what it is given, so both have the same one.
         rescue_image_ref = image.choose(instance, rescue_image_ref)
-        prepared = self._prepare_rescue(
+        ours = self._prepare_rescue(
             context, instance, rescue_image_ref, rescue_password
         )
-        with self._guard(context, instance, prepared):
+        with self._guard(context, instance, ours, task_states.RESCUING) as wanted:
+            if not wanted:
+                self.driver.discard_rescue(instance)
+                return
             super().rescue_instance(
                 context, instance, rescue_password, rescue_image_ref, clean_shutdown
             )
+            if ours:
+                self._keep_launched_at(instance)
 
     def unrescue_instance(
         self, context: nova_context.RequestContext, instance: "objects.Instance"
@@ -68,12 +75,14 @@ class StableRescueMixin:
         :raises Exception: what stood in the way; the server is then still rescued
         """
         ran = self.driver.ran_before_rescue(instance)
-        with self._guard(context, instance, ran is not None):
+        ours = ran is not None
+        with self._guard(context, instance, ours, task_states.UNRESCUING) as wanted:
+            if not wanted:
+                return
             super().unrescue_instance(context, instance)
-        if ran is False and instance.vm_state == vm_states.ACTIVE:
-            # So Nova has just called it (UPSTREAM U18).
-            instance.vm_state = vm_states.STOPPED
-            _save(instance)
+            if ours:
+                self._keep_stopped(instance)
+                self._forget(instance)
 
     @contextlib.contextmanager
     def _guard(
@@ -81,13 +90,26 @@ class StableRescueMixin:
         context: nova_context.RequestContext,
         instance: "objects.Instance",
         ours: bool,
-    ) -> Iterator[None]:
-        if ours:
+        task_state: str,
+    ) -> Iterator[bool]:
+        """Hold what is ours together; yield whether it is still wanted.
+
+        The lock is the one that Nova holds while it deletes an instance: what else
+        comes waits for the end, which is whole, and what came first has been done.
+        """
+        if not ours:
+            yield True
+            return
+        with lockutils.lock(instance.uuid):
+            if not self._is_still(instance, task_state):
+                LOG.warning("It is not %s any more", task_state, instance=instance)
+                yield False
+                return
             self._guarded[instance.uuid] = context.elevated()
-        try:
-            yield
-        finally:
-            self._guarded.pop(instance.uuid, None)
+            try:
+                yield True
+            finally:
+                self._guarded.pop(instance.uuid, None)
 
     # Nova 31 to 34 call it for whatever fails in a rescue or an unrescue.
     def _set_instance_obj_error_state(
@@ -108,66 +130,23 @@ class StableRescueMixin:
             )
             super()._set_instance_obj_error_state(instance, clean_task_state)
 
-    def _settle(
+    # Nova 31 to 34 call it before they call the driver's rescue.
+    def _power_off_instance(
         self,
         context: nova_context.RequestContext,
         instance: "objects.Instance",
-        finish: bool,
+        clean_shutdown: bool = True,
     ) -> None:
-        """Bring a server to rest, and have Nova know where it is.
+        """Power off an instance; for a rescue of ours, users see that phase."""
+        ours = instance.uuid in self._guarded
+        told = phase(context, instance, "rescue_power_off")
+        with told if ours else contextlib.nullcontext():
+            super()._power_off_instance(context, instance, clean_shutdown)
 
-        :raises Exception: what stood in the way
-        """
-        ran = self.driver.ran_before_rescue(instance)
-        rest = self.driver.settle_rescue(context, instance, finish)
-        if rest is Rest.RESCUED:
-            instance.vm_state = vm_states.RESCUED
-        elif rest is Rest.ITSELF and (
-            instance.vm_state == vm_states.RESCUED
-            # A rescue that could not be undone by the process before this one.
-            or (finish and instance.vm_state == vm_states.ERROR)
-        ):
-            instance.vm_state = vm_states.STOPPED if ran is False else vm_states.ACTIVE
-        instance.power_state = nova_internals.power_state(self, instance)
-        _save(instance)
-
-    # Before Nova looks at the instance: it would take a rescue for a lost guest.
-    def _init_instance(
-        self, context: nova_context.RequestContext, instance: "objects.Instance"
-    ) -> None:
-        """Finish or undo what an earlier process left (UPSTREAM U24)."""
-        if instance.host == self.host:
-            try:
-                self._recover(context, instance)
-            except Exception:
-                LOG.exception(
-                    "A rescue that was cut short could not be settled; the next "
-                    "start of nova-compute tries again",
-                    instance=instance,
-                )
-        super()._init_instance(context, instance)
-
-    def _recover(
-        self, context: nova_context.RequestContext, instance: "objects.Instance"
-    ) -> None:
-        cut_short = instance.task_state in (
-            task_states.RESCUING,
-            task_states.UNRESCUING,
-        )
-        left = self.driver.ran_before_rescue(instance) is not None
-        if cut_short or (left and instance.vm_state == vm_states.ERROR):
-            LOG.info("A rescue was cut short; settling it", instance=instance)
-            instance.task_state = None
-            self._settle(context, instance, finish=True)
-        elif left and instance.vm_state != vm_states.RESCUED:
-            # It was brought back since, perhaps in another way: leave the guest be.
-            self.driver.sweep_rescue(context, instance)
-
-    # The same decorators as on Nova's rescue_instance; users see the event
-    # compute__prepare_rescue (`openstack server event show`).
+    # The same decorators as on Nova's rescue_instance, less the one for the event:
+    # the driver has one for each phase.
     @manager.wrap_exception()
     @manager.reverts_task_state
-    @manager.wrap_instance_event(prefix="compute")
     @manager.wrap_instance_fault
     def _prepare_rescue(
         self,
@@ -186,14 +165,54 @@ class StableRescueMixin:
                 self, context, instance, rescue_image_ref
             )
         elevated = context.elevated()
-        return self.driver.prepare_rescue(
-            elevated,
-            instance,
-            image_ref,
-            rescue_password,
-            functools.partial(block_device.rebuild, self, elevated, instance),
+        try:
+            return self.driver.prepare_rescue(
+                elevated,
+                instance,
+                image_ref,
+                rescue_password,
+                functools.partial(block_device.rebuild, self, elevated, instance),
+            )
+        except nova_exception.InstanceNotRescuable as exc:
+            if self._is_still(instance, task_states.RESCUING):
+                raise
+            # It is being deleted, say: then its task state is not ours to clear.
+            raise nova_exception.UnexpectedTaskStateError(
+                instance_uuid=instance.uuid,
+                expected={"task_state": task_states.RESCUING},
+                actual={"task_state": instance.task_state},
+            ) from exc
+
+    def _unrescue_overdue(self, context: nova_context.RequestContext) -> None:
+        """End the rescues that are older than rescue_timeout, each on its own."""
+        if CONF.rescue_timeout <= 0:
+            return
+        rescued = objects.InstanceList.get_by_filters(
+            context,
+            {"vm_state": vm_states.RESCUED, "host": self.host},
+            expected_attrs=["system_metadata"],
+            use_slave=True,
         )
+        for instance in rescued:
+            # Nova's own rescue says in launched_at when it began.
+            since = self.driver.rescued_at(instance) or instance.launched_at
+            if timeutils.is_older_than(since, CONF.rescue_timeout):
+                try:
+                    self.compute_api.unrescue(context, instance)
+                except Exception:
+                    LOG.exception(
+                        "Its rescue is overdue and could not be ended",
+                        instance=instance,
+                    )
 
 
 class ComputeManager(StableRescueMixin, manager.ComputeManager):
     """Nova's compute manager with our rescue."""
+
+    # Of the class itself, as oslo.service takes no other.
+    @periodic_task.periodic_task
+    def _poll_rescued_instances(self, context: nova_context.RequestContext) -> None:
+        self._unrescue_overdue(context)
+
+
+nova_internals.replace_periodic_tasks(ComputeManager)

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
+from oslo_utils import timeutils
+
 from stable_rescue import exception
 from stable_rescue.plan import RescuePlan
 from stable_rescue.storage import files
@@ -27,6 +29,7 @@ class State(enum.StrEnum):
     BEGINNING = "beginning"  # the rescue definition takes the place of the server's
     RESCUED = "rescued"
     ENDING = "ending"  # the server's own definition is coming back
+    ENDED = "ended"  # the server is itself; Nova may not know yet
 
 
 class Rest(enum.Enum):
@@ -45,6 +48,8 @@ class Record:
     their secrets: the file is readable by its owner alone. ``defined`` is what
     libvirt would have started before the rescue: ``before``, unless a running guest
     had diverged from it. ``was_running`` is whether the guest ran before the rescue.
+    ``launched_at`` and ``rescued_at`` are times of UTC: when Nova had launched the
+    server, and when its rescue system was started.
     """
 
     state: State
@@ -56,6 +61,8 @@ class Record:
     after: str
     defined: str
     was_running: bool
+    launched_at: str = ""
+    rescued_at: str = ""
 
     @classmethod
     def of(
@@ -64,6 +71,7 @@ class Record:
         image: dict[str, Any],
         was_running: bool,
         defined: str = "",
+        launched_at: str = "",
     ) -> Self:
         """Return the record of a plan of which nothing is done yet."""
         return cls(
@@ -76,11 +84,25 @@ class Record:
             plan.after,
             defined or plan.before,
             was_running,
+            launched_at,
+        )
+
+    def of_plan(self, plan: RescuePlan) -> Self:
+        """Return the record of the same rescue with a plan that was made anew."""
+        return dataclasses.replace(
+            self,
+            device=plan.device,
+            bus=plan.bus,
+            before=plan.before,
+            after=plan.after,
         )
 
     def at(self, state: State) -> Self:
         """Return the record of the same rescue in another state."""
-        return dataclasses.replace(self, state=state)
+        rescued_at = self.rescued_at
+        if state is State.RESCUED:
+            rescued_at = rescued_at or timeutils.utcnow().isoformat()
+        return dataclasses.replace(self, state=state, rescued_at=rescued_at)
 
 
 class Store:
@@ -105,6 +127,10 @@ class Store:
         except (OSError, ValueError, TypeError, KeyError, AttributeError) as exc:
             raise exception.InvalidRecord(f"{self._record}: {exc}") from exc
 
+    def exists(self) -> bool:
+        """Say whether there is a record, be it damaged."""
+        return self._record.exists()
+
     def save(self, record: Record) -> None:
         """Write the record.
 
@@ -127,9 +153,13 @@ class Store:
         except FileNotFoundError:
             return None
 
+    def forget_original(self) -> None:
+        """Remove the saved definition."""
+        files.remove(self._unrescue_xml)
+
     def clear(self) -> None:
         """Remove both files; the record last, for it says that there is work left."""
-        files.remove(self._unrescue_xml)
+        self.forget_original()
         self.forget()
 
     def forget(self) -> None:

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """StableRescueDriver: Nova's libvirt driver with a rescue that moves no device."""
 
+import datetime
 from collections.abc import Callable, Collection
 from typing import Any
 
@@ -18,6 +19,8 @@ from stable_rescue import conf, exception, nova_internals
 from stable_rescue.storage import image_cache
 from stable_rescue.storage.record import Record, Rest, State
 from stable_rescue.virt import preparation, transitions
+from stable_rescue.virt.phase import phase
+from stable_rescue.virt.preparation import Prepared
 from stable_rescue.virt.refusal import failing, refusing
 
 CONF = nova_conf.CONF
@@ -25,11 +28,17 @@ LOG = logging.getLogger(__name__)
 
 conf.register_opts(CONF)
 
+# Where a server may be whose vm_state is RESCUED.
+_RESCUED = (State.RESCUED, State.ENDING, State.ENDED)
 _TOLD = {
     Rest.UNTOUCHED: "as it was",
     Rest.ITSELF: "itself again",
     Rest.RESCUED: "rescued",
 }
+
+
+def _time(text: str) -> datetime.datetime | None:
+    return datetime.datetime.fromisoformat(text) if text else None
 
 
 class StableRescueDriver(libvirt_driver.LibvirtDriver):
@@ -39,7 +48,10 @@ class StableRescueDriver(libvirt_driver.LibvirtDriver):
         super().__init__(virtapi, read_only)
         # Prepared by this process and not yet begun, by instance; the record on
         # disk is for another process, after a crash.
-        self._prepared: dict[str, Record] = {}
+        self._prepared: dict[str, Prepared] = {}
+        # Whether a manager of ours tells Nova how a rescue has ended, and then has
+        # its record removed (forget_rescue).
+        self.managed = False
 
     def prepare_rescue(
         self,
@@ -70,8 +82,8 @@ class StableRescueDriver(libvirt_driver.LibvirtDriver):
             )
         LOG.info(
             "Prepared a stable rescue by %s on %s in %.2f seconds",
-            prepared.device,
-            prepared.bus,
+            prepared.record.device,
+            prepared.record.bus,
             watch.elapsed(),
             instance=instance,
         )
@@ -108,9 +120,23 @@ class StableRescueDriver(libvirt_driver.LibvirtDriver):
                 share_info,
             )
             return
-        with timeutils.StopWatch() as watch, failing(instance):
-            transitions.begin(self, context, instance, prepared)
+        with (
+            timeutils.StopWatch() as watch,
+            phase(context, instance, "rescue_boot"),
+            failing(instance, "the rescue system could not be started"),
+        ):
+            try:
+                transitions.begin(self, context, instance, prepared.record)
+            finally:
+                self._forget_unless_managed(instance)
         LOG.info("Rescued in %.2f seconds", watch.elapsed(), instance=instance)
+
+    def discard_rescue(self, instance: "objects.Instance") -> None:
+        """Remove a rescue that was prepared and is not wanted any more."""
+        prepared = self._prepared.pop(instance.uuid, None)
+        if prepared is not None:
+            LOG.info("Removing what was prepared for a rescue", instance=instance)
+            prepared.discard()
 
     def unrescue(
         self, context: nova_context.RequestContext, instance: "objects.Instance"
@@ -120,14 +146,28 @@ class StableRescueDriver(libvirt_driver.LibvirtDriver):
         :raises Exception: what stood in the way; the record is then still there
         """
         rescued = self._record_of(instance)
-        if rescued is None or rescued.state not in (State.RESCUED, State.ENDING):
+        if rescued is None or rescued.state not in _RESCUED:
             super().unrescue(context, instance)
             preparation.store_of(instance).clear()
             return
         LOG.info("Ending a stable rescue", instance=instance)
         with timeutils.StopWatch() as watch:
             transitions.end(self, context, instance, rescued)
+            self._forget_unless_managed(instance)
         LOG.info("Unrescued in %.2f seconds", watch.elapsed(), instance=instance)
+
+    def forget_rescue(self, instance: "objects.Instance") -> None:
+        """Remove the record of a rescue that has ended, once Nova knows.
+
+        :raises OSError: where it cannot be removed
+        """
+        found = self._record_of(instance)
+        if found is not None and found.state is State.ENDED:
+            preparation.store_of(instance).forget()
+
+    def _forget_unless_managed(self, instance: "objects.Instance") -> None:
+        if not self.managed:
+            self.forget_rescue(instance)
 
     def settle_rescue(
         self,
@@ -169,6 +209,22 @@ class StableRescueDriver(libvirt_driver.LibvirtDriver):
         """Say whether the guest ran before its rescue; None: no rescue of ours."""
         found = self._record_of(instance)
         return None if found is None else found.was_running
+
+    def has_rescue_record(self, instance: "objects.Instance") -> bool:
+        """Say whether there is something left of a rescue of ours, be it damaged."""
+        return preparation.store_of(instance).exists()
+
+    def launched_before_rescue(
+        self, instance: "objects.Instance"
+    ) -> datetime.datetime | None:
+        """Return launched_at as it was before a rescue of ours, or None."""
+        found = self._record_of(instance)
+        return _time(found.launched_at) if found else None
+
+    def rescued_at(self, instance: "objects.Instance") -> datetime.datetime | None:
+        """Return when a rescue of ours was started, in UTC, or None."""
+        found = self._record_of(instance)
+        return _time(found.rescued_at) if found else None
 
     def sweep_rescue(
         self, context: nova_context.RequestContext, instance: "objects.Instance"
@@ -231,7 +287,7 @@ class StableRescueDriver(libvirt_driver.LibvirtDriver):
         image_meta: "objects.ImageMeta",
         admin_password: str,
         block_device_info: dict[str, Any],
-    ) -> Record | None:
+    ) -> Prepared | None:
         """Return what the manager has prepared; without our manager, prepare now."""
         stable = hardware.check_hw_rescue_props(image_meta)
         if not stable and CONF.stable_rescue.default_mode == "legacy":

@@ -3,6 +3,7 @@
 
 import dataclasses
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from nova import conf as nova_conf
@@ -27,6 +28,8 @@ from stable_rescue.storage import (
 from stable_rescue.storage.medium import RescueMedium
 from stable_rescue.storage.record import Record, State, Store
 from stable_rescue.virt import definition
+from stable_rescue.virt.phase import phase
+from stable_rescue.virt.refusal import refusing
 from stable_rescue.virt.undo import Undo
 
 CONF = nova_conf.CONF
@@ -34,6 +37,14 @@ LOG = logging.getLogger(__name__)
 
 # What rescues by <boot order>; other hypervisors of libvirt have none.
 _VIRT_TYPES = ("kvm", "qemu")
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A rescue that is ready to begin, and what removes it again where it is not to."""
+
+    record: Record
+    discard: Callable[[], None]
 
 
 def store_of(instance: "objects.Instance") -> Store:
@@ -78,7 +89,7 @@ def prepare(
     request: RescueRequest,
     admin_password: str,
     block_devices: Callable[[], dict[str, Any]],
-) -> Record:
+) -> Prepared:
     """Decide the rescue, fetch its medium, have libvirt accept it; write the record.
 
     The guest is not touched.
@@ -86,32 +97,40 @@ def prepare(
     :param block_devices: returns the server's block devices, as drivers take them
     :raises Exception: whatever stands in the way; what was made is removed again
     """
-    guest = nova_internals.guest_of(driver, instance)
-    own, was_running = definition.read(guest), bool(guest.is_active())
-    request = plan.resolve(own, request)
-    findings = _inspect(driver, context, instance, image, request.device, own)
-    rescue_medium = RescueMedium(driver, instance, request)
-    devices = block_devices()
-    added_drive = config_drive.to_add(driver, instance)
+    with phase(context, instance, "rescue_plan"), refusing(instance):
+        guest = nova_internals.guest_of(driver, instance)
+        own, was_running = definition.read(guest), bool(guest.is_active())
+        request = plan.resolve(own, request)
+        findings = _inspect(driver, context, instance, image, request.device, own)
+        rescue_medium = RescueMedium(driver, instance, request)
+        devices = block_devices()
+        added_drive = config_drive.to_add(driver, instance)
 
-    def derive(disks: Mapping[str, str] | None = None) -> RescuePlan:
-        found = plan.derive(
-            own,
-            request,
-            rescue_medium.describe(),
-            nvram.copy_for(instance, own),
-            kernel.kernel_of(instance, image),
-            config_drive.is_wanted(own),
-            volumes.expected(devices),
-            disks,
-            added_drive,
+        def derive(disks: Mapping[str, str] | None = None) -> RescuePlan:
+            found = plan.derive(
+                own,
+                request,
+                rescue_medium.describe(),
+                nvram.copy_for(instance, own),
+                kernel.kernel_of(instance, image),
+                config_drive.is_wanted(own),
+                volumes.expected(devices),
+                disks,
+                added_drive,
+            )
+            return dataclasses.replace(found, findings=(*findings, *found.findings))
+
+        launched = instance.launched_at
+        record = Record.of(
+            derive(),
+            image,
+            was_running,
+            definition.defined(guest),
+            launched.isoformat() if launched else "",
         )
-        return dataclasses.replace(found, findings=(*findings, *found.findings))
-
-    defined = definition.defined(guest)
-    record = Record.of(derive(), image, was_running, defined)
     store = store_of(instance)
-    with Undo(instance, lastly=store.forget) as undo:
+    undo = Undo(instance, lastly=store.forget)
+    with phase(context, instance, "rescue_prepare"), refusing(instance), undo:
         store.save(record)
         # A running guest has its volumes; a stopped one's host may have been rebooted.
         look_after = volumes.verify if was_running else volumes.connect
@@ -124,12 +143,12 @@ def prepare(
         # Some backends know the format of their disk once it is there.
         decided = derive(connected.disks)
         _log(decided, instance)
-        record = Record.of(decided, image, was_running, defined)
-        undo.add(definition.put_back, driver, guest, defined)
-        definition.try_out(driver, guest, decided.after)
+        record = record.of_plan(decided)
+        undo.add(definition.put_back, driver, guest, record.defined)
+        definition.try_out(driver, guest, record.after)
         record = record.at(State.PREPARED)
         store.save(record)
-    return record
+    return Prepared(record, undo.undo)
 
 
 def _log(decided: RescuePlan, instance: "objects.Instance") -> None:

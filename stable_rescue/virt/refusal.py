@@ -38,18 +38,21 @@ def refusing(instance: "objects.Instance") -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def failing(instance: "objects.Instance") -> Iterator[None]:
+def failing(instance: "objects.Instance", what: str) -> Iterator[None]:
     """Turn whatever the block raises into an error whose text is fit for a tenant.
 
+    :param what: what could not be done, for the tenant
     :raises nova.exception.InstanceNotRescuable: with a reason that names no host path
     """
     try:
         yield
+    except nova_exception.InstanceNotRescuable:
+        raise
     except Exception as exc:
-        LOG.exception("The rescue could not be started", instance=instance)
+        LOG.exception("%s", what, instance=instance)
         raise nova_exception.InstanceNotRescuable(
             instance_id=instance.uuid,
-            reason="the rescue system could not be started; ask the operator",
+            reason=f"{what}; ask the operator",
         ) from exc
 
 

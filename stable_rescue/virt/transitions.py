@@ -1,11 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """The ways between a server and its rescue. Each may be gone again after a crash.
 
-PREPARING --> PREPARED --begin--> BEGINNING --> RESCUED --end--> ENDING --> no record
-    |             |                   |                            |
-    +--abandon    +------undo---------+--> no record               +--resume--> RESCUED
-          |
-          +--> no record
+PREPARING -> PREPARED -begin-> BEGINNING -> RESCUED -end-> ENDING -> ENDED -> none
+    |            |                 |                          |         ^
+    |            +------undo-------+--------------------------|---------+
+    +-abandon-> none                                          +-resume-> RESCUED
 """
 
 import dataclasses
@@ -23,8 +22,12 @@ from stable_rescue.domain.document import Domain
 from stable_rescue.storage import medium, volumes
 from stable_rescue.storage.record import Record, Rest, State
 from stable_rescue.virt import definition, preparation
+from stable_rescue.virt.phase import phase
+from stable_rescue.virt.refusal import failing
 
 LOG = logging.getLogger(__name__)
+
+_STAYS = "the server could not be brought back"
 
 
 def begin(
@@ -62,14 +65,16 @@ def end(
 
     :raises Exception: what stood in the way; the record is then still there
     """
-    preparation.store_of(instance).save(rescued.at(State.ENDING))
-    if rescued.was_running and not _is_active(driver, instance):
-        rescued = _reconnect(driver, context, instance, rescued)
-    if _is_rescue(driver, instance):
-        # A rescue system has written to the disks that it repairs (UPSTREAM U17).
-        timeout, interval = nova_internals.power_off_values(instance)
-        _power_off(driver, instance, timeout, interval)
-    _become_itself(driver, context, instance, rescued)
+    with phase(context, instance, "unrescue_power_off"), failing(instance, _STAYS):
+        preparation.store_of(instance).save(rescued.at(State.ENDING))
+        if rescued.was_running and not _is_active(driver, instance):
+            rescued = _reconnect(driver, context, instance, rescued)
+        if _is_rescue(driver, instance):
+            # A rescue system has written to the disks that it repairs (UPSTREAM U17).
+            timeout, interval = nova_internals.power_off_values(instance)
+            _power_off(driver, instance, timeout, interval)
+    with phase(context, instance, "unrescue_boot"), failing(instance, _STAYS):
+        _become_itself(driver, context, instance, rescued)
 
 
 def abandon(
@@ -129,7 +134,8 @@ def resume(
             rescued = _reconnect(driver, context, instance, rescued)
         _power_off(driver, instance)
         _start(driver, context, instance, rescued.after)
-    preparation.store_of(instance).save(rescued.at(State.RESCUED))
+    if rescued.state is not State.RESCUED:
+        preparation.store_of(instance).save(rescued.at(State.RESCUED))
 
 
 def settle(
@@ -144,12 +150,21 @@ def settle(
     :returns: where it is; None where there is no rescue of ours
     :raises Exception: what stood in the way; the record is then still there
     """
-    found = preparation.store_of(instance).load()
+    store = preparation.store_of(instance)
+    try:
+        found = store.load()
+    except exception.InvalidRecord as exc:
+        LOG.warning("The record of a rescue is damaged: %s", exc, instance=instance)
+        return None
     if found is None:
+        store.forget()  # one that was being written
         return None
     if found.state is State.PREPARING:
         abandon(driver, instance, found)
         return Rest.UNTOUCHED
+    if found.state is State.ENDED:
+        _tidy(driver, instance)
+        return Rest.ITSELF
     if found.state in (State.PREPARED, State.BEGINNING):
         undo(driver, context, instance, found)
         return Rest.ITSELF
@@ -181,8 +196,8 @@ def sweep(driver: libvirt_driver.LibvirtDriver, instance: "objects.Instance") ->
     if found is not None and found.state is State.PREPARING:
         abandon(driver, instance, found)
     elif not _is_rescue(driver, instance):
-        medium.remove(driver, instance)
-        store.clear()
+        _tidy(driver, instance)
+        store.forget()
 
 
 def _came_back(
@@ -209,14 +224,21 @@ def _become_itself(
         else:
             nova_internals.define_guest(driver, original)
     try:
-        medium.remove(driver, instance)
-        store.clear()
+        # The record stays until Nova knows.
+        store.save(found.at(State.ENDED))
+        _tidy(driver, instance)
     except Exception:
         LOG.exception(
             "The server is itself again, but something of its rescue is left; the "
             "next start of nova-compute tries again to remove it",
             instance=instance,
         )
+
+
+def _tidy(driver: libvirt_driver.LibvirtDriver, instance: "objects.Instance") -> None:
+    """Remove all that a rescue has left but its record."""
+    medium.remove(driver, instance)
+    preparation.store_of(instance).forget_original()
 
 
 def _reconnect(

@@ -13,7 +13,7 @@ LOG = logging.getLogger(__name__)
 
 
 class Undo(contextlib.AbstractContextManager["Undo"]):
-    """Undoes in reverse what was done, where the block fails; else nothing.
+    """Undoes in reverse what was done, where the block fails; else it is kept.
 
     The first error is raised on; what cannot be undone is logged and the rest is
     undone still.
@@ -41,8 +41,11 @@ class Undo(contextlib.AbstractContextManager["Undo"]):
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        if error is None:
-            return
+        if error is not None:
+            self.undo()
+
+    def undo(self) -> None:
+        """Undo all; also what was kept, where it is not wanted any more."""
         done = [self._try(undo, *args) for undo, args in reversed(self._undo)]
         if all(done):
             self._try(self._lastly)

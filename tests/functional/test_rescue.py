@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Rescue and unrescue through Nova's API."""
 
+from typing import Any
 from unittest import mock
 
 import fixtures
@@ -34,20 +35,30 @@ class RescueTest(base.RescueTestBase):
         self.assertEqual(own, self.definition(server))
         self.assertEqual([], self.files(server))
 
-    def test_users_see_the_preparation_as_an_event(self) -> None:
+    def events(self, server: dict[str, Any]) -> dict[str, str]:
+        """Return the events of the newest action, each with its result."""
+        action = self.api.get_instance_actions(server["id"])[0]
+        found = self.api.api_get(
+            f"/servers/{server['id']}/os-instance-actions/{action['request_id']}"
+        ).body["instanceAction"]["events"]
+        self.assertTrue(all(event["finish_time"] for event in found))
+        return {event["event"]: event["result"] for event in found}
+
+    def test_users_see_each_phase_as_an_event(self) -> None:
         server = self.create_server()
         self.rescue(server, self.create_rescue_image(hw_rescue_bus="usb"))
         self._wait_for_state_change(server, "RESCUE")
-        action = self.api.get_instance_actions(server["id"])[0]
-        events = self.api.api_get(
-            f"/servers/{server['id']}/os-instance-actions/{action['request_id']}"
-        ).body["instanceAction"]["events"]
+        names = ("plan", "prepare", "power_off", "boot", "instance")
         self.assertEqual(
-            {
-                "compute__prepare_rescue": "Success",
-                "compute_rescue_instance": "Success",
-            },
-            {event["event"]: event["result"] for event in events},
+            {f"compute_rescue_{name}": "Success" for name in names},
+            self.events(server),
+        )
+        self.api.post_server_action(server["id"], {"unrescue": None})
+        self._wait_for_state_change(server, "ACTIVE")
+        names = ("power_off", "boot", "instance")
+        self.assertEqual(
+            {f"compute_unrescue_{name}": "Success" for name in names},
+            self.events(server),
         )
 
     def test_without_the_properties_novas_own_rescue(self) -> None:
