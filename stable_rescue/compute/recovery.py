@@ -21,9 +21,9 @@ from stable_rescue.storage.record import Rest
 CONF = nova_conf.CONF
 LOG = logging.getLogger(__name__)
 
-_CUT_SHORT = (task_states.RESCUING, task_states.UNRESCUING)
+CUT_SHORT = (task_states.RESCUING, task_states.UNRESCUING)
 # What Nova loads for the instances of a host, and recovery needs of them.
-_EXPECTED = ["info_cache", "metadata", "system_metadata", "numa_topology", "flavor"]
+EXPECTED = ["info_cache", "metadata", "system_metadata", "numa_topology", "flavor"]
 
 
 @steps.changes("save the instance")
@@ -87,7 +87,7 @@ class RecoveryMixin:
         """Begin to settle all that there is to settle; return it by instance."""
         self._deadline = time.monotonic() + CONF.stable_rescue.recovery_timeout
         found = objects.InstanceList.get_by_host(
-            context, self.host, expected_attrs=_EXPECTED
+            context, self.host, expected_attrs=EXPECTED
         )
         concerned = [instance for instance in found if self._is_concerned(instance)]
         if not concerned:
@@ -104,7 +104,7 @@ class RecoveryMixin:
 
     def _is_concerned(self, instance: "objects.Instance") -> bool:
         return (
-            instance.task_state in _CUT_SHORT
+            instance.task_state in CUT_SHORT
             or instance.vm_state == vm_states.RESCUED
             or self.driver.has_rescue_record(instance)
         )
@@ -128,7 +128,7 @@ class RecoveryMixin:
         if instance.task_state == task_states.DELETING:
             return  # Nova goes on with it
         left = self.driver.has_rescue_record(instance)
-        if instance.task_state in _CUT_SHORT or (
+        if instance.task_state in CUT_SHORT or (
             left and instance.vm_state == vm_states.ERROR
         ):
             LOG.info("A rescue was cut short; settling it", instance=instance)
