@@ -2,10 +2,11 @@
 """What the scenes of the demo make of what they were told."""
 
 import dataclasses
+import importlib
 import unittest
 from pathlib import Path
 
-from lab.demo import marks, storage
+from lab.demo import SCENES, marks, storage
 from lab.demo.request import Request
 from lab.demo.scenes import password, stale
 from lab.demo.table import Result
@@ -179,17 +180,41 @@ class StorageTest(unittest.TestCase):
         self.assertEqual("2 changes", storage.same(changed))
 
 
+def request_for(scene: str, **asked: object) -> Request:
+    paths = {
+        field.name: Path(f"/images/{field.name}")
+        for field in dataclasses.fields(GuestImages)
+        if field.name != "build"
+    }
+    request = Request(scene, "q35", "disk", "", False, GuestImages(**paths, build="b"))
+    return dataclasses.replace(request, **asked)
+
+
 class RequestTest(unittest.TestCase):
     def test_it_gets_into_the_sandbox_whole(self) -> None:
-        fields = {
-            field.name: Path(f"/images/{field.name}")
-            for field in dataclasses.fields(GuestImages)
-            if field.name != "build"
-        }
-        images = GuestImages(**fields, build="b")
-        request = Request("storage", "pc", "cdrom", "ide", False, images)
+        request = request_for("storage", machine="pc", device="cdrom", bus="ide")
         self.assertEqual(request, Request.from_json(request.to_json()))
-        self.assertEqual(fields["marking_rescue_iso"], images.marking_rescue("cdrom"))
+        self.assertEqual(
+            "marking_rescue_iso", request.images.marking_rescue("cdrom").name
+        )
+
+
+class CasesTest(unittest.TestCase):
+    def cases(self, scene: str, **asked: object) -> list[str]:
+        module = importlib.import_module(f"lab.demo.scenes.{scene.replace('-', '_')}")
+        return module.cases(request_for(scene, **asked))
+
+    def test_every_scene_has_cases(self) -> None:
+        for scene in SCENES:
+            with self.subTest(scene=scene):
+                some, every = self.cases(scene), self.cases(scene, every_case=True)
+                self.assertTrue(some)
+                self.assertLessEqual(set(some), set(every))
+                self.assertEqual(len(every), len(set(every)))
+
+    def test_the_machine_is_the_one_asked_for(self) -> None:
+        self.assertEqual(["pc"], self.cases("storage", machine="pc"))
+        self.assertEqual(["pc/disk/usb"], self.cases("hotplug", machine="pc"))
 
 
 class GuestTest(unittest.TestCase):
