@@ -129,12 +129,13 @@ def rescue_disk_xml(
 ) -> str:
     """Return the <disk> element that Nova writes for the rescue disk.
 
-    The host's cache mode, discard and I/O settings and the flavor's quotas are in
-    it (UPSTREAM U27).
+    The host's discard and I/O settings and the flavor's quotas are in it, and the
+    host's cache mode, which Nova's own rescue forgets (UPSTREAM U27).
     """
     config = driver._get_guest_disk_config(
         instance, RESCUE_DISK, {RESCUE_DISK: mapping}, instance.flavor
     )
+    driver._set_cache_mode(config)
     return _text_of(config)
 
 
@@ -160,6 +161,7 @@ def config_drive_xml(
         instance.flavor,
         driver._get_disk_config_image_type(),
     )
+    driver._set_cache_mode(config)
     return _text_of(config)
 
 

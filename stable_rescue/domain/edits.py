@@ -143,6 +143,8 @@ def _add_last(
         etree.SubElement(disk, "readonly")
     if boots:
         etree.SubElement(disk, "boot", order="1")
+    if bus == "virtio":
+        _share_iothread(domain, disk)
     etree.SubElement(disk, "alias", name=alias)
     disk.append(seat.address)
     domain.append_device(disk)
@@ -157,6 +159,16 @@ def _add_last(
         what = f"{name} sits in a gap: disks behind it change their names in the guest"
         done.append(Edit("gap", what, "LIBVIRT F7"))
     return done
+
+
+def _share_iothread(domain: Domain, disk: etree._Element) -> None:
+    """Give a disk the I/O thread that the first one on virtio has, if any (U27)."""
+    driver = disk.find("driver")
+    for other in domain.disks("virtio"):
+        theirs = other.find("driver[@iothread]")
+        if theirs is not None and driver is not None:
+            driver.set("iothread", str(theirs.get("iothread")))
+            return
 
 
 def _next_target(domain: Domain, bus: str) -> str:

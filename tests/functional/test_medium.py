@@ -108,6 +108,20 @@ class MediumTest(images.ImagesTestBase):
         self.assertIsNotNone(disk.find("readonly"))
         self.assertEqual(data, self.content_of(self.medium())[: len(data)])
 
+    def test_the_hosts_settings_for_disks(self) -> None:
+        """UPSTREAM U27."""
+        self.flags(disk_cachemodes=["file=writethrough"], group="libvirt")
+        self.flags(hw_disk_discard="unmap", group="libvirt")
+        self.restart_compute_service("compute1")
+        self.rescued(self.add_image(ONE))
+        record = json.loads(
+            (self.folder(self.server) / "stable_rescue.json").read_text()
+        )
+        disk = recognise.rescue_disk(Domain.parse(record["after"]))
+        settings = disk.find("driver")
+        self.assertEqual("writethrough", settings.get("cache"))
+        self.assertEqual("unmap", settings.get("discard"))
+
     def test_a_deleted_server_leaves_nothing(self) -> None:
         self.rescued(self.add_image(ONE))
         folder = self.folder(self.server)

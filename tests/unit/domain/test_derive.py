@@ -357,6 +357,23 @@ class AddedConfigDriveTest(base.BaseTestCase):
         )
 
 
+class IoThreadTest(base.BaseTestCase):
+    """UPSTREAM U27: as the server's own disks, where the bus can have one."""
+
+    def iothread_on(self, bus: str) -> str | None:
+        own = samples.domain("q35")
+        next(own.disks("virtio")).find("driver").set("iothread", "2")
+        made = derive(own.to_xml(), "disk", bus)
+        disk = recognise.rescue_disk(Domain.parse(made.after))
+        return disk.find("driver").get("iothread")
+
+    def test_on_virtio(self) -> None:
+        self.assertEqual("2", self.iothread_on("virtio"))
+
+    def test_on_other_buses_libvirt_refuses_it(self) -> None:
+        self.assertIsNone(self.iothread_on("usb"))
+
+
 class OvertakenTest(base.BaseTestCase):
     """Disks on scsi, sata and usb share their names."""
 
