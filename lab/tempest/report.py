@@ -29,7 +29,7 @@ class Outcome:
     run: str
     test: str
     status: str
-    reason: str  # of a skip, or the last line of a failure
+    reason: str  # of a skip or a failure, one line
     seconds: float
 
     @property
@@ -53,8 +53,7 @@ def read(path: Path) -> list[Outcome]:
         details = test["details"]
         reason = details["reason"].as_text() if "reason" in details else ""
         if "traceback" in details:
-            lines = details["traceback"].as_text().strip().splitlines()
-            reason = lines[-1].strip() if lines else ""
+            reason = error_of(details["traceback"].as_text())
         begin, end = test["timestamps"][0], test["timestamps"][-1]
         seconds = (end - begin).total_seconds() if begin and end else 0.0
         run = path.parent.name.rpartition("-")[2]
@@ -66,6 +65,12 @@ def read(path: Path) -> list[Outcome]:
         subunit.ByteStreamToStreamResult(stream, non_subunit_name="output").run(result)
     result.stopTestRun()
     return [outcome for outcome in found if outcome.test != "output"]
+
+
+def error_of(traceback: str) -> str:
+    """Return the line of a traceback that has the error, without what it details."""
+    flush = [line for line in traceback.splitlines() if line and line[0] != " "]
+    return flush[-1] if flush else ""
 
 
 def counts(outcomes: Iterable[Outcome]) -> str:

@@ -16,7 +16,7 @@ from tempest.lib.common import rest_client
 from tempest.lib.common.utils import data_utils, test_utils
 
 from stable_rescue.tempest import images, readers
-from stable_rescue.tempest.guest import compare
+from stable_rescue.tempest.guest import Comparison, compare
 from stable_rescue.tempest.guest.inventory import Inventory
 
 CONF = config.CONF
@@ -299,15 +299,20 @@ class BaseRescueTest(base.BaseV2ComputeTest):
             rescued.boot_disk, new, f"booted from {rescued.boot_disk}; new are {new}"
         )
         self.assertEqual(1, len(new), f"the rescue brought {new}")
-        self.assertEqual((), found.disturbed, f"in rescue {found}")
+        self.check_unmoved("in rescue", found)
 
     def check_same(self, before: Inventory, after: Inventory) -> None:
         """Fail where a server does not have exactly the devices that it had."""
         found = compare(before, after)
-        self.assertEqual((), found.disturbed, f"after the rescue {found}")
+        self.check_unmoved("after the rescue", found)
         self.assertEqual((), found.appeared, "left behind by the rescue")
         if before.boot_disk and after.boot_disk:
             self.assertEqual(before.boot_disk.address, after.boot_disk.address)
+
+    def check_unmoved(self, when: str, found: Comparison) -> None:
+        """Fail where a device is not where and what it was."""
+        if found.disturbed:
+            self.fail(f"{when} {found}")
 
 
 def _root_volume(image: str) -> dict[str, Any]:

@@ -21,7 +21,9 @@ SCSI = f"{OURS}.test_disk_scsi[U1,U2,U32,id-2]"
 IDE = f"{OURS}.test_disk_ide[U1,U2,id-3]"
 OTHER = f"{THEIRS}.test_rescue_unrescue_instance[id-4]"
 NOON = datetime.datetime(2026, 1, 1, 12, tzinfo=datetime.UTC)
-TRACEBACK = b"Traceback (most recent call last):\n  File x\nMismatch: vdb moved\n"
+TRACEBACK = (
+    b"Traceback (most recent call last):\n  File x\nMismatch: vdb moved\n  to 05\n"
+)
 
 
 class ReportTest(base.BaseTestCase):
