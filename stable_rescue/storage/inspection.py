@@ -55,12 +55,28 @@ def root_gb(context: nova_context.RequestContext, instance: "objects.Instance") 
 
     A volume-backed server has its root volume's, whatever its flavor says.
     """
-    root = block_device.BlockDeviceMappingList.get_by_instance_uuid(
-        context, instance.uuid
-    ).root_bdm()
+    root = _root_of(context, instance)
     if root.is_volume:
         return int(root.volume_size or 0)
     return int(instance.flavor.root_gb)
+
+
+def check_legacy(
+    context: nova_context.RequestContext, instance: "objects.Instance"
+) -> None:
+    """Check that Nova's own rescue would show the server's root disk (UPSTREAM U30).
+
+    It builds the domain without the disk's encryption: the guest sees ciphertext.
+
+    :raises Refused: where it would not
+    """
+    root = _root_of(context, instance)
+    if root.encrypted and not root.is_volume:
+        raise exception.Refused(
+            "the server's root disk is encrypted by Nova, and this kind of rescue "
+            "would show it as ciphertext; a rescue image with hw_rescue_device or "
+            "hw_rescue_bus shows it as it is"
+        )
 
 
 def check_size(image: dict[str, Any], device: str, size: int) -> None:
@@ -114,6 +130,14 @@ def findings(
             "a cdrom only where there is an ISO 9660 filesystem on it"
         )
     return tuple(found)
+
+
+def _root_of(
+    context: nova_context.RequestContext, instance: "objects.Instance"
+) -> block_device.BlockDeviceMapping:
+    return block_device.BlockDeviceMappingList.get_by_instance_uuid(
+        context, instance.uuid
+    ).root_bdm()
 
 
 def _own_images(instance: "objects.Instance") -> set[str]:

@@ -16,7 +16,7 @@ from oslo_log import log as logging
 from oslo_utils import timeutils
 
 from stable_rescue import conf, exception, nova_internals
-from stable_rescue.storage import image_cache
+from stable_rescue.storage import image_cache, inspection
 from stable_rescue.storage.record import Record, Rest, State
 from stable_rescue.virt import preparation, transitions
 from stable_rescue.virt.phase import phase
@@ -73,6 +73,7 @@ class StableRescueDriver(libvirt_driver.LibvirtDriver):
             image = nova_internals.image_api_of(self).get(context, image_id)
             request = preparation.request_of(image)
             if request is None:
+                inspection.check_legacy(context, instance)
                 return False
             LOG.info(
                 "Preparing a stable rescue from image %s", image_id, instance=instance

@@ -161,6 +161,31 @@ class UnfitTest(base.RescueTestBase):
         self.assertIn("is of type pc", self.refused(image))
 
 
+class EncryptedTest(base.RescueTestBase):
+    """UPSTREAM U30: a root disk that Nova encrypts."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.server = self.create_server()
+        (root,) = objects.BlockDeviceMappingList.get_by_instance_uuid(
+            self.context, self.server["id"]
+        )
+        root.encrypted = True
+        root.save()
+
+    def test_novas_own_rescue_would_show_ciphertext(self) -> None:
+        power_off = self.power_offs()
+        told = self.assertRaises(
+            client.OpenStackApiException,
+            self.rescue,
+            self.server,
+            self.create_rescue_image(),
+        ).response.text
+        self.assertIn("would show it as ciphertext", told)
+        power_off.assert_not_called()
+        self._wait_for_state_change(self.server, "ACTIVE")
+
+
 class OwnImageTest(base.RescueTestBase):
     def test_it_is_a_warning(self) -> None:
         server = self.create_server()

@@ -357,6 +357,24 @@ class AddedConfigDriveTest(base.BaseTestCase):
         )
 
 
+class EncryptedTest(base.BaseTestCase):
+    def test_a_disk_that_nova_encrypts_keeps_its_key(self) -> None:
+        """UPSTREAM U30."""
+        own = samples.domain("q35")
+        disk = next(own.disks("virtio"))
+        disk.find("source").append(
+            etree.fromstring(
+                "<encryption format='luks'><secret type='passphrase' "
+                "uuid='6f6cbbf2-6a0b-4b0d-a5b5-6f1c0a0c1f2e'/></encryption>"
+            )
+        )
+        made = derive(own.to_xml(), "disk", "usb")
+        found = next(Domain.parse(made.after).disks("virtio"))
+        self.assertEqual(
+            etree.tostring(disk.find("source")), etree.tostring(found.find("source"))
+        )
+
+
 class IoThreadTest(base.BaseTestCase):
     """UPSTREAM U27: as the server's own disks, where the bus can have one."""
 
