@@ -111,5 +111,10 @@ def _popen(
 ) -> subprocess.Popen[bytes]:
     """Start a command of the environment in the sandbox."""
     path = f"{lab.venv / 'bin'}:{os.environ.get('PATH', '')}"
-    environment = {"PATH": path, "PYTHONPATH": str(lab.repository)}
+    environment = {
+        "PATH": path,
+        "PYTHONPATH": str(lab.repository),
+        # Seconds for one test: none waits for ever.
+        "OS_TEST_TIMEOUT": "1800",
+    }
     return lab.sandbox.popen(argv, cwd=folder, env=environment, **more)
