@@ -99,6 +99,15 @@ OPTIONS = [
         help="How many seconds the start of nova-compute waits for that. What takes "
         "longer goes on behind it; those servers are initialized when it is done.",
     ),
+    cfg.IntOpt(
+        "abandoned_after",
+        default=120,
+        min=0,
+        help="After how many seconds a server is brought to rest that is rescuing, "
+        "unrescuing, or in error after a rescue, with nova-compute not at work on it: "
+        "the message queue has lost the request, say. 0: at the next start of "
+        "nova-compute.",
+    ),
 ]
 
 

@@ -18,6 +18,7 @@ from oslo_utils import timeutils
 
 from stable_rescue import exception, nova_internals
 from stable_rescue.compute import block_device, image
+from stable_rescue.compute.attended import AttendedMixin
 from stable_rescue.compute.recovery import RecoveryMixin
 from stable_rescue.virt.phase import phase
 from stable_rescue.virt.refusal import refusing
@@ -206,13 +207,18 @@ class StableRescueMixin(RecoveryMixin):
                     )
 
 
-class ComputeManager(StableRescueMixin, manager.ComputeManager):
+class ComputeManager(AttendedMixin, StableRescueMixin, manager.ComputeManager):
     """Nova's compute manager with our rescue."""
 
     # Of the class itself, as oslo.service takes no other.
     @periodic_task.periodic_task
     def _poll_rescued_instances(self, context: nova_context.RequestContext) -> None:
         self._unrescue_overdue(context)
+
+    # Looks at the database only as often as abandoned_after asks for.
+    @periodic_task.periodic_task(spacing=10)
+    def _settle_abandoned_rescues(self, context: nova_context.RequestContext) -> None:
+        self._settle_abandoned(context)
 
 
 nova_internals.replace_periodic_tasks(ComputeManager)

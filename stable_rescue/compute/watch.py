@@ -16,6 +16,7 @@ class Watch:
         self._lock = threading.Lock()
         self._busy: collections.Counter[str] = collections.Counter()
         self._idle_since: dict[str, float] = {}
+        self._looked = -float("inf")
 
     @contextlib.contextmanager
     def at_work(self, uuid: str) -> Iterator[None]:
@@ -30,6 +31,13 @@ class Watch:
                 self._busy[uuid] -= 1
                 if not self._busy[uuid]:
                     del self._busy[uuid]
+
+    def is_due(self, seconds: float) -> bool:
+        """Say whether it is so long ago that it was said so."""
+        if self._clock() - self._looked < seconds:
+            return False
+        self._looked = self._clock()
+        return True
 
     def abandoned(self, in_task: Iterable[str], seconds: float) -> frozenset[str]:
         """Return which of the instances nobody has been at work on for so long.

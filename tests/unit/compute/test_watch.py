@@ -45,3 +45,11 @@ class WatchTest(base.BaseTestCase):
         self.abandoned_after(0, "a")
         self.abandoned_after(30)
         self.assertEqual(set(), self.abandoned_after(30, "a"))
+
+    def test_a_look_is_due_once_in_a_while(self) -> None:
+        self.assertTrue(self.watch.is_due(30))
+        self.now += 29
+        self.assertFalse(self.watch.is_due(30))
+        self.now += 1
+        self.assertTrue(self.watch.is_due(30))
+        self.assertFalse(self.watch.is_due(30))

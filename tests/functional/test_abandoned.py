@@ -1,0 +1,116 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Servers left in a rescue's task, or in error, while nova-compute goes on."""
+
+from unittest import mock
+
+import fixtures
+from nova.compute import task_states, vm_states
+
+from stable_rescue.compute.watch import Watch
+from stable_rescue.domain import recognise
+from stable_rescue.domain.document import Domain
+from stable_rescue.storage.record import State, Store
+from tests.functional import base
+from tests.functional.test_failures import NO_MEMORY, FailureTestBase
+
+
+class AbandonedTest(FailureTestBase):
+    def setUp(self) -> None:
+        super().setUp()
+        self.manager = self.computes["compute1"].manager
+        self.now = 0.0
+        self.useFixture(
+            fixtures.MockPatchObject(self.manager, "_watch", Watch(lambda: self.now))
+        )
+
+    def look_after(self, *seconds: float) -> None:
+        """Have the periodic task run after so many seconds, each time."""
+        for each in seconds:
+            self.now += each
+            self.manager._settle_abandoned_rescues(self.context)
+
+    def leave_in(self, vm_state: str, task_state: str) -> None:
+        instance = self.instance()
+        instance.vm_state, instance.task_state = vm_state, task_state
+        instance.save()
+
+    def assert_rescued(self) -> None:
+        self._wait_for_server_parameter(
+            self.server, {"status": "RESCUE", "OS-EXT-STS:task_state": None}
+        )
+        self.assertTrue(recognise.is_rescue(Domain.parse(self.definition(self.server))))
+
+    def test_a_rescue_that_was_never_heard_of(self) -> None:
+        self.leave_in(vm_states.ACTIVE, task_states.RESCUING)
+        self.look_after(0, 119)
+        self.assertEqual(task_states.RESCUING, self.instance().task_state)
+        self.look_after(60)
+        self.assert_itself()
+
+    def test_an_unrescue_that_was_never_heard_of(self) -> None:
+        self.rescued()
+        self.leave_in(vm_states.RESCUED, task_states.UNRESCUING)
+        self.look_after(0, 120)
+        self.assert_rescued()
+        self.unrescue()
+        self.assert_itself()
+
+    def test_a_rescue_whose_end_nova_was_not_told(self) -> None:
+        self.rescued()
+        self.leave_in(vm_states.ACTIVE, task_states.RESCUING)
+        self.look_after(0, 120)
+        self.assert_rescued()
+
+    def test_one_that_is_being_worked_on_is_left_alone(self) -> None:
+        self.leave_in(vm_states.ACTIVE, task_states.RESCUING)
+        with self.manager._watch.at_work(self.server["id"]):
+            self.look_after(0, 120, 120)
+        self.assertEqual(task_states.RESCUING, self.instance().task_state)
+
+    def test_a_request_that_comes_late_is_dropped(self) -> None:
+        self.leave_in(vm_states.ACTIVE, task_states.RESCUING)
+        late = self.instance()
+        self.look_after(0, 120)
+        self.manager.rescue_instance(self.context, late, "x", self.image, True)
+        self.assert_itself()
+
+    def test_a_rollback_that_failed_is_tried_again(self) -> None:
+        with mock.patch(
+            "stable_rescue.nova_internals.start_guest", side_effect=NO_MEMORY
+        ):
+            self.failing(lambda: self.rescue(self.server, self.image))
+            self._wait_for_server_parameter(self.server, {"status": "ERROR"})
+            self.look_after(0, 120)
+        record = Store(str(self.folder(self.server))).load()
+        self.assertEqual(State.BEGINNING, record.state)
+        self.look_after(60, 120)
+        self.assert_itself()
+
+    def test_a_server_in_error_for_another_reason_is_none_of_ours(self) -> None:
+        instance = self.instance()
+        instance.vm_state = vm_states.ERROR
+        instance.save()
+        self.look_after(0, 120)
+        self.assertEqual(vm_states.ERROR, self.instance().vm_state)
+
+    def test_not_where_the_operator_does_not_want_it(self) -> None:
+        base.base.CONF.set_override("abandoned_after", 0, group="stable_rescue")
+        self.addCleanup(
+            base.base.CONF.clear_override, "abandoned_after", group="stable_rescue"
+        )
+        self.leave_in(vm_states.ACTIVE, task_states.RESCUING)
+        self.look_after(0, 120, 1000)
+        self.assertEqual(task_states.RESCUING, self.instance().task_state)
+
+    def test_rescues_and_their_ends_are_worked_on(self) -> None:
+        seen: list[str] = []
+        at_work = self.manager._watch.at_work
+        with mock.patch.object(
+            self.manager._watch,
+            "at_work",
+            lambda uuid: (seen.append(uuid), at_work(uuid))[1],
+        ):
+            self.rescued()
+            self.unrescue()
+            self.assert_itself()
+        self.assertEqual([self.server["id"]] * 2, seen)
