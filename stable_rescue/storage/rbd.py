@@ -46,7 +46,7 @@ def size_of(data: dict[str, Any], name: str) -> int | None:
     except rbd.ImageNotFound as exc:
         raise exception.Refused(f"{name} is not there in its Ceph pool") from exc
     except (rados.Error, rbd.Error) as exc:
-        if isinstance(exc, rados.TimedOut) or exc.errno == errno.ETIMEDOUT:
+        if getattr(exc, "errno", None) == errno.ETIMEDOUT:
             raise exception.Refused(f"{name}: Ceph does not answer") from exc
         LOG.info("%s: nova-compute may not look at it: %s", name, exc)
         return None

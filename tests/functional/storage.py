@@ -87,19 +87,21 @@ class Connector:
 class StorageVolumeDriver(volume.LibvirtVolumeDriver):
     """Nova's side of it, as that of StorPool."""
 
-    def __init__(self, host: Any, storage: Storage) -> None:
+    #: Nova makes a driver for each nova-compute, with the host alone.
+    storage: Storage
+
+    def __init__(self, host: Any) -> None:
         super().__init__(host)
-        self.connector = Connector(storage)
-        self._storage = storage
+        self.connector = Connector(self.storage)
 
     def connect_volume(self, connection_info: dict[str, Any], instance: Any) -> None:
         """Connect a volume and tell its device."""
         data = connection_info["data"]
-        data["device_path"] = self._storage.connect(data["volume_id"])
+        data["device_path"] = self.storage.connect(data["volume_id"])
 
     def disconnect_volume(
         self, connection_info: dict[str, Any], instance: Any, force: bool = False
     ) -> None:
         """Disconnect a volume; as StorPool's, it needs the device to know it by."""
         assert connection_info["data"]["device_path"]
-        self._storage.disconnect(connection_info["data"]["volume_id"])
+        self.storage.disconnect(connection_info["data"]["volume_id"])

@@ -7,6 +7,7 @@ Nova's CinderFixture is Cinder, tests.functional.storage the storage.
 import copy
 import json
 from typing import Any
+from unittest import mock
 
 import fixtures
 from nova import exception as nova_exception
@@ -14,6 +15,7 @@ from nova import objects
 from nova.compute import power_state
 from nova.tests import fixtures as nova_fixtures
 from nova.tests.functional.api import client
+from nova.virt.libvirt.driver import VOLUME_DRIVERS
 from oslo_utils.fixture import uuidsentinel as uuids
 
 from stable_rescue.domain import recognise, sources
@@ -47,9 +49,35 @@ class VolumesTestBase(base.RescueTestBase):
         return self.computes["compute1"].driver
 
     def use_storage(self) -> None:
-        """Have the host's driver connect what Cinder calls fake with our storage."""
-        found = StorageVolumeDriver(self.driver._host, self.storage)
-        self.driver.volume_drivers["fake"] = found
+        """Have hosts connect what Cinder calls fake with our storage."""
+        path = f"{StorageVolumeDriver.__module__}.{StorageVolumeDriver.__name__}"
+        for name, value in (
+            (
+                "nova.virt.libvirt.driver.VOLUME_DRIVERS",
+                VOLUME_DRIVERS | {"fake": path},
+            ),
+            ("tests.functional.storage.StorageVolumeDriver.storage", self.storage),
+        ):
+            self.useFixture(fixtures.MonkeyPatch(name, value))
+
+    def patch_cinder(self, call: str, side_effect: Any = None) -> mock.Mock:
+        """Have Cinder's API do something else, for the API's service and the host."""
+        return self.useFixture(
+            fixtures.MockPatch(
+                f"nova.volume.cinder.API.{call}",
+                side_effect=side_effect,
+                autospec=False,
+            )
+        ).mock
+
+    def patch_volume(self, side_effect: Any) -> None:
+        """Have Cinder tell the host, and not the API's service, of volumes."""
+        api = self.computes["compute1"].manager.volume_api
+        self.useFixture(
+            fixtures.MockPatchObject(
+                api, "get", side_effect=side_effect, autospec=False
+            )
+        )
 
     def create_server_with_volumes(self) -> dict[str, Any]:
         wanted = self._build_server(networks="none")
@@ -171,11 +199,6 @@ class RunningTest(VolumesTestBase):
 class CinderTest(VolumesTestBase):
     """What Cinder says, or does not say: a refusal, and the guest runs on."""
 
-    def cinder_fails(self, call: str, error: Exception) -> None:
-        self.useFixture(
-            fixtures.MockPatch(f"nova.volume.cinder.API.{call}", side_effect=error)
-        )
-
     def cinder_says(self, **changed: Any) -> None:
         """Have Cinder say something else of the second volume, to the host alone."""
         get = self.cinder.fake_get
@@ -184,24 +207,15 @@ class CinderTest(VolumesTestBase):
             found = dict(get(context, volume_id, microversion))
             return found | changed if volume_id == VOLUMES[1] else found
 
-        # The API asks, too; what it refuses is not ours.
-        self.useFixture(
-            fixtures.MockPatchObject(
-                self.computes["compute1"].manager.volume_api, "get", side_effect=said
-            )
-        )
+        self.patch_volume(said)
 
     def test_down_when_it_is_asked_for_a_volume(self) -> None:
-        self.useFixture(
-            fixtures.MockPatchObject(
-                self.computes["compute1"].manager.volume_api, "get", side_effect=DOWN
-            )
-        )
+        self.patch_volume(DOWN)
         told = self.assert_refused("the volume service does not answer")
         self.assertNotIn("192.0.2.1", told)
 
     def test_down_when_it_is_asked_for_a_connection(self) -> None:
-        self.cinder_fails("attachment_get", DOWN)
+        self.patch_cinder("attachment_get", DOWN)
         self.assert_refused("the volume service does not answer")
         self.assertEqual(self.stored, self.connections())
 
@@ -215,21 +229,13 @@ class CinderTest(VolumesTestBase):
                 raise DOWN
             return get(context, attachment_id)
 
-        self.useFixture(
-            fixtures.MockPatch(
-                "nova.volume.cinder.API.attachment_get", side_effect=first_only
-            )
-        )
+        self.patch_cinder("attachment_get", first_only)
         self.assert_refused("the volume service does not answer")
         self.assertEqual(self.stored, self.connections())
 
     def test_a_volume_that_was_deleted(self) -> None:
         gone = nova_exception.VolumeNotFound(volume_id=VOLUMES[1])
-        self.useFixture(
-            fixtures.MockPatchObject(
-                self.computes["compute1"].manager.volume_api, "get", side_effect=gone
-            )
-        )
+        self.patch_volume(gone)
         self.assert_refused(f"Volume {VOLUMES[1]} could not be found")
 
     def test_a_volume_in_error(self) -> None:
@@ -242,7 +248,7 @@ class CinderTest(VolumesTestBase):
 
     def test_an_attachment_that_was_deleted(self) -> None:
         gone = self.connections_attachment(VOLUMES[1])
-        self.cinder_fails(
+        self.patch_cinder(
             "attachment_get",
             nova_exception.VolumeAttachmentNotFound(attachment_id=gone),
         )
@@ -273,6 +279,7 @@ class CinderTest(VolumesTestBase):
                 with fixtures.MockPatch(
                     "nova.volume.cinder.API.attachment_get",
                     side_effect=lambda *_args, answer=answer: copy.deepcopy(answer),
+                    autospec=False,
                 ):
                     self.assert_refused()
                 self.assertEqual(self.stored, self.connections())
@@ -311,11 +318,7 @@ class StoppedTest(VolumesTestBase):
     def test_one_that_fails_has_the_others_undone_in_reverse(self) -> None:
         self.flags(volume_connect_workers=1, group="stable_rescue")
         self.storage.broken.add(VOLUMES[2])
-        self.useFixture(
-            fixtures.MockPatch(
-                "nova.volume.cinder.API.attachment_update", side_effect=DOWN
-            )
-        )
+        self.patch_cinder("attachment_update", DOWN)
         self.assert_refused(VOLUMES[2], "cannot be connected", status="SHUTOFF")
         self.assertEqual([], self.storage.connected())
         undone = [what for what in self.storage.events if what[0] == "disconnect"]
@@ -325,22 +328,14 @@ class StoppedTest(VolumesTestBase):
     def test_what_was_there_before_stays(self) -> None:
         self.storage.connect(VOLUMES[0])
         self.storage.broken.add(VOLUMES[2])
-        self.useFixture(
-            fixtures.MockPatch(
-                "nova.volume.cinder.API.attachment_update", side_effect=DOWN
-            )
-        )
+        self.patch_cinder("attachment_update", DOWN)
         self.assert_refused(VOLUMES[2], "cannot be connected", status="SHUTOFF")
         self.assertEqual([VOLUMES[0]], self.storage.connected())
 
     def test_after_the_first_error_no_more_are_begun(self) -> None:
         self.flags(volume_connect_workers=1, group="stable_rescue")
         self.storage.broken.add(VOLUMES[0])
-        self.useFixture(
-            fixtures.MockPatch(
-                "nova.volume.cinder.API.attachment_update", side_effect=DOWN
-            )
-        )
+        self.patch_cinder("attachment_update", DOWN)
         self.assert_refused(VOLUMES[0], status="SHUTOFF")
         self.assertEqual({("connect", VOLUMES[0])}, set(self.storage.events))
 
@@ -366,14 +361,8 @@ class StoppedTest(VolumesTestBase):
             found["data"]["portal"] = "new"
             return {"id": attachment, "connection_info": found}
 
-        self.useFixture(
-            fixtures.MockPatch(
-                "nova.volume.cinder.API.attachment_update", side_effect=update
-            )
-        )
-        completed = self.useFixture(
-            fixtures.MockPatch("nova.volume.cinder.API.attachment_complete")
-        ).mock
+        self.patch_cinder("attachment_update", update)
+        completed = self.patch_cinder("attachment_complete")
         self.useFixture(
             fixtures.MockPatchObject(
                 self.driver, "get_volume_connector", return_value={"initiator": "iqn.x"}
@@ -407,20 +396,17 @@ class RescuedTest(VolumesTestBase):
         state = objects.Instance.get_by_uuid(self.context, self.server["id"])
         self.assertEqual(power_state.RUNNING, state.power_state)
 
-    def test_unrescue_fails_where_one_is_gone_and_can_be_asked_for_again(self) -> None:
+    def test_a_volume_that_is_gone_then_is_an_error_that_a_restart_mends(self) -> None:
         self.storage.broken.add(VOLUMES[0])
-        self.useFixture(
-            fixtures.MockPatch(
-                "nova.volume.cinder.API.attachment_update", side_effect=DOWN
-            )
-        )
+        self.patch_cinder("attachment_update", DOWN)
         self.assertRaises(client.OpenStackApiException, self.unrescued)
+        self._wait_for_server_parameter(self.server, {"status": "ERROR"})
         self.storage.broken.clear()
-        # To where it was, as an operator would: what it stands in is not in the way.
-        self.api.post_server_action(
-            self.server["id"], {"os-resetState": {"state": "active"}}
-        )
         self.restart_compute_service("compute1")
+        self._wait_for_server_parameter(self.server, {"status": "ACTIVE"})
+        self.assertEqual(sorted(VOLUMES), self.storage.connected())
+        expected = {str(self.storage.path(volume)) for volume in VOLUMES}
+        self.assertLessEqual(expected, set(self.devices().values()))
 
 
 class MismatchTest(VolumesTestBase):
