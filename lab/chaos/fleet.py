@@ -26,9 +26,9 @@ from stable_rescue.tempest.guest.inventory import Inventory
 #: With instances' attachments; older than any release that the lab knows.
 VOLUME_MICROVERSION = "3.44"
 #: What a server is given to shut down; a guest that still boots takes no notice.
-SHUTDOWN_SECONDS = 4
+SHUTDOWN_SECONDS = 3
 #: How long chaos may go on in a server after its cause is gone.
-SETTLE_SECONDS = 150.0
+SETTLE_SECONDS = 180.0
 
 
 class ChaosServer:

@@ -92,10 +92,18 @@ class Host:
         if variables.is_dir():
             found |= {f"NVRAM {path.name}" for path in variables.iterdir()}
         if "ceph" in self._lab.options.backends:
-            found |= {f"pool image {name}" for name in _pool_images()}
+            found |= {f"pool image {name}" for name in self._pool_images()}
         if "storpool" in self._lab.options.backends:
             found |= set(self._storpool())
         return frozenset(found)
+
+    def _pool_images(self) -> list[str]:
+        on_files = self._lab.options.images_type != "rbd"
+        return [
+            f"{pool}/{name}"
+            for pool in ((ceph.VOLUMES,) if on_files else ceph.POOLS)
+            for name in run("rbd", "--id", ceph.USER, "ls", pool).split()
+        ]
 
     def _storpool(self) -> list[str]:
         state = json.loads((self._lab.data("storpool") / "state.json").read_text())
@@ -103,14 +111,6 @@ class Host:
             f"StorPool volume {volume['name']} attached {volume['attached']}"
             for volume in state["volumes"]
         ]
-
-
-def _pool_images() -> list[str]:
-    return [
-        f"{pool}/{name}"
-        for pool in ceph.POOLS
-        for name in run("rbd", "--id", ceph.USER, "ls", pool).split()
-    ]
 
 
 def run(*argv: str) -> str:

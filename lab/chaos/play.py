@@ -2,13 +2,17 @@
 """Chaos, played in the sandbox.
 
 Arguments: state folder, original disk, rescue disk, number of runs, seed, victims.
+Rescue systems are as large as real ones of the lab and do not boot: it is looked at
+from the host, and emulating their boots would take most of the time.
 """
 
 from __future__ import annotations
 
 import contextlib
+import random
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,7 +24,7 @@ from lab.chaos import report, victims
 from lab.chaos.disks import Marks
 from lab.chaos.fleet import SHUTDOWN_SECONDS, Asked, ChaosServer, Fleet, upload
 from lab.chaos.host import Host
-from lab.chaos.judge import Outcome, Verdict, extra_things, judge
+from lab.chaos.judge import Outcome, Verdict, View, extra_things, judge
 from lab.chaos.report import Entry
 from lab.chaos.schedule import Run, schedule
 from lab.config import Lab
@@ -47,12 +51,13 @@ class Chaos:
         self.fleet, self.clock = fleet, clock
         self.host, self.killer = Host(lab), victims.Killer(lab)
         self.things = self.host.things()
+        self.views = {name: server.view() for name, server in fleet.items()}
         self.entries: list[Entry] = []
 
     def run(self, run: Run) -> None:
         """Play one run, judge it, and have the server whole again for the next."""
         server = self.fleet[run.server]
-        before = server.view()
+        before = self.views[run.server]
         action = "unrescue" if before.status == "RESCUE" else "rescue"
         began = time.monotonic()
         asked = Asked(lambda: server.ask(action))
@@ -66,7 +71,9 @@ class Chaos:
         asked.join(REQUEST_SECONDS * 2)
         server.at_rest()
         seconds = time.monotonic() - started
-        verdict = judge(server.itself, before, server.view(), self._extra())
+        now, extra = server.view(), self._extra()
+        verdict = judge(server.itself, before, now, extra)
+        self.views[run.server] = now
         self.entries.append(Entry(run.victim, phase, verdict, seconds))
         self.clock.say(
             f"run {run.number}: {action} of {run.server}, kill -9 {run.victim} after"
@@ -74,9 +81,9 @@ class Chaos:
             f" start" + (f"; the API: {asked.refusal}" if asked.refusal else "")
         )
         self._tell(verdict)
-        self.things |= self._extra()  # what is left is counted once
+        self.things |= extra  # what is left is counted once
         if verdict.outcome is Outcome.LOST:
-            self._repair(server)
+            self.views[run.server] = self._repair(server)
 
     def finish(self) -> list[str]:
         """Bring every server back; return what is not as it was at the beginning."""
@@ -114,7 +121,7 @@ class Chaos:
         for thing in verdict.leftovers:
             self.clock.say(f"  left: {thing}")
 
-    def _repair(self, server: ChaosServer) -> None:
+    def _repair(self, server: ChaosServer) -> View:
         """Do what the manual says for a server that is lost: start nova-compute."""
         self.clock.say(f"  starting {NOVA_COMPUTE} again for {server.name}")
         self.killer.report(NOVA_COMPUTE)
@@ -124,6 +131,7 @@ class Chaos:
         view = server.view()
         self._tell(judge(server.itself, view, view, self._extra()))
         self.clock.say(f"  {server.name} is {view.status} now")
+        return view
 
 
 def prepare(servers: dict[str, ChaosServer], clock: Clock) -> None:
@@ -181,8 +189,14 @@ def play(lab: Lab, images: Sequence[str], runs: int, seed: int, names: str) -> b
             hw_machine_type="q35",
             os_shutdown_timeout=str(SHUTDOWN_SECONDS),
         )
+        noise = Path(undo.enter_context(tempfile.TemporaryDirectory(dir=lab.state)))
         rescue = upload(
-            cloud, undo, images[1], hw_rescue_device="disk", hw_rescue_bus="virtio"
+            cloud,
+            undo,
+            str(_noise(noise / "rescue.raw", Path(images[1]).stat().st_size, seed)),
+            "raw",
+            hw_rescue_device="disk",
+            hw_rescue_bus="virtio",
         )
         fleet = Fleet(lab, cloud, undo, own)
         servers = {
@@ -203,6 +217,13 @@ def play(lab: Lab, images: Sequence[str], runs: int, seed: int, names: str) -> b
     lost, left = report.lost(chaos.entries), report.leftovers(chaos.entries)
     print(f"\n{runs} runs, seed {seed}: {lost} servers lost, {left} leftovers")
     return not (lost or left or faults)
+
+
+def _noise(path: Path, size: int, seed: int) -> Path:
+    """Write a file that nothing can make smaller, nor boot."""
+    sectors = -(-size // 512)
+    path.write_bytes(bytes(512) + random.Random(seed).randbytes(512 * sectors))
+    return path
 
 
 def main(words: Sequence[str]) -> int:

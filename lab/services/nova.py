@@ -144,6 +144,8 @@ class NovaCompute(_Nova):
         sections = {
             "DEFAULT": {"compute_driver": self.lab.options.driver},
             "libvirt": libvirt,
+            # Services are killed here more often than elsewhere.
+            "stable_rescue": {"abandoned_after": "30"},
         }
         self.write(self.lab.etc("nova") / COMPUTE_CONF, ini(sections))
 
