@@ -317,12 +317,13 @@ class StoppedTest(VolumesTestBase):
 
     def test_one_that_fails_has_the_others_undone_in_reverse(self) -> None:
         self.flags(volume_connect_workers=1, group="stable_rescue")
-        self.storage.broken.add(VOLUMES[2])
+        first, second, last = self.stored
+        self.storage.broken.add(last)
         self.patch_cinder("attachment_update", DOWN)
-        self.assert_refused(VOLUMES[2], "cannot be connected", status="SHUTOFF")
+        self.assert_refused(last, "cannot be connected", status="SHUTOFF")
         self.assertEqual([], self.storage.connected())
         undone = [what for what in self.storage.events if what[0] == "disconnect"]
-        expected = [("disconnect", volume) for volume in (VOLUMES[1], VOLUMES[0])]
+        expected = [("disconnect", volume) for volume in (second, first)]
         self.assertEqual(expected, undone)
 
     def test_what_was_there_before_stays(self) -> None:
@@ -334,10 +335,11 @@ class StoppedTest(VolumesTestBase):
 
     def test_after_the_first_error_no_more_are_begun(self) -> None:
         self.flags(volume_connect_workers=1, group="stable_rescue")
-        self.storage.broken.add(VOLUMES[0])
+        first, *_others = self.stored
+        self.storage.broken.add(first)
         self.patch_cinder("attachment_update", DOWN)
-        self.assert_refused(VOLUMES[0], status="SHUTOFF")
-        self.assertEqual({("connect", VOLUMES[0])}, set(self.storage.events))
+        self.assert_refused(first, status="SHUTOFF")
+        self.assertEqual({("connect", first)}, set(self.storage.events))
 
     def test_a_failure_behind_them_has_them_undone(self) -> None:
         self.useFixture(
