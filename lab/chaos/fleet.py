@@ -75,13 +75,17 @@ class ChaosServer:
         self.act(action, **details)
 
     def at_rest(self, seconds: float = SETTLE_SECONDS) -> dict[str, Any]:
-        """Return the server once it has no task; as it is after ``seconds``."""
+        """Return the server once it is at rest; as it is after ``seconds``.
+
+        In error it is not: nova-compute tries to bring it back.
+        """
         deadline = time.monotonic() + seconds
         while True:
             with contextlib.suppress(ClientException, SDKException):
                 found = self.now()
                 late = time.monotonic() > deadline
-                if found["OS-EXT-STS:task_state"] is None or late:
+                busy = found["OS-EXT-STS:task_state"] or found["status"] == "ERROR"
+                if not busy or late:
                     return found
             if time.monotonic() > deadline + API_SECONDS:
                 raise LabError(f"the API does not answer for {self.name}")
