@@ -16,6 +16,8 @@ from stable_rescue.storage import files
 
 _KERNEL = "kernel.rescue"
 _RAMDISK = "ramdisk.rescue"
+#: The files of a rescue image's own, in the instance's directory.
+NAMES = (_KERNEL, _RAMDISK)
 # What Glance says of an image that has none.
 _NONE = ("", "nokernel", "noramdisk")
 
@@ -69,7 +71,7 @@ def _fetch(
 
 def remove(instance: "objects.Instance") -> None:
     """Remove both; what is not there is no error."""
-    for name in (_KERNEL, _RAMDISK):
+    for name in NAMES:
         files.remove(Path(libvirt_utils.get_instance_path(instance), name))
 
 

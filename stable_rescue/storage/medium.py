@@ -101,7 +101,8 @@ def remove(driver: libvirt_driver.LibvirtDriver, instance: "objects.Instance") -
     kernel.remove(instance)
     for name in _NAMES:
         files.remove(Path(_folder(instance), name))
-    disk_info.forget(_folder(instance), [*_NAMES, _unfinished(instance)])
+    known = [*_NAMES, _unfinished(instance), *kernel.NAMES]
+    disk_info.forget(_folder(instance), known)
     volumes = nova_internals.rescue_disks_of_lvm(driver, instance)
     if volumes:
         _remove_volumes(volumes)
@@ -110,11 +111,12 @@ def remove(driver: libvirt_driver.LibvirtDriver, instance: "objects.Instance") -
 
 
 def exists(driver: libvirt_driver.LibvirtDriver, instance: "objects.Instance") -> bool:
-    """Say whether there is anything that :func:`remove` would remove of a medium.
+    """Say whether there is anything that :func:`remove` would remove.
 
     :raises Exception: where the host's storage does not tell
     """
-    paths = [Path(_folder(instance), name) for name in _NAMES]
+    names = (*_NAMES, *kernel.NAMES, nvram.NAME)
+    paths = [Path(_folder(instance), name) for name in names]
     if any(path.exists() or files.beside(path).exists() for path in paths):
         return True
     if nova_internals.rescue_disks_of_lvm(driver, instance):

@@ -11,7 +11,8 @@ from stable_rescue.domain.document import Domain
 from stable_rescue.domain.nvram import NvramCopy
 from stable_rescue.storage import files
 
-_COPY = "nvram.rescue"
+#: The copy, in the instance's directory.
+NAME = "nvram.rescue"
 
 
 def copy_for(instance: "objects.Instance", definition: str) -> NvramCopy | None:
@@ -31,7 +32,7 @@ def remove(instance: "objects.Instance") -> None:
 
 
 def _path(instance: "objects.Instance") -> Path:
-    return Path(libvirt_utils.get_instance_path(instance), _COPY)
+    return Path(libvirt_utils.get_instance_path(instance), NAME)
 
 
 def _may_exist(path: Path) -> bool:

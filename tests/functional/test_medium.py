@@ -108,6 +108,15 @@ class MediumTest(images.ImagesTestBase):
         self.assertIsNotNone(disk.find("readonly"))
         self.assertEqual(data, self.content_of(self.medium())[: len(data)])
 
+    def test_a_kernel_of_its_own(self) -> None:
+        """Nova writes its format down, too."""
+        kernel = self.add_image(TWO)
+        self.rescued(self.add_image(ONE, properties={"kernel_id": kernel}))
+        made = self.folder(self.server) / "kernel.rescue"
+        self.assertEqual(TWO, made.read_bytes())
+        self.unrescued()
+        self.assertEqual([], self.files(self.server))
+
     def test_the_hosts_settings_for_disks(self) -> None:
         """UPSTREAM U27."""
         self.flags(disk_cachemodes=["file=writethrough"], group="libvirt")

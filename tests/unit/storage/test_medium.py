@@ -57,16 +57,13 @@ class LeftOverTest(base.BaseTestCase):
         ".disk.rescue.new",
         "disk.config.rescue",
         ".disk.config.rescue.new",
+        "kernel.rescue",
+        "ramdisk.rescue",
+        "nvram.rescue",
     )
     def test_files(self, name: str) -> None:
         (self.folder / name).write_bytes(b"left")
         self.assertTrue(self.exists())
-        self.remove()
-        self.assert_only_its_own()
-
-    @ddt.data("kernel.rescue", "ramdisk.rescue", "nvram.rescue")
-    def test_what_was_made_along_with_it(self, name: str) -> None:
-        (self.folder / name).write_bytes(b"left")
         self.remove()
         self.assert_only_its_own()
 
