@@ -52,16 +52,16 @@ def look_at(
     """
     if CONF.glance.verify_glance_signatures:
         return None
-    with tempfile.NamedTemporaryFile(prefix="stable-rescue-") as head:
+    with tempfile.TemporaryFile() as head:
         _read_head(image_api, context, image["id"], head)
         head.flush()
+        # Nova asks for a path; a file without a name cannot be left behind.
+        path = f"/proc/self/fd/{head.fileno()}"
         if not CONF.workarounds.disable_deep_image_inspection:
-            images.do_image_deep_inspection(image, image["id"], head.name)
+            images.do_image_deep_inspection(image, image["id"], path)
         head.seek(0)
         sector = head.read(_SECTOR_BYTES)
-        return Content(
-            _virtual_size(image, head.name), sector.endswith(_BOOT_SIGNATURE)
-        )
+        return Content(_virtual_size(image, path), sector.endswith(_BOOT_SIGNATURE))
 
 
 def _read_head(

@@ -10,6 +10,7 @@ import ddt
 import fixtures
 from nova import conf as nova_conf
 from nova import exception as nova_exception
+from nova.virt import images
 from oslo_utils import units
 from oslotest import base
 
@@ -123,11 +124,21 @@ class LookAtTest(ImagesTestBase):
         self.assertIn(UNFIT, self.refused("qcow2"))
 
     def test_nothing_is_left(self) -> None:
+        """Not even by a process that is killed while it looks."""
         temporary = self.useFixture(fixtures.TempDir()).path
         self.useFixture(fixtures.MonkeyPatch("tempfile.tempdir", temporary))
+        inspect, seen = images.do_image_deep_inspection, []
+
+        def look(*args: Any) -> None:
+            seen.extend(Path(temporary).iterdir())
+            inspect(*args)
+
+        self.useFixture(
+            fixtures.MonkeyPatch("nova.virt.images.do_image_deep_inspection", look)
+        )
         self.create("qcow2", "-u", "-b", "/etc/shadow", "-F", "raw")
         self.refused("qcow2")
-        self.assertEqual([], list(Path(temporary).iterdir()))
+        self.assertEqual([], [*seen, *Path(temporary).iterdir()])
 
     def test_where_signatures_are_verified(self) -> None:
         CONF.set_override("verify_glance_signatures", True, "glance")
