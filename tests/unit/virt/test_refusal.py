@@ -38,6 +38,15 @@ class RefusingTest(base.BaseTestCase):
             "cannot be used: Image i is unacceptable: vmdk",
         ),
         (OSError(28, "No space left on device", "/var/x"), "No space left on device"),
+        (
+            nova_exception.ImageUnacceptable(image_id="i", reason="qemu-img /var/x"),
+            "the rescue image cannot be used",
+        ),
+        (
+            nova_exception.GlanceConnectionFailed(server="http://g", reason="r"),
+            "image service does not answer",
+        ),
+        (OSError("connection to http://g broken"), "a transfer failed"),
         (RuntimeError("/var/lib/secret"), "ask the operator"),
     )
     @ddt.unpack
