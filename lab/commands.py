@@ -48,7 +48,9 @@ def up(lab: Lab, options: Options) -> None:
         before = Options.load(lab.options_file) if lab.sandbox.running() else None
         if before is None:
             _wipe(lab)
-        elif dataclasses.replace(before, driver=options.driver) != options:
+        elif options != dataclasses.replace(
+            before, driver=options.driver, images_type=options.images_type
+        ):
             raise LabError(
                 "The lab is up with another release, network or storage."
                 " Run `tools/lab down` first."
@@ -62,8 +64,8 @@ def up(lab: Lab, options: Options) -> None:
             clock.say("namespaces made")
         options.save(lab.options_file)
         services = all_services(lab)
-        if before is not None and before.driver != options.driver:
-            clock.say(f"changing the compute driver to {options.driver}")
+        if before not in (None, options):
+            clock.say(f"changing to {options.driver}, disks on {options.images_type}")
             _named(services, "nova-compute").stop()
         Runner(lab, services, clock.say).run()
         _populate(lab, images, clock.say)

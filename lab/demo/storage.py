@@ -37,7 +37,7 @@ def disks(lab: Lab, uuid: str) -> list[str]:
     """Return a server's own files on the host, and its images in Ceph's pool."""
     folder = lab.data("nova/instances") / uuid
     found = [path.name for path in folder.iterdir() if path.name not in NOT_DISKS]
-    if lab.options.images_type == "rbd":
+    if "ceph" in lab.options.backends:
         images = _rbd("ls", "--format", "json", DISKS)
         found += [f"{DISKS}/{image}" for image in images if image.startswith(uuid)]
     return sorted(found)

@@ -145,8 +145,7 @@ class Ceph(VolumeBackend):
         )
 
     def populate(self) -> None:
-        on_files = self.lab.options.images_type != "rbd"
-        for pool in (VOLUMES,) if on_files else POOLS:
+        for pool in POOLS:
             self._ceph("osd", "pool", "create", pool, str(PLACEMENT_GROUPS))
             self._ceph("osd", "pool", "application", "enable", pool, "rbd")
         self._define_secret()

@@ -10,12 +10,9 @@ import tempfile
 import unittest
 import uuid
 from pathlib import Path
-from unittest import mock
 
-from lab.config import Lab, Options
+from lab.config import Lab
 from lab.services import ceph, libvirtd, ovs, storpool
-
-CREATE_POOL = ("osd", "pool", "create")
 
 
 class ConfigurationTestCase(unittest.TestCase):
@@ -63,19 +60,9 @@ class TestCeph(ConfigurationTestCase):
         for pool in ceph.POOLS:
             self.assertIn(f"pool={pool}", capabilities["osd"])
 
-    def test_servers_disks_have_a_pool_only_where_they_are_in_ceph(self) -> None:
-        for images_type, pools in (("qcow2", ["volumes"]), ("rbd", ["volumes", "vms"])):
-            self.lab.options = Options(images_type=images_type)
-            service = ceph.Ceph(self.lab)
-            with (
-                mock.patch.object(service, "_ceph") as asked,
-                mock.patch.object(service, "_define_secret"),
-            ):
-                service.populate()
-            commands = [call.args for call in asked.call_args_list]
-            created = [words[3] for words in commands if words[:3] == CREATE_POOL]
-            self.assertEqual(pools, created, images_type)
-            self.assertIn(service.nova_libvirt_options()["images_rbd_pool"], ceph.POOLS)
+    def test_nova_is_told_of_a_pool_that_there_is(self) -> None:
+        options = ceph.Ceph(self.lab).nova_libvirt_options()
+        self.assertIn(options["images_rbd_pool"], ceph.POOLS)
 
 
 class TestLibvirtHook(ConfigurationTestCase):
