@@ -1,1 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
+
+from tests import release
+
+release.choose_concurrency()

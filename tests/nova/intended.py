@@ -9,8 +9,9 @@ and unrescue (``tests.nova.test_intended``). To print it::
     python -m tests.nova.intended
 """
 
-import importlib.metadata
 from dataclasses import dataclass
+
+from tests.release import RELEASE
 
 LIBVIRT = "nova.tests.unit.virt.libvirt.test_driver."
 COMPUTE = "nova.tests.unit.compute."
@@ -38,8 +39,6 @@ class Change:
         """Whether the Nova that is installed has the test."""
         return self.since <= RELEASE <= self.until
 
-
-RELEASE = int(importlib.metadata.version("nova").partition(".")[0])
 
 _ASKED_FIRST = (
     "ours asks Nova's manager for the rescue image before it powers the guest off; the "
