@@ -17,7 +17,8 @@ from tempest.lib.common.utils import data_utils, test_utils
 
 from stable_rescue.tempest import images, readers
 from stable_rescue.tempest.guest import Comparison, compare
-from stable_rescue.tempest.guest.inventory import Inventory
+from stable_rescue.tempest.guest.comparison import Change
+from stable_rescue.tempest.guest.inventory import Device, Inventory
 
 CONF = config.CONF
 
@@ -313,6 +314,20 @@ class BaseRescueTest(base.BaseV2ComputeTest):
         """Fail where a device is not where and what it was."""
         if found.disturbed:
             self.fail(f"{when} {found}")
+
+
+def _renumbered(change: Change, rescue: Device) -> bool:
+    """Return whether a CD-ROM drive in its place has but another number.
+
+    The kernel counts drives in the order of their controllers, and a rescue CD-ROM on
+    a controller of its own may come before the one that a machine is born with.
+    """
+    return (
+        change.device.is_cdrom
+        and rescue.is_cdrom
+        and change.renamed
+        and not change.moved
+    )
 
 
 def _root_volume(image: str) -> dict[str, Any]:

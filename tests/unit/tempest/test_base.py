@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import unittest
 from typing import Any
 from unittest import mock
@@ -112,6 +113,24 @@ class ExpectationTest(unittest.TestCase):
             )
         with self.assertRaisesRegex(AssertionError, "moved: 1 of 2"):
             self.test.check_same(self.before, seen(ROOT, moved, booted=ROOT))
+
+    def test_only_a_cdroms_number_may_change(self) -> None:
+        drive = Device("disk", "00:1f.2/ata:1/0:0:0", "sr0", label="config-2")
+        before = seen(ROOT, DATA, drive, booted=ROOT)
+        renumbered = dataclasses.replace(drive, name="sr1")
+        rescue = dataclasses.replace(RESCUE, name="sr0")
+        rescued = seen(ROOT, DATA, renumbered, rescue, booted=rescue)
+        self.test.check_rescued(before, rescued)
+        # Not by a rescue disk, and no other disk's.
+        with self.assertRaisesRegex(AssertionError, "moved: 1 of 3"):
+            self.test.check_rescued(
+                before, seen(ROOT, DATA, renumbered, RESCUE, booted=RESCUE)
+            )
+        renamed = dataclasses.replace(DATA, name="vdd")
+        with self.assertRaisesRegex(AssertionError, "moved: 1 of 3"):
+            self.test.check_rescued(
+                before, seen(ROOT, renamed, drive, rescue, booted=rescue)
+            )
 
     def test_the_original_system_in_disguise(self) -> None:
         with self.assertRaisesRegex(AssertionError, "booted from"):
