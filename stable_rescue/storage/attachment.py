@@ -46,6 +46,7 @@ def update(
     context: nova_context.RequestContext,
     instance: "objects.Instance",
     volume: Volume,
+    connector: dict[str, Any],
 ) -> dict[str, Any]:
     """Have Cinder export a volume for this host as it is now.
 
@@ -59,7 +60,7 @@ def update(
     info: dict[str, Any] = api.attachment_update(
         context,
         attachment_id,
-        driver.get_volume_connector(instance),
+        connector,
         volume.device["mount_device"],
     )["connection_info"]
     info.setdefault("serial", volume.serial)

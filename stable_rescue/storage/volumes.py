@@ -162,13 +162,14 @@ def connect(
         info = volume.connection_info()
         was_there = is_there(driver, volume, info)
         had_secret = nova_internals.has_volume_secret(driver, volume.serial)
-        info = _connect(driver, context, instance, volume, info)
+        info = _connect(driver, context, instance, volume, info, connector)
         made[volume.serial] = Made(volume.name, info, was_there, had_secret)
         disk = nova_internals.volume_disk_xml(driver, info, volume.mapping())
         check(driver, volume, info, sources.path_of(document.parse_element(disk)))
         return _Done(volume, info, disk)
 
     volumes = volumes_of(block_device_info, definition)
+    connector = _connector(driver, instance) if volumes else {}
     done, failed = _each(context, instance, volumes, connect_one, "cannot be connected")
     in_order = tuple(made[v.serial] for v in volumes if v.serial in made)
     try:
@@ -267,16 +268,31 @@ def _each(
     return done, errors[0] if errors else None
 
 
+def _connector(
+    driver: libvirt_driver.LibvirtDriver, instance: "objects.Instance"
+) -> dict[str, Any]:
+    """Return what Cinder has to know of this host; nothing where that cannot be told.
+
+    To connect a volume as it was attached, Nova does not ask for it.
+    """
+    try:
+        return dict(driver.get_volume_connector(instance))
+    except Exception:
+        LOG.exception("What this host's connector is cannot be told", instance=instance)
+        return {}
+
+
 def _connect(
     driver: libvirt_driver.LibvirtDriver,
     context: nova_context.RequestContext,
     instance: "objects.Instance",
     volume: Volume,
     info: dict[str, Any],
+    connector: dict[str, Any],
 ) -> dict[str, Any]:
     """Connect a volume; return its connection_info with the device that it became."""
     with nova_internals.guarding_volume(driver, context, volume.device.volume_id):
-        changed = attachment.changes(info, driver.get_volume_connector(instance))
+        changed = attachment.changes(info, connector)
         if not changed:
             try:
                 nova_internals.connect_volume(driver, context, instance, info)
@@ -287,7 +303,7 @@ def _connect(
             ):
                 # Cinder does not tell for which initiator, address or setting of this
                 # host it has exported a volume. If one has changed, this is how.
-                if not volume.device["attachment_id"]:
+                if not connector or not volume.device["attachment_id"]:
                     raise
                 LOG.warning(
                     "%s: exported for this host as it was? Trying anew",
@@ -302,6 +318,6 @@ def _connect(
                 ", ".join(changed),
                 instance=instance,
             )
-        info = attachment.update(driver, context, instance, volume)
+        info = attachment.update(driver, context, instance, volume, connector)
         nova_internals.connect_volume(driver, context, instance, info)
         return info
