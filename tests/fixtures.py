@@ -46,14 +46,17 @@ class TwoDefinitionsFixture(fixtures.Fixture):
         describe = fakelibvirt.Domain.XMLDesc
 
         def define_over(connection: Any, xml: str) -> Any:
+            known = dict(connection._vms)
             new = define(connection, xml)
-            running = connection._running_vms.values()
-            found = [dom for dom in running if dom.name() == new.name()]
-            if not found:
+            old = known.get(new.name())
+            if old is None:
                 return new
-            found[0]._next = new._def
-            connection._vms[new.name()] = found[0]
-            return found[0]
+            # A domain stays the same one, whoever holds it.
+            connection._vms[new.name()] = old
+            old._next = old._def if new._def == old._def else new._def
+            if not old.isActive():
+                old._def = old._next
+            return old
 
         def describe_either(domain: Any, flags: int) -> str:
             live = domain._def

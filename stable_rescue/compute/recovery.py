@@ -190,9 +190,9 @@ class RecoveryMixin:
         if (
             self.driver.ran_before_rescue(instance) is False
             and instance.vm_state == vm_states.ACTIVE
-            and self._power_state(instance) != power_state.RUNNING
+            and (found := self._power_state(instance)) != power_state.RUNNING
         ):
-            instance.vm_state = vm_states.STOPPED
+            instance.vm_state, instance.power_state = vm_states.STOPPED, found
             save(instance)
 
     def _keep_launched_at(self, instance: "objects.Instance") -> None:

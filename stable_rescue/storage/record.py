@@ -29,7 +29,7 @@ class State(enum.StrEnum):
     BEGINNING = "beginning"  # the rescue definition takes the place of the server's
     RESCUED = "rescued"
     ENDING = "ending"  # the server's own definition is coming back
-    ENDED = "ended"  # the server is itself; Nova may not know yet
+    ENDED = "ended"  # itself, and nothing else is left; Nova may not know yet
 
 
 class Rest(enum.Enum):

@@ -163,7 +163,6 @@ def settle(
         abandon(driver, instance, found)
         return Rest.UNTOUCHED
     if found.state is State.ENDED:
-        _tidy(driver, instance)
         return Rest.ITSELF
     if found.state in (State.PREPARED, State.BEGINNING):
         undo(driver, context, instance, found)
@@ -224,9 +223,9 @@ def _become_itself(
         else:
             nova_internals.define_guest(driver, original)
     try:
+        _tidy(driver, instance)
         # The record stays until Nova knows.
         store.save(found.at(State.ENDED))
-        _tidy(driver, instance)
     except Exception:
         LOG.exception(
             "The server is itself again, but something of its rescue is left; the "

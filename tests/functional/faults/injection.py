@@ -137,6 +137,7 @@ class Injection(fixtures.Fixture):
 
     def _clear(self) -> None:
         self._seen: Counter[str] = Counter()
+        self._places: list[Place] = []
         self._place: Place | None = None
         self._fault: Fault | None = None
 
@@ -151,17 +152,14 @@ class Injection(fixtures.Fixture):
         self._fault, self._place = fault, place
 
     def disarm(self) -> list[Place]:
-        """End the fault, and return each place that was reached."""
-        places = [
-            (point, number)
-            for point, count in self._seen.items()
-            for number in range(1, count + 1)
-        ]
+        """End the fault, and return each place that was reached, in order."""
+        places = self._places
         self._clear()
         return places
 
     def _observe(self, point: str) -> None:
         self._seen[point] += 1
+        self._places.append((point, self._seen[point]))
         fault = self._fault
         if fault is None:
             return

@@ -57,6 +57,13 @@ class MatrixTestBase(base.RescueTestBase):
                 )
             )
 
+        self.useFixture(
+            fixtures.MonkeyPatch(
+                "stable_rescue.storage.volumes.is_there",
+                lambda _driver, volume, _info: volume.serial in self.connected,
+            )
+        )
+
     def _call_at_once(self, name: str) -> None:
         """Have the API call the manager in this thread, for a kill to end it."""
 
