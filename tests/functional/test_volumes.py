@@ -379,6 +379,35 @@ class StoppedTest(VolumesTestBase):
         self.assertEqual("new", stored["data"]["portal"])
         self.assertEqual(VOLUMES[1], stored["serial"])
 
+    def test_an_attachment_that_cinder_does_not_complete(self) -> None:
+        self.storage.broken.add(VOLUMES[1])
+        info = self.cinder._find_connection_info
+        self.patch_cinder(
+            "attachment_update",
+            lambda _context, attachment, *_args: {
+                "connection_info": info(VOLUMES[1], attachment)
+            },
+        )
+        self.patch_cinder("attachment_complete", DOWN)
+        self.assert_refused(VOLUMES[1], "cannot be connected", status="SHUTOFF")
+        self.assertEqual([], self.storage.connected())
+
+    def test_an_attachment_of_the_old_kind(self) -> None:
+        """Cinder tells its connection for the host as it is now."""
+        old = objects.BlockDeviceMapping.get_by_volume_and_instance(
+            self.context, VOLUMES[1], self.server["id"]
+        )
+        old.attachment_id = None
+        old.save()
+        told = {"volume_id": VOLUMES[1], "portal": "new"}
+        asked = self.patch_cinder(
+            "initialize_connection", [{"driver_volume_type": "fake", "data": told}]
+        )
+        self.rescued()
+        asked.assert_called_once()
+        self.assertEqual("new", self.connections()[VOLUMES[1]]["data"]["portal"])
+        self.assertEqual(sorted(VOLUMES), self.storage.connected())
+
 
 class RescuedTest(VolumesTestBase):
     """A rescued server whose host is started again (UPSTREAM U16)."""

@@ -116,7 +116,7 @@ class Session:
         # The kernel removes a disk when 1 is written here.
         os.mkfifo(device / "delete")
         subprocess.Popen(
-            [sys.executable, __file__, "--remove", self.portal, self.target],
+            [sys.executable, "-IS", __file__, "--remove", self.portal, self.target],
             stdin=(device / "delete").open("r+b", buffering=0),
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,

@@ -86,7 +86,9 @@ def running(folder: Path) -> Iterator[Target]:
     programs = folder / "bin"
     programs.mkdir()
     program = programs / "iscsiadm"
-    program.write_text(f'#!/bin/sh\nexec {sys.executable} {iscsiadm.__file__} "$@"\n')
+    program.write_text(
+        f'#!/bin/sh\nexec {sys.executable} -IS {iscsiadm.__file__} "$@"\n'
+    )
     program.chmod(0o755)
     os.environ["PATH"] = f"{programs}:{os.environ['PATH']}"
     with (folder / "tgtd.log").open("wb") as log:
