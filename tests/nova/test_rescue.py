@@ -23,6 +23,13 @@ class TestDeletedBaseImage(
 ):
     """Rescue does not need the image the server was made from."""
 
+    def _create_test_images(self) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Make the rescue image raw: no libvirt host could use Nova's OVA (U12)."""
+        own, rescue = super()._create_test_images()
+        usable = {"container_format": "bare", "disk_format": "raw"}
+        self.glance.update(self.ctxt, rescue["id"], usable)
+        return own, rescue
+
 
 class TestShares(OurDriverMixin, test_server_shares.ServerSharesTest):
     """Shares, through Nova's own rescue too: the image has none of our properties."""
