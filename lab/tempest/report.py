@@ -7,6 +7,7 @@ Run with the virtual environment's Python; exit status 1 if a test failed.
 from __future__ import annotations
 
 import dataclasses
+import re
 import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -20,6 +21,7 @@ from stable_rescue.tempest.findings import FINDINGS, found_by
 
 #: What a stream calls them.
 PASSED, FAILED, SKIPPED = ("success", "xfail"), ("fail", "uxsuccess"), ("skip",)
+_CLASS = re.compile(r"^(?:setUp|tearDown)Class \((.*)\)$")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,7 +41,9 @@ class Outcome:
 
     @property
     def name(self) -> str:
-        """Class and test, without package and attributes."""
+        """Class and test, without package and attributes; the class, of a class."""
+        if match := _CLASS.search(self.test):
+            return match[1].rpartition(".")[2]
         return ".".join(self.test.partition("[")[0].split(".")[-2:])
 
 
@@ -107,6 +111,7 @@ def lines(outcomes: list[Outcome]) -> Iterator[str]:
 def _never_run(outcomes: list[Outcome]) -> Iterator[str]:
     """Yield the tests that were skipped in every run, with the reason."""
     ran = {o.name for o in outcomes if o.status not in SKIPPED}
+    ran |= {name.partition(".")[0] for name in ran}
     never = {o.name: o.reason for o in outcomes if o.name not in ran}
     for name, reason in sorted(never.items()):
         yield f"skipped in every run: {name}: {reason}"

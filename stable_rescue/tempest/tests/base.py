@@ -152,8 +152,11 @@ class BaseRescueTest(base.BaseV2ComputeTest):
         """Return the class's server, ACTIVE; a new one where it is not well."""
         cls = type(self)
         if cls._server is not None and self.status(cls._server) != "ACTIVE":
+            # Its volumes, too: a tenant may not have many.
             self.delete_server(cls._server)
-            cls._server = None
+            for volume in cls._volumes:
+                self.delete_volume(volume)
+            cls._server, cls._volumes = None, []
         if cls._server is None:
             cls._server = self._new_server()
         return cls._server
@@ -173,7 +176,8 @@ class BaseRescueTest(base.BaseV2ComputeTest):
         return disks
 
     def _new_server(self) -> str:
-        volumes = self.with_history and CONF.service_available.cinder
+        history = self.with_history and self.reader is not None
+        volumes = history and CONF.service_available.cinder
         kinds = CONF.stable_rescue.volume_types if volumes else []
         # Volumes first: they are cleaned up last.
         first = [self._volume(kind) for kind in kinds]
@@ -196,7 +200,7 @@ class BaseRescueTest(base.BaseV2ComputeTest):
             **more,
         )["id"]
         type(self)._volumes = first[1:] + later
-        if self.with_history and self.reader is not None:
+        if history:
             self._give_history(server, first, later)
         return str(server)
 
@@ -212,6 +216,7 @@ class BaseRescueTest(base.BaseV2ComputeTest):
             self._attach(reader, server, volume)
         if first:
             self._detach(reader, server, first[0])
+            self.delete_volume(first[0])
         for volume in later:
             self._attach(reader, server, volume)
         network = self.get_tenant_network()

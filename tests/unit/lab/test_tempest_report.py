@@ -83,6 +83,13 @@ class ReportTest(base.BaseTestCase):
         self.assertIn("U33: ", text)
         self.assertNotIn("U32: ", text)
 
+    def test_a_class_that_another_run_has_done(self) -> None:
+        whole = f"setUpClass ({THEIRS})"
+        q35 = self.run_of("q35", a=(whole, "skip"))
+        self.assertIn("every run: ServerRescueTestJSON: ", self.report(q35)[1])
+        pc = self.run_of("pc", a=(OTHER, "success"))
+        self.assertNotIn("every run", self.report(q35, pc)[1])
+
     def test_what_another_run_has_done_was_not_skipped(self) -> None:
         pc = self.run_of("pc", a=(IDE, "success"), b=(USB, "skip"))
         q35 = self.run_of("q35", a=(IDE, "skip"), b=(USB, "skip"))

@@ -57,9 +57,12 @@ class SharedServerTest(unittest.TestCase):
             with (
                 mock.patch.object(test, "_new_server", side_effect=["a", "b"]),
                 mock.patch.object(test, "delete_server") as delete,
+                mock.patch.object(test, "delete_volume") as delete_volume,
             ):
+                type(test)._volumes = ["v"]
                 self.assertEqual(["a", "b"], [test.server(), test.server()], status)
             delete.assert_called_once_with("a")
+            delete_volume.assert_called_once_with("v")
 
 
 @mock.patch.object(base, "CONF", CONF)
