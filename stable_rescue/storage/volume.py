@@ -147,6 +147,10 @@ def _size_of(
     """Return a device's size in bytes; None: of a file, its format would tell."""
     try:
         is_device = stat.S_ISBLK(os.stat(path).st_mode)  # noqa: PTH116
+    except PermissionError as exc:
+        # A share that lets only QEMU's user in.
+        LOG.info("%s: nova-compute may not look at it: %s", volume.name, exc)
+        return None
     except OSError as exc:
         LOG.error("%s: %s", volume.name, exc)
         raise exception.Refused(

@@ -305,3 +305,8 @@ class SmallerThanExpectedTest(unittest.TestCase):
             volume.check(mock.Mock(), found, info, __file__)
             with self.assertRaisesRegex(exception.Refused, "is not there"):
                 volume.check(mock.Mock(), found, info, f"{__file__}.gone")
+
+    def test_a_file_that_is_for_qemus_user_alone(self) -> None:
+        found = volume.Volume(device(), disk())
+        with mock.patch("os.stat", side_effect=PermissionError(13, "denied")):
+            volume.check(mock.Mock(), found, found.connection_info(), "/mnt/x")
