@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from nova import conf as nova_conf
 from nova.compute import utils as compute_utils
 from nova.objects import block_device as block_device_mapping
+from nova.objects import share_mapping
 from nova.virt import driver as virt_driver
 from oslo_log import log as logging
 
@@ -52,6 +53,43 @@ def define_guest(driver: libvirt_driver.LibvirtDriver, xml: str) -> None:
     :raises libvirt.libvirtError: where libvirt refuses it
     """
     driver._host.write_instance_config(xml)
+
+
+def build_definition(
+    driver: libvirt_driver.LibvirtDriver,
+    context: nova_context.RequestContext,
+    instance: objects.Instance,
+    devices: dict[str, Any],
+) -> str:
+    """Return the definition that Nova would start the instance with, all devices in it.
+
+    :param devices: the instance's block devices, as drivers take them
+    :raises Exception: what stood in the way
+    """
+    from nova.virt.libvirt import blockinfo
+
+    image_meta = instance.image_meta
+    disk_info = blockinfo.get_disk_info(
+        CONF.libvirt.virt_type, instance, image_meta, devices
+    )
+    return str(
+        driver._get_guest_xml(
+            context,
+            instance,
+            instance.get_network_info(),
+            disk_info,
+            image_meta,
+            block_device_info=devices,
+            share_info=shares_of(context, instance),
+        )
+    )
+
+
+def shares_of(
+    context: nova_context.RequestContext, instance: objects.Instance
+) -> objects.ShareMappingList:
+    """Return the instance's Manila shares, as drivers take them."""
+    return share_mapping.ShareMappingList.get_by_instance_uuid(context, instance.uuid)
 
 
 _is_defined = steps.within("a domain to be started is defined", __name__)

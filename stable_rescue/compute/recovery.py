@@ -169,7 +169,9 @@ class RecoveryMixin:
             # A rescue that could not be undone by the process before this one.
             or (finish and instance.vm_state == vm_states.ERROR)
         ):
-            instance.vm_state = vm_states.STOPPED if ran is False else vm_states.ACTIVE
+            if ran is None:
+                ran = self._power_state(instance) == power_state.RUNNING
+            instance.vm_state = vm_states.ACTIVE if ran else vm_states.STOPPED
         instance.launched_at = launched_at or instance.launched_at
         instance.power_state = self._power_state(instance)
         save(instance)

@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """The server's own definition, as libvirt has it."""
 
+from nova import objects
 from nova.virt.libvirt import driver as libvirt_driver
 from nova.virt.libvirt import guest as libvirt_guest
 from oslo_log import log as logging
 
-from stable_rescue import exception, nova_internals
+from stable_rescue import exception, nova_internals, steps
 from stable_rescue.domain import live, recognise
 from stable_rescue.domain.document import Domain
 from stable_rescue.domain.layout import differences, layout_of
@@ -51,6 +52,31 @@ def try_out(
             "Libvirt writes the definition in another way since it was put back",
             instance_uuid=guest.uuid,
         )
+
+
+@steps.changes("power off")
+def power_off(
+    driver: libvirt_driver.LibvirtDriver,
+    instance: "objects.Instance",
+    timeout: int = 0,
+    interval: int = 0,
+) -> None:
+    """Power a guest off, cleanly where it is given seconds for that.
+
+    :raises Exception: where it still runs
+    """
+    driver.power_off(instance, timeout, interval)
+
+
+def lay_down(
+    driver: libvirt_driver.LibvirtDriver, instance: "objects.Instance", own: str
+) -> None:
+    """Define a server's own definition in place of a rescue's that had failed.
+
+    :raises Exception: what stood in the way
+    """
+    power_off(driver, instance)
+    nova_internals.define_guest(driver, own)
 
 
 def put_back(

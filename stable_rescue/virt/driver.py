@@ -13,12 +13,12 @@ from nova.network import model as network_model
 from nova.virt import hardware
 from nova.virt.libvirt import driver as libvirt_driver
 from oslo_log import log as logging
-from oslo_utils import timeutils
+from oslo_utils import excutils, timeutils
 
 from stable_rescue import conf, exception, nova_internals
 from stable_rescue.storage import image_cache, inspection
 from stable_rescue.storage.record import Record, Rest, State
-from stable_rescue.virt import preparation, transitions
+from stable_rescue.virt import origin, preparation, transitions
 from stable_rescue.virt.phase import phase
 from stable_rescue.virt.preparation import Prepared
 from stable_rescue.virt.refusal import failing, refusing
@@ -75,11 +75,19 @@ class StableRescueDriver(libvirt_driver.LibvirtDriver):
             if request is None:
                 inspection.check_legacy(context, instance)
                 return False
+            transitions.make_way(self, context, instance)
             LOG.info(
                 "Preparing a stable rescue from image %s", image_id, instance=instance
             )
             prepared = preparation.prepare(
-                self, context, instance, image, request, admin_password, block_devices
+                self,
+                context,
+                instance,
+                image,
+                request,
+                admin_password,
+                block_devices,
+                self.managed,
             )
         LOG.info(
             "Prepared a stable rescue by %s on %s in %.2f seconds",
@@ -148,8 +156,7 @@ class StableRescueDriver(libvirt_driver.LibvirtDriver):
         """
         rescued = self._record_of(instance)
         if rescued is None or rescued.state not in _RESCUED:
-            super().unrescue(context, instance)
-            preparation.store_of(instance).clear()
+            self._unrescue_novas(context, instance)
             return
         LOG.info("Ending a stable rescue", instance=instance)
         with timeutils.StopWatch() as watch:
@@ -185,8 +192,8 @@ class StableRescueDriver(libvirt_driver.LibvirtDriver):
         self._prepared.pop(instance.uuid, None)
         with timeutils.StopWatch() as watch:
             rest = transitions.settle(self, context, instance, finish)
-            if rest is None and preparation.store_of(instance).original():
-                rest = self._settle_novas(context, instance)
+            if rest is None:
+                rest = self._settle_novas(context, instance, finish)
         if rest is not None:
             LOG.info(
                 "Settled a rescue that was cut short: the server is %s, "
@@ -198,13 +205,51 @@ class StableRescueDriver(libvirt_driver.LibvirtDriver):
         return rest
 
     def _settle_novas(
-        self, context: nova_context.RequestContext, instance: "objects.Instance"
+        self,
+        context: nova_context.RequestContext,
+        instance: "objects.Instance",
+        finish: bool,
     ) -> Rest | None:
-        """Finish the end of a rescue of Nova's own, or undo its beginning."""
-        if instance.task_state is None and instance.vm_state == vm_states.RESCUED:
-            return None
-        super().unrescue(context, instance)
-        return Rest.ITSELF
+        """Settle a rescue of Nova's own, or one whose record is lost."""
+        rescued = instance.vm_state == vm_states.RESCUED
+        if rescued and not finish:
+            # The host may have been started again (UPSTREAM U14, U15).
+            started = transitions.start_as_defined(self, context, instance)
+            return Rest.RESCUED if started else None
+        if preparation.store_of(instance).original():
+            self._unrescue_novas(context, instance)
+            return Rest.ITSELF
+        if rescued and not transitions.is_rescue(self, instance):
+            return Rest.ITSELF  # it had ended; Nova was not told
+        return None
+
+    def _unrescue_novas(
+        self, context: nova_context.RequestContext, instance: "objects.Instance"
+    ) -> None:
+        """End a rescue of Nova's own, or one whose record is lost (UPSTREAM U19)."""
+        store = preparation.store_of(instance)
+        if origin.saved_by(store) is not None:
+            super().unrescue(context, instance)
+        else:
+            LOG.warning("No definition of it is left; building one", instance=instance)
+            transitions.rebuild(self, context, instance)
+        store.clear()
+
+    def resume_state_on_host_boot(
+        self,
+        context: nova_context.RequestContext,
+        instance: "objects.Instance",
+        *args: Any,
+        **kwargs: Any,
+    ) -> None:
+        """Start an instance after its host; a rescued one into its rescue (U14).
+
+        :raises Exception: what stood in the way
+        """
+        if instance.vm_state == vm_states.RESCUED:
+            self.settle_rescue(context, instance)
+        else:
+            super().resume_state_on_host_boot(context, instance, *args, **kwargs)
 
     def ran_before_rescue(self, instance: "objects.Instance") -> bool | None:
         """Say whether the guest ran before its rescue; None: no rescue of ours."""
@@ -294,11 +339,17 @@ class StableRescueDriver(libvirt_driver.LibvirtDriver):
         if not stable and CONF.stable_rescue.default_mode == "legacy":
             return None
         if instance.uuid not in self._prepared:
-            self.prepare_rescue(
-                context,
-                instance,
-                image_meta.id,
-                admin_password,
-                lambda: block_device_info,
-            )
+            try:
+                self.prepare_rescue(
+                    context,
+                    instance,
+                    image_meta.id,
+                    admin_password,
+                    lambda: block_device_info,
+                )
+            except Exception:  # noqa: BLE001 - it is raised again
+                with excutils.save_and_reraise_exception(logger=LOG):
+                    # Nova's manager has powered it off.
+                    if instance.vm_state == vm_states.ACTIVE:
+                        transitions.start_as_defined(self, context, instance)
         return self._prepared.pop(instance.uuid, None)

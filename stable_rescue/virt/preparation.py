@@ -27,7 +27,7 @@ from stable_rescue.storage import (
 )
 from stable_rescue.storage.medium import RescueMedium
 from stable_rescue.storage.record import Record, State, Store
-from stable_rescue.virt import definition
+from stable_rescue.virt import definition, origin
 from stable_rescue.virt.phase import phase
 from stable_rescue.virt.refusal import refusing
 from stable_rescue.virt.undo import Undo
@@ -89,25 +89,28 @@ def prepare(
     request: RescueRequest,
     admin_password: str,
     block_devices: Callable[[], dict[str, Any]],
+    managed: bool,
 ) -> Prepared:
     """Decide the rescue, fetch its medium, have libvirt accept it; write the record.
 
     The guest is not touched.
 
     :param block_devices: returns the server's block devices, as drivers take them
+    :param managed: whether a manager of ours has not powered it off before
     :raises Exception: whatever stands in the way; what was made is removed again
     """
     with phase(context, instance, "rescue_plan"), refusing(instance):
-        guest = nova_internals.guest_of(driver, instance)
-        own, was_running = definition.read(guest), bool(guest.is_active())
+        devices = block_devices()
+        store = store_of(instance)
+        found = origin.find(driver, context, instance, devices, store, managed)
+        own = found.definition
         request = plan.resolve(own, request)
         findings = _inspect(driver, context, instance, image, request.device, own)
         rescue_medium = RescueMedium(driver, instance, request)
-        devices = block_devices()
         added_drive = config_drive.to_add(driver, instance)
 
         def derive(disks: Mapping[str, str] | None = None) -> RescuePlan:
-            found = plan.derive(
+            made = plan.derive(
                 own,
                 request,
                 rescue_medium.describe(),
@@ -118,22 +121,23 @@ def prepare(
                 disks,
                 added_drive,
             )
-            return dataclasses.replace(found, findings=(*findings, *found.findings))
+            return dataclasses.replace(made, findings=(*findings, *made.findings))
 
         launched = instance.launched_at
         record = Record.of(
             derive(),
             image,
-            was_running,
-            definition.defined(guest),
+            found.ran,
+            found.defined,
             launched.isoformat() if launched else "",
         )
-    store = store_of(instance)
     undo = Undo(instance, lastly=store.forget)
     with phase(context, instance, "rescue_prepare"), refusing(instance), undo:
         store.save(record)
+        if found.misplaced:
+            definition.lay_down(driver, instance, own)
         # A running guest has its volumes; a stopped one's host may have been rebooted.
-        look_after = volumes.verify if was_running else volumes.connect
+        look_after = volumes.verify if found.is_active else volumes.connect
         connected = look_after(driver, context, instance, devices, own)
         undo.add(volumes.disconnect, driver, context, instance, connected.made)
         undo.add(medium.remove, driver, instance)
@@ -144,6 +148,7 @@ def prepare(
         decided = derive(connected.disks)
         _log(decided, instance)
         record = record.of_plan(decided)
+        guest = nova_internals.guest_of(driver, instance)
         undo.add(definition.put_back, driver, guest, record.defined)
         definition.try_out(driver, guest, record.after)
         record = record.at(State.PREPARED)

@@ -17,11 +17,11 @@ from oslo_log import log as logging
 from oslo_utils import excutils
 
 from stable_rescue import exception, nova_internals, steps
-from stable_rescue.domain import recognise, sources
+from stable_rescue.domain import nics, recognise, sources
 from stable_rescue.domain.document import Domain
 from stable_rescue.storage import medium, volumes
 from stable_rescue.storage.record import Record, Rest, State
-from stable_rescue.virt import definition, preparation
+from stable_rescue.virt import definition, origin, preparation
 from stable_rescue.virt.phase import phase
 from stable_rescue.virt.refusal import failing
 
@@ -45,7 +45,7 @@ def begin(
     try:
         store.save(prepared.at(State.BEGINNING))
         store.save_original(prepared.before)
-        _power_off(driver, instance)
+        definition.power_off(driver, instance)
         # Its volumes are connected: it ran, or preparation has connected them.
         _start(driver, context, instance, prepared.after)
         store.save(prepared.at(State.RESCUED))
@@ -69,10 +69,10 @@ def end(
         preparation.store_of(instance).save(rescued.at(State.ENDING))
         if rescued.was_running and not _is_active(driver, instance):
             rescued = _reconnect(driver, context, instance, rescued)
-        if _is_rescue(driver, instance):
+        if is_rescue(driver, instance):
             # A rescue system has written to the disks that it repairs (UPSTREAM U17).
             timeout, interval = nova_internals.power_off_values(instance)
-            _power_off(driver, instance, timeout, interval)
+            definition.power_off(driver, instance, timeout, interval)
     with phase(context, instance, "unrescue_boot"), failing(instance, _STAYS):
         _become_itself(driver, context, instance, rescued)
 
@@ -111,8 +111,8 @@ def undo(
     :raises Exception: what stood in the way; the record is then still there
     """
     connected = connected or _is_active(driver, instance)
-    if _is_rescue(driver, instance):
-        _power_off(driver, instance)
+    if is_rescue(driver, instance):
+        definition.power_off(driver, instance)
     if begun.was_running and not connected:
         begun = _reconnect(driver, context, instance, begun)
     _become_itself(driver, context, instance, begun)
@@ -129,10 +129,10 @@ def resume(
     :raises Exception: what stood in the way; the record is still there
     """
     active = _is_active(driver, instance)
-    if not (active and _is_rescue(driver, instance)):
+    if not (active and is_rescue(driver, instance)):
         if not active:
             rescued = _reconnect(driver, context, instance, rescued)
-        _power_off(driver, instance)
+        definition.power_off(driver, instance)
         _start(driver, context, instance, rescued.after)
     if rescued.state is not State.RESCUED:
         preparation.store_of(instance).save(rescued.at(State.RESCUED))
@@ -181,8 +181,64 @@ def before_destroy(
 
     :raises Exception: what stood in the way
     """
-    _power_off(driver, instance)
+    definition.power_off(driver, instance)
     nova_internals.define_guest(driver, rescued.before)
+
+
+def make_way(
+    driver: libvirt_driver.LibvirtDriver,
+    context: nova_context.RequestContext,
+    instance: "objects.Instance",
+) -> None:
+    """Bring a server to itself that an earlier rescue of ours has left in ERROR.
+
+    :raises Exception: what stood in the way
+    """
+    found = preparation.store_of(instance).load()
+    if found is None:
+        return
+    LOG.info("Settling its earlier rescue first", instance=instance)
+    if found.state is State.PREPARING:
+        abandon(driver, instance, found)
+    elif found.state in (State.PREPARED, State.BEGINNING):
+        undo(driver, context, instance, found)
+    elif found.state in (State.RESCUED, State.ENDING):
+        end(driver, context, instance, found)
+    preparation.store_of(instance).forget()
+
+
+def rebuild(
+    driver: libvirt_driver.LibvirtDriver,
+    context: nova_context.RequestContext,
+    instance: "objects.Instance",
+) -> None:
+    """Bring a server back of which neither record nor unrescue.xml is left (U19).
+
+    Nova builds its definition from the database and starts it.
+
+    :raises Exception: what stood in the way
+    """
+    if is_rescue(driver, instance):
+        timeout, interval = nova_internals.power_off_values(instance)
+        definition.power_off(driver, instance, timeout, interval)
+    _build_and_start(driver, context, instance)
+    _tidy(driver, instance)
+
+
+def start_as_defined(
+    driver: libvirt_driver.LibvirtDriver,
+    context: nova_context.RequestContext,
+    instance: "objects.Instance",
+) -> bool:
+    """Start what libvirt has defined, where it is off; return whether it was.
+
+    :raises Exception: what stood in the way
+    """
+    if _is_active(driver, instance):
+        return False
+    guest = nova_internals.guest_of(driver, instance)
+    _start(driver, context, instance, definition.defined(guest))
+    return True
 
 
 def sweep(driver: libvirt_driver.LibvirtDriver, instance: "objects.Instance") -> None:
@@ -194,7 +250,7 @@ def sweep(driver: libvirt_driver.LibvirtDriver, instance: "objects.Instance") ->
     found = store.load()
     if found is not None and found.state is State.PREPARING:
         abandon(driver, instance, found)
-    elif not _is_rescue(driver, instance):
+    elif not is_rescue(driver, instance):
         _tidy(driver, instance)
         store.forget()
 
@@ -203,7 +259,7 @@ def _came_back(
     driver: libvirt_driver.LibvirtDriver, instance: "objects.Instance", found: Record
 ) -> bool:
     """Say whether a server is itself, in the power state that it had."""
-    return not _is_rescue(driver, instance) and (
+    return not is_rescue(driver, instance) and (
         _is_active(driver, instance) or not found.was_running
     )
 
@@ -216,8 +272,8 @@ def _become_itself(
 ) -> None:
     """Define the server's own definition, in its own power state; clean up."""
     store = preparation.store_of(instance)
-    original = _original(store.original(), found)
     if not _is_active(driver, instance):
+        original = _with_ports(instance, origin.saved_by(store) or found.before)
         if found.was_running:
             _start(driver, context, instance, original)
         else:
@@ -232,6 +288,17 @@ def _become_itself(
             "next start of nova-compute tries again to remove it",
             instance=instance,
         )
+
+
+def _with_ports(instance: "objects.Instance", own: str) -> str:
+    """Return a definition without the NICs whose ports are gone (UPSTREAM U25)."""
+    macs = [vif["address"] for vif in instance.get_network_info()]
+    if not macs:
+        return own  # Neutron may not have been asked
+    changed, gone = nics.without_gone(own, macs)
+    if gone:
+        LOG.info("Its NICs %s are gone in Neutron", ", ".join(gone), instance=instance)
+    return changed
 
 
 def _tidy(driver: libvirt_driver.LibvirtDriver, instance: "objects.Instance") -> None:
@@ -255,22 +322,12 @@ def _reconnect(
     """
     disks = volumes.connect_again(driver, context, instance, found.before)
     store = preparation.store_of(instance)
-    original = _original(store.original(), found)
+    original = origin.saved_by(store) or found.before
     fresh = sources.refreshed(original, disks)
     if fresh != original:
         store.save_original(fresh)
     after = sources.refreshed(found.after, disks)
     return dataclasses.replace(found, before=fresh, after=after)
-
-
-def _original(saved: str | None, found: Record) -> str:
-    """Return the saved definition, or the record's where that is damaged (U19)."""
-    try:
-        if saved and not recognise.is_rescue(Domain.parse(saved)):
-            return saved
-    except exception.InvalidDomain as exc:
-        LOG.warning("unrescue.xml cannot be read, the record is used: %s", exc)
-    return found.before
 
 
 def _start(
@@ -284,14 +341,20 @@ def _start(
     nova_internals.start_guest(driver, context, xml, instance)
 
 
-@steps.changes("power off")
-def _power_off(
+@steps.changes("build and start a domain")
+def _build_and_start(
     driver: libvirt_driver.LibvirtDriver,
+    context: nova_context.RequestContext,
     instance: "objects.Instance",
-    timeout: int = 0,
-    interval: int = 0,
 ) -> None:
-    driver.power_off(instance, timeout, interval)
+    driver.reboot(
+        context,
+        instance,
+        instance.get_network_info(),
+        "HARD",
+        block_device_info=nova_internals.block_device_info(context, instance),
+        share_info=nova_internals.shares_of(context, instance),
+    )
 
 
 @steps.changes("plug the NICs")
@@ -310,7 +373,7 @@ def _is_active(
         return False
 
 
-def _is_rescue(
+def is_rescue(
     driver: libvirt_driver.LibvirtDriver, instance: "objects.Instance"
 ) -> bool:
     """Say whether what libvirt has, or runs, is a rescue definition."""

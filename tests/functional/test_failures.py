@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """What fails after power-off, or is cut short: the server is whole afterwards."""
 
+import dataclasses
+import datetime
 from collections.abc import Callable
 from typing import Any
 from unittest import mock
@@ -262,3 +264,113 @@ class DeleteTest(FailureTestBase):
         self.assertEqual([self.own], defined)
         connection = self.computes["compute1"].driver._host.get_connection()
         self.assertEqual([], connection.listAllDomains(0))
+
+
+class HostRestartTest(FailureTestBase):
+    """UPSTREAM U14, U15: the host is started again while a server is rescued."""
+
+    def restart_host(self) -> None:
+        connection = self.computes["compute1"].driver._host.get_connection()
+        domain = connection.lookupByUUIDString(self.server["id"])
+        connection._event_callbacks.clear()  # nobody is there to see it end
+        domain.destroy()
+        self.restart_compute_service("compute1")
+
+    def come_back(self, resume: bool) -> None:
+        self.flags(resume_guests_state_on_host_boot=resume)
+        self.rescued()
+        before = self.definition(self.server)
+        self.restart_host()
+        self._wait_for_server_parameter(
+            self.server, {"status": "RESCUE", "OS-EXT-STS:power_state": 1}
+        )
+        self.assertEqual(before, self.definition(self.server))
+        self.unrescue()
+        self.assert_itself()
+
+    def test_with_guests_resumed(self) -> None:
+        self.come_back(True)
+
+    def test_without(self) -> None:
+        self.come_back(False)
+
+
+class NovasOwnTest(FailureTestBase):
+    """What Nova's driver, or nobody, has left of a rescue."""
+
+    def rescued_by_nova(self) -> None:
+        self.rescue(self.server, self.create_rescue_image())
+        self._wait_for_state_change(self.server, "RESCUE")
+        (self.folder(self.server) / "disk.rescue").touch()
+
+    def test_a_server_that_a_failed_rescue_of_novas_has_left_in_error(self) -> None:
+        self.rescued_by_nova()
+        instance = self.instance()
+        instance.vm_state = vm_states.ERROR
+        instance.save()
+        self.assertNotEqual(self.own, self.definition(self.server))
+        self.rescued()
+        store = Store(str(self.folder(self.server)))
+        self.assertEqual(self.own, store.original())
+        self.unrescue()
+        self.assert_itself()
+
+    def test_neither_record_nor_unrescue_xml(self) -> None:
+        """UPSTREAM U19."""
+        self.rescued()
+        for path in self.folder(self.server).iterdir():
+            path.unlink()
+        self.unrescue()
+        self.assert_itself()
+
+    def test_no_definition_in_libvirt(self) -> None:
+        """UPSTREAM U20: the rescue has all devices, and so has what is saved."""
+        connection = self.computes["compute1"].driver._host.get_connection()
+        domain = connection.lookupByUUIDString(self.server["id"])
+        domain.destroy()
+        domain.undefine()
+        self.rescued()
+        store = Store(str(self.folder(self.server)))
+        self.assertEqual(self.own, store.original())
+        self.unrescue()
+        self.assert_itself()
+
+
+class OverdueTest(FailureTestBase):
+    """UPSTREAM U29."""
+
+    def test_launched_at_is_kept(self) -> None:
+        instance = self.instance()
+        launched = datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC)
+        instance.launched_at = launched
+        instance.save()
+        self.rescued()
+        self.assertEqual(launched, self.instance().launched_at)
+
+    def test_one_that_fails_stops_no_other(self) -> None:
+        other, self.server = self.server, self.create_server()
+        for server in (other, self.server):
+            self.rescue(server, self.image)
+            self._wait_for_state_change(server, "RESCUE")
+        self.own = Store(str(self.folder(self.server))).original()
+        manager = self.computes["compute1"].manager
+        names = [name for name, _task in manager._periodic_tasks]
+        self.assertEqual(1, names.count("_poll_rescued_instances"))
+        unrescue = manager.compute_api.unrescue
+
+        def fail(context: Any, instance: objects.Instance) -> None:
+            if instance.uuid == other["id"]:
+                raise NO_MEMORY
+            unrescue(context, instance)
+
+        self.flags(rescue_timeout=3600)
+        with mock.patch.object(manager.compute_api, "unrescue", fail):
+            manager._poll_rescued_instances(self.context)
+            self._wait_for_state_change(self.server, "RESCUE")
+            for server in (other, self.server):
+                store = Store(str(self.folder(server)))
+                began = "2020-01-01T00:00:00"
+                store.save(dataclasses.replace(store.load(), rescued_at=began))
+            manager._poll_rescued_instances(self.context)
+        self.assert_itself()
+        self._wait_for_state_change(other, "RESCUE")

@@ -180,15 +180,6 @@ class RefusalTest(RefusalTestBase):
         self.assert_refused(image, "cannot be used", "format is now vmdk")
         self.assert_untouched()
 
-    def test_no_definition_in_libvirt(self) -> None:
-        connection = self.computes["compute1"].driver._host.get_connection()
-        domain = connection.lookupByUUIDString(self.server["id"])
-        domain.destroy()
-        domain.undefine()
-        image = self.create_rescue_image(hw_rescue_bus="usb")
-        self.assert_refused(image, "has no definition of this server")
-        self.assertEqual([], self.files(self.server))
-
     def test_instances_path_not_writable(self) -> None:
         self.useFixture(
             fixtures.MockPatch(

@@ -56,6 +56,8 @@ CHANGING = {
     "write_instance_config",
     "write_text",
 }
+#: What is called of our own modules, or without an owner, has its own name.
+OURS = ("", "definition", "nova_internals")
 #: `x.replace(y)` moves a file, `dataclasses.replace` does not, and so on.
 BY_OWNER = {("instance", "save"), ("beside()", "replace")}
 
@@ -63,6 +65,7 @@ BY_OWNER = {("instance", "save"), ("beside()", "replace")}
 EXEMPT = {
     "storage/files.py write": "it removes what a step of its own has failed to write",
     "storage/files.py _sync_folder": "it changes nothing; it waits for the disk",
+    "virt/driver.py resume_state_on_host_boot": "Nova's, of what is no rescue",
     "virt/driver.py destroy": "Nova's, which a restart does again",
 }
 
@@ -97,7 +100,7 @@ def changes_of(function: ast.FunctionDef) -> set[str]:
         name_of(node)
         for node in ast.walk(function)
         if isinstance(node, ast.Call)
-        and owner_of(node) != "nova_internals"  # which has steps of its own
+        and owner_of(node) not in OURS
         and (name_of(node) in CHANGING or (owner_of(node), name_of(node)) in BY_OWNER)
     }
 
