@@ -205,8 +205,11 @@ def play(lab: Lab, images: Sequence[str], runs: int, seed: int, names: str) -> b
         }
         prepare(servers, clock)
         chaos = Chaos(lab, servers, clock)
-        for run in plan:
-            chaos.run(run)
+        try:
+            for run in plan:
+                chaos.run(run)
+        except KeyboardInterrupt:
+            clock.say(f"ended after {len(chaos.entries)} runs, as asked for")
         faults = chaos.finish()
         clock.say("all servers unrescued, guests booted again")
     print()
@@ -215,7 +218,8 @@ def play(lab: Lab, images: Sequence[str], runs: int, seed: int, names: str) -> b
     for fault in faults:
         print(f"fault at the end: {fault}")
     lost, left = report.lost(chaos.entries), report.leftovers(chaos.entries)
-    print(f"\n{runs} runs, seed {seed}: {lost} servers lost, {left} leftovers")
+    done = len(chaos.entries)
+    print(f"\n{done} runs, seed {seed}: {lost} servers lost, {left} leftovers")
     return not (lost or left or faults)
 
 
