@@ -4,13 +4,14 @@
 Several are connected at once. That is safe, for each goes through Nova's own
 _connect_volume, and what must not be done at once is behind locks there:
 
-- os-brick's connectors for iSCSI, iSER, FC, NVMe-oF and LightOS hold a lock around
-  connect_volume and disconnect_volume, external (between processes) but for the last;
-  ScaleIO's has one of its own. So volumes of one such kind still come one by one, and
-  those of several kinds at once. (os_brick/initiator/connectors: `synchronized`.)
-- StorPool's has no lock, as each call is one request to its daemon; RBD and files of a
-  mounted file system connect nothing, or mount under a lock for each mount point that
-  counts who uses it (nova/virt/libvirt/volume/mount.py).
+- os-brick's connectors for iSCSI, iSER, FC and NVMe-oF hold one lock, external (between
+  processes), around connect_volume and disconnect_volume; ScaleIO's and LightOS's have
+  each one of their own. So volumes of these kinds still come one by one.
+  (os_brick/initiator/connectors: `synchronized`.)
+- StorPool's has no lock, as each call is one request to its daemon; RBD connects
+  nothing; files of a mounted file system are mounted under a lock for each mount point,
+  which counts its users (nova/virt/libvirt/volume/mount.py), Quobyte's and Virtuozzo's
+  under their own.
 - The lock of a backend whose volumes share a target, which Nova holds around an
   attachment (os_brick/initiator/utils.py: guard_connection), is taken here, too.
 - Nova caches its volume drivers under a lock (LibvirtDriver._get_volume_driver), and
