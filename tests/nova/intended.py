@@ -40,9 +40,9 @@ class Change:
         return self.since <= RELEASE <= self.until
 
 
-_ASKED_FIRST = (
-    "ours asks Nova's manager for the rescue image before it powers the guest off; the "
-    "test counts how often it is asked"
+_CHOSEN = (
+    "ours chooses the rescue image itself, for which it reads the server's "
+    "system_metadata; the test's server has none, nor a database"
 )
 _CHECKED = (
     "ours checks the rescue image's status, firmware and needs, which Glance tells; "
@@ -63,18 +63,18 @@ INTENDED = (
         "driver has methods for it; test_contract compares all others",
     ),
     Change(
-        "U7",
+        "U26",
         COMPUTE + "test_compute_mgr.ComputeManagerUnitTestCase",
         "test_rescue",
-        "'_get_rescue_image' to be called once. Called 2 times",
-        _ASKED_FIRST,
+        "it does not claim to use the database",
+        _CHOSEN,
     ),
     Change(
-        "U7",
+        "U26",
         COMPUTE + "test_compute_mgr.ComputeManagerUnitTestCase",
         "test_rescue_forced_shutdown",
-        "'_get_rescue_image' to be called once. Called 2 times",
-        _ASKED_FIRST,
+        "it does not claim to use the database",
+        _CHOSEN,
     ),
     Change(
         "U7",
