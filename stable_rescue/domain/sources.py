@@ -95,10 +95,14 @@ def _refresh(disk: etree._Element, fresh: etree._Element) -> list[str]:
 def _replace(
     disk: etree._Element, source: etree._Element | None, new: etree._Element
 ) -> None:
+    """Put another kind of source in place of one; what it holds stays encrypted."""
     added = copy.deepcopy(new)
+    for auth in disk.findall("auth"):
+        disk.remove(auth)  # it was for the other kind
     if source is None:
         disk.insert(1 + _index(disk, "driver"), added)
     else:
+        added.extend(source.findall("encryption"))
         added.tail = source.tail
         disk.replace(source, added)
 

@@ -172,6 +172,15 @@ class RefreshTest(unittest.TestCase):
         self.assertEqual("cinder", disk.find("auth").get("username"))
         self.assertEqual(("vde", "virtio"), tuple(disk.find("target").attrib.values()))
         self.assertIsNotNone(disk.find("readonly"))
+        # What the volume holds is encrypted as before.
+        secret = disk.find("source/encryption/secret")
+        self.assertEqual(OLD_SECRET, secret.get("uuid"))
+
+    def test_another_kind_of_source_that_asks_for_no_user(self) -> None:
+        disk = disk_of(self.refresh(rbd=iscsi("/dev/dm-7")), RBD)
+        self.assertEqual("block", disk.get("type"))
+        self.assertIsNone(disk.find("auth"))
+        self.assertEqual({"dev": "/dev/dm-7"}, dict(disk.find("source").attrib))
 
     def test_a_drive_that_was_empty(self) -> None:
         found = Domain.parse(self.own)
