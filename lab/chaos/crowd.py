@@ -135,11 +135,9 @@ def crowd(
         blank = folder / "blank.qcow2"
         create = ["qemu-img", "create", "-q", "-f", "qcow2", str(blank)]
         subprocess.run([*create, str(BLANK_BYTES)], check=True)
-        own = upload(
-            cloud, undo, str(blank), hw_machine_type="q35", os_shutdown_timeout="1"
-        )
+        own = upload(cloud, undo, blank, hw_machine_type="q35", os_shutdown_timeout="1")
         rescue = upload(
-            cloud, undo, str(blank), hw_rescue_device="disk", hw_rescue_bus="virtio"
+            cloud, undo, blank, hw_rescue_device="disk", hw_rescue_bus="virtio"
         )
         fleet = Fleet(lab, cloud, undo, own)
         servers = []

@@ -7,6 +7,7 @@ import contextlib
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 from keystoneauth1.exceptions import ClientException
@@ -259,13 +260,16 @@ def _local_disks() -> Iterator[dict[str, Any]]:
 
 
 def upload(
-    cloud: Connection, undo: contextlib.ExitStack, path: str, **more: str
+    cloud: Connection,
+    undo: contextlib.ExitStack,
+    path: Path,
+    **more: str,
 ) -> str:
-    """Upload a qcow2 image with properties; return its id."""
+    """Upload an image, of the format of its suffix; return its id."""
     image = cloud.image.create_image(
         name="chaos",
-        filename=path,
-        disk_format="qcow2",
+        filename=str(path),
+        disk_format=path.suffix[1:],
         container_format="bare",
         **more,
     )

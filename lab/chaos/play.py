@@ -185,7 +185,7 @@ def play(lab: Lab, images: Sequence[str], runs: int, seed: int, names: str) -> b
         own = upload(
             cloud,
             undo,
-            images[0],
+            Path(images[0]),
             hw_machine_type="q35",
             os_shutdown_timeout=str(SHUTDOWN_SECONDS),
         )
@@ -193,8 +193,7 @@ def play(lab: Lab, images: Sequence[str], runs: int, seed: int, names: str) -> b
         rescue = upload(
             cloud,
             undo,
-            str(_noise(noise / "rescue.raw", Path(images[1]).stat().st_size, seed)),
-            "raw",
+            _noise(noise / "rescue.raw", Path(images[1]).stat().st_size, seed),
             hw_rescue_device="disk",
             hw_rescue_bus="virtio",
         )
