@@ -200,8 +200,10 @@ class RecoveryMixin:
     def _keep_launched_at(self, instance: "objects.Instance") -> None:
         """Have launched_at as it was before a rescue (UPSTREAM U29)."""
         before = self.driver.launched_before_rescue(instance)
-        if before is not None and instance.launched_at != before:
-            instance.launched_at = before
+        instance.launched_at = before or instance.launched_at
+        # Nova had no answer, where libvirt was gone.
+        instance.power_state = self._power_state(instance)
+        if instance.obj_what_changed():
             save(instance)
 
     def _power_state(self, instance: "objects.Instance") -> int:

@@ -40,14 +40,18 @@ class Fault(abc.ABC):
 
 
 class Error(Fault):
-    """A step fails, before or after it has done its work; all else works."""
+    """A step fails before it does its work; all else works."""
 
     def strike(self, point: str) -> None:
         raise RuntimeError(f"fault {point}")
 
+
+class LateError(Error):
+    """A step fails when it has done its work: its answer was lost, say."""
+
     @classmethod
     def wants(cls, point: str, last: bool) -> bool:
-        return True
+        return point.startswith("after ")
 
 
 class Kill(Fault):
@@ -175,6 +179,7 @@ class Injection(fixtures.Fixture):
 
 FAULTS: dict[str, type[Fault]] = {
     "exception": Error,
+    "late exception": LateError,
     "SIGKILL": Kill,
     "disk full": DiskFull,
     "libvirt lost": LibvirtLost,

@@ -13,6 +13,7 @@ from nova.compute import power_state, vm_states
 from nova.tests import fixtures as nova_fixtures
 from nova.tests.fixtures import libvirt
 
+from stable_rescue import steps
 from stable_rescue.domain import recognise
 from stable_rescue.domain.document import Domain
 from tests import tally
@@ -31,6 +32,7 @@ class MatrixTestBase(base.RescueTestBase):
         self.killed: Killed | None = None
         self.error: Exception | None = None
         self._watch_volumes()
+        self._store_on_lvm()
         self.server = self.create_server(config_drive=True)
         self.api.post_server_volume(
             self.server["id"], {"volumeAttachment": {"volumeId": VOLUME}}
@@ -61,6 +63,24 @@ class MatrixTestBase(base.RescueTestBase):
             fixtures.MonkeyPatch(
                 "stable_rescue.storage.volumes.is_there",
                 lambda _driver, volume, _info: volume.serial in self.connected,
+            )
+        )
+
+    def _store_on_lvm(self) -> None:
+        """Have a volume of LVM behind the medium, too."""
+        lvm = self.lvm = set()
+
+        def fetch(*_args: Any, **_options: Any) -> None:
+            lvm.add("x_disk.rescue")
+
+        for name, function in (
+            ("nova_internals.rescue_disks_of_lvm", lambda *_: sorted(lvm)),
+            ("storage.medium.lvm.remove_volumes", lvm.difference_update),
+        ):
+            self.useFixture(fixtures.MonkeyPatch(f"stable_rescue.{name}", function))
+        self.useFixture(
+            fixtures.MockPatch(
+                "nova.virt.libvirt.LibvirtDriver._create_and_inject_local_root", fetch
             )
         )
 
@@ -157,6 +177,7 @@ class Scenario(MatrixTestBase):
             "live": self.definition(self.server),
             "defined": self.definition(self.server, libvirt.VIR_DOMAIN_XML_INACTIVE),
             "files": self.files(self.server),
+            "lvm": sorted(self.lvm),
             "running": bool(self._domain().isActive()),
             "connected": set(self.connected),
             "attachments": dict(self.cinder.volume_to_attachment[VOLUME]),
@@ -206,7 +227,7 @@ class Scenario(MatrixTestBase):
         self.act(self.action)
         self.injection.disarm()
         self.assertTrue(kind.struck)
-        if fault == "exception":
+        if fault.endswith("exception"):
             # One step that fails once: nobody has to come and help.
             self.assertNotEqual(vm_states.ERROR, self.instance().vm_state)
         self.restart()
@@ -237,6 +258,9 @@ class Cells:
     def test_exception(self) -> None:
         self.strike_everywhere("exception")
 
+    def test_late_exception(self) -> None:
+        self.strike_everywhere("late exception")
+
     def test_kill(self) -> None:
         self.strike_everywhere("SIGKILL")
 
@@ -261,3 +285,34 @@ class UnrescueOfRunningTest(Cells, Scenario):
 
 class UnrescueOfStoppedTest(Cells, Scenario):
     action, running = "unrescue", False
+
+
+#: Steps that the server of the matrix has no need of, and who takes them.
+ELSEWHERE = {
+    "build and start a domain": "a server without any definition left",
+    "build the medium beside its place": "a real image backend (test_medium)",
+    "disconnect a volume": "a volume that was not connected before (test_volumes)",
+    "keep the config drive to its owner": "a real image backend (test_config_drive)",
+    "make a volume's secret": "an encrypted volume (test_volumes)",
+    "remove RBD images": "a medium on RBD (test_medium)",
+    "save a volume's connection": "a device with a new name (test_volumes)",
+    "update a volume's attachment": "a host with a new address (test_volumes)",
+}
+
+
+class ReachedTest(MatrixTestBase):
+    """A step that is added has to come into the matrix."""
+
+    def test_each_step_is_reached(self) -> None:
+        self.injection.arm()
+        self.do("rescue", "RESCUE")
+        self.do("unrescue", "ACTIVE")
+        self.api.post_server_action(self.server["id"], {"os-stop": None})
+        self._wait_for_state_change(self.server, "SHUTOFF")
+        self.do("rescue", "RESCUE")
+        self.do("unrescue", "SHUTOFF")
+        reached = {
+            point.removeprefix("before ").removeprefix("after ")
+            for point, _number in self.injection.disarm()
+        }
+        self.assertEqual(sorted({*steps.names()} - reached), sorted(ELSEWHERE))
