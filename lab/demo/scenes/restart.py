@@ -69,7 +69,7 @@ def _cut_short(
 
     def ask() -> None:
         if action == "rescue":
-            compute.rescue_server(made, image_ref=image)
+            compute.rescue_server(made, image=image)
         else:
             compute.unrescue_server(made)
 
