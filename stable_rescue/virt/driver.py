@@ -239,8 +239,9 @@ class StableRescueDriver(libvirt_driver.LibvirtDriver):
         self,
         context: nova_context.RequestContext,
         instance: "objects.Instance",
-        *args: Any,
-        **kwargs: Any,
+        network_info: network_model.NetworkInfo,
+        share_info: "objects.ShareMappingList",
+        block_device_info: dict[str, Any] | None = None,
     ) -> None:
         """Start an instance after its host; a rescued one into its rescue (U14).
 
@@ -249,7 +250,9 @@ class StableRescueDriver(libvirt_driver.LibvirtDriver):
         if instance.vm_state == vm_states.RESCUED:
             self.settle_rescue(context, instance)
         else:
-            super().resume_state_on_host_boot(context, instance, *args, **kwargs)
+            super().resume_state_on_host_boot(
+                context, instance, network_info, share_info, block_device_info
+            )
 
     def ran_before_rescue(self, instance: "objects.Instance") -> bool | None:
         """Say whether the guest ran before its rescue; None: no rescue of ours."""
