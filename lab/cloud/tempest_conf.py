@@ -21,10 +21,11 @@ from lab.services import volume_backends
 
 NETWORK = "lab"
 PUBLIC = "lab-public"
-#: What servers of a machine type can carry, and what they cannot.
+#: What servers of a machine type can carry, and what they cannot. No CD-ROM on USB:
+#: before libvirt 11.5 guests take it for a hard disk, and boot none but hybrid images.
 CASES = {
-    "q35": "disk/virtio,disk/scsi,disk/usb,disk/sata,cdrom/sata,cdrom/scsi,cdrom/usb",
-    "pc": "disk/virtio,disk/scsi,disk/usb,disk/ide,cdrom/ide,cdrom/scsi,cdrom/usb",
+    "q35": "disk/virtio,disk/scsi,disk/usb,disk/sata,cdrom/sata,cdrom/scsi",
+    "pc": "disk/virtio,disk/scsi,disk/usb,disk/ide,cdrom/ide,cdrom/scsi",
 }
 IMPOSSIBLE_CASES = {
     "q35": "disk/ide,disk/fdc,cdrom/virtio",
