@@ -194,16 +194,21 @@ class Compute:
         self._image = image
 
     def act(
-        self, action: str, observe: Callable[[str], None] | None = None
+        self,
+        action: str,
+        observe: Callable[[str], None] | None = None,
+        patch: contextlib.AbstractContextManager[Any] | None = None,
     ) -> tuple[int, str]:
         """Do an action in a process of its own; return its exit code and its words.
 
         A code below 0 is the signal that has ended it.
+
+        :param patch: is entered in that process
         """
         said = self._instances / "said.log"
         pid = os.fork()
         if pid == 0:
-            self._in_child(action, observe, said)
+            self._in_child(action, observe, said, patch or contextlib.nullcontext())
         deadline = time.monotonic() + SECONDS
         while time.monotonic() < deadline:
             ended, status = os.waitpid(pid, os.WNOHANG)
@@ -215,7 +220,11 @@ class Compute:
         raise AssertionError(f"{action} has not ended in {SECONDS} seconds")
 
     def _in_child(
-        self, action: str, observe: Callable[[str], None] | None, said: Path
+        self,
+        action: str,
+        observe: Callable[[str], None] | None,
+        said: Path,
+        patch: contextlib.AbstractContextManager[Any],
     ) -> None:
         """Run an action and end the process, whatever happens."""
         code = 1
@@ -223,7 +232,8 @@ class Compute:
             with said.open("w") as stream:
                 os.dup2(stream.fileno(), 1)
                 os.dup2(stream.fileno(), 2)
-            self._run(action, observe)
+            with patch:
+                self._run(action, observe)
             code = 0
         except BaseException:  # noqa: BLE001 - it is told, and the process ends
             traceback.print_exc()
