@@ -21,7 +21,7 @@ from stable_rescue.compute import block_device, image
 from stable_rescue.compute.attended import AttendedMixin
 from stable_rescue.compute.recovery import RecoveryMixin
 from stable_rescue.virt.phase import phase
-from stable_rescue.virt.refusal import refusing
+from stable_rescue.virt.refusal import failing, refusing
 
 CONF = nova_conf.CONF
 LOG = logging.getLogger(__name__)
@@ -140,8 +140,12 @@ class StableRescueMixin(RecoveryMixin):
     ) -> None:
         """Power off an instance; for a rescue of ours, users see that phase."""
         ours = instance.uuid in self._guarded
-        told = phase(context, instance, "rescue_power_off")
-        with told if ours else contextlib.nullcontext():
+        with contextlib.ExitStack() as stack:
+            if ours:
+                stack.enter_context(phase(context, instance, "rescue_power_off"))
+                stack.enter_context(
+                    failing(instance, "the server could not be powered off")
+                )
             super()._power_off_instance(context, instance, clean_shutdown)
 
     # The same decorators as on Nova's rescue_instance, less the one for the event:

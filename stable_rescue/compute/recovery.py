@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a start of nova-compute does for rescues: finished, undone or run again."""
 
-import contextlib
 import time
 from concurrent.futures import Future, ThreadPoolExecutor
 from concurrent.futures import TimeoutError as NotDone
@@ -69,15 +68,16 @@ class RecoveryMixin:
                     lambda _: self._init_later(context, instance)
                 )
                 return
-            instance.refresh()
+            if not self._is_there(instance):
+                return
         super()._init_instance(context, instance)
 
     def _init_later(
         self, context: nova_context.RequestContext, instance: "objects.Instance"
     ) -> None:
         try:
-            instance.refresh()
-            super()._init_instance(context, instance)
+            if self._is_there(instance):
+                super()._init_instance(context, instance)
         except Exception:
             LOG.exception("It could not be initialized", instance=instance)
 
@@ -103,11 +103,15 @@ class RecoveryMixin:
             pool.shutdown(wait=False)
 
     def _is_concerned(self, instance: "objects.Instance") -> bool:
-        return (
-            instance.task_state in CUT_SHORT
-            or instance.vm_state == vm_states.RESCUED
-            or self.driver.has_rescue_record(instance)
-        )
+        try:
+            return (
+                instance.task_state in CUT_SHORT
+                or instance.vm_state == vm_states.RESCUED
+                or self.driver.has_rescue_record(instance)
+            )
+        except OSError:
+            LOG.exception("Its directory cannot be read", instance=instance)
+            return False
 
     def _recover_one(
         self, context: nova_context.RequestContext, instance: "objects.Instance"
@@ -211,7 +215,12 @@ class RecoveryMixin:
 
     def _is_still(self, instance: "objects.Instance", task_state: str) -> bool:
         """Say whether an instance still is in a task, and not deleted since."""
-        with contextlib.suppress(nova_exception.InstanceNotFound):
+        return self._is_there(instance) and bool(instance.task_state == task_state)
+
+    def _is_there(self, instance: "objects.Instance") -> bool:
+        """Read an instance anew; say whether it is there still."""
+        try:
             instance.refresh()
-            return bool(instance.task_state == task_state)
-        return False
+        except nova_exception.InstanceNotFound:
+            return False
+        return True

@@ -15,9 +15,9 @@ from nova.virt.libvirt import driver as libvirt_driver
 from oslo_log import log as logging
 from oslo_utils import excutils, timeutils
 
-from stable_rescue import conf, exception, nova_internals
+from stable_rescue import conf, nova_internals
 from stable_rescue.storage import image_cache, inspection
-from stable_rescue.storage.record import Record, Rest, State
+from stable_rescue.storage.record import Rest, State
 from stable_rescue.virt import origin, preparation, transitions
 from stable_rescue.virt.phase import phase
 from stable_rescue.virt.preparation import Prepared
@@ -154,7 +154,7 @@ class StableRescueDriver(libvirt_driver.LibvirtDriver):
 
         :raises Exception: what stood in the way; the record is then still there
         """
-        rescued = self._record_of(instance)
+        rescued = transitions.load(instance)
         if rescued is None or rescued.state not in _RESCUED:
             self._unrescue_novas(context, instance)
             return
@@ -169,7 +169,7 @@ class StableRescueDriver(libvirt_driver.LibvirtDriver):
 
         :raises OSError: where it cannot be removed
         """
-        found = self._record_of(instance)
+        found = transitions.load(instance)
         if found is not None and found.state is State.ENDED:
             preparation.store_of(instance).forget()
 
@@ -256,7 +256,7 @@ class StableRescueDriver(libvirt_driver.LibvirtDriver):
 
     def ran_before_rescue(self, instance: "objects.Instance") -> bool | None:
         """Say whether the guest ran before its rescue; None: no rescue of ours."""
-        found = self._record_of(instance)
+        found = transitions.load(instance)
         return None if found is None else found.was_running
 
     def has_rescue_record(self, instance: "objects.Instance") -> bool:
@@ -267,12 +267,12 @@ class StableRescueDriver(libvirt_driver.LibvirtDriver):
         self, instance: "objects.Instance"
     ) -> datetime.datetime | None:
         """Return launched_at as it was before a rescue of ours, or None."""
-        found = self._record_of(instance)
+        found = transitions.load(instance)
         return _time(found.launched_at) if found else None
 
     def rescued_at(self, instance: "objects.Instance") -> datetime.datetime | None:
         """Return when a rescue of ours was started, in UTC, or None."""
-        found = self._record_of(instance)
+        found = transitions.load(instance)
         return _time(found.rescued_at) if found else None
 
     def sweep_rescue(
@@ -298,7 +298,7 @@ class StableRescueDriver(libvirt_driver.LibvirtDriver):
 
         Undefined as it was before its rescue, libvirt removes its UEFI variables.
         """
-        rescued = self._record_of(instance)
+        rescued = transitions.load(instance)
         if rescued is not None:
             try:
                 transitions.before_destroy(self, instance, rescued)
@@ -320,14 +320,6 @@ class StableRescueDriver(libvirt_driver.LibvirtDriver):
     ) -> None:
         """Age the image cache; what a rescue was made from is in use (UPSTREAM U23)."""
         super().manage_image_cache(context, image_cache.with_rescues(all_instances))
-
-    def _record_of(self, instance: "objects.Instance") -> Record | None:
-        """Return the record of an instance; one that is damaged is none (U19)."""
-        try:
-            return preparation.store_of(instance).load()
-        except exception.InvalidRecord as exc:
-            LOG.warning("The record of a rescue is damaged: %s", exc, instance=instance)
-            return None
 
     def _take_prepared(
         self,

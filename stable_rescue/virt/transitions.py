@@ -12,6 +12,7 @@ import dataclasses
 from nova import context as nova_context
 from nova import exception as nova_exception
 from nova import objects
+from nova.compute import vm_states
 from nova.virt.libvirt import driver as libvirt_driver
 from oslo_log import log as logging
 from oslo_utils import excutils
@@ -28,6 +29,15 @@ from stable_rescue.virt.refusal import failing
 LOG = logging.getLogger(__name__)
 
 _STAYS = "the server could not be brought back"
+
+
+def load(instance: "objects.Instance") -> Record | None:
+    """Return the record of an instance; one that is damaged is none (U19)."""
+    try:
+        return preparation.store_of(instance).load()
+    except exception.InvalidRecord as exc:
+        LOG.warning("The record of a rescue is damaged: %s", exc, instance=instance)
+        return None
 
 
 def begin(
@@ -151,13 +161,10 @@ def settle(
     :raises Exception: what stood in the way; the record is then still there
     """
     store = preparation.store_of(instance)
-    try:
-        found = store.load()
-    except exception.InvalidRecord as exc:
-        LOG.warning("The record of a rescue is damaged: %s", exc, instance=instance)
-        return None
+    found = load(instance)
     if found is None:
-        store.forget()  # one that was being written
+        if not store.exists():
+            store.forget()  # one that was being written
         return None
     if found.state is State.PREPARING:
         abandon(driver, instance, found)
@@ -192,10 +199,16 @@ def make_way(
 ) -> None:
     """Bring a server to itself that an earlier rescue of ours has left in ERROR.
 
+    Of any other, what is left is removed: it was brought back since, perhaps in
+    another way, and its record is out of date.
+
     :raises Exception: what stood in the way
     """
-    found = preparation.store_of(instance).load()
-    if found is None:
+    found = load(instance)
+    if found is None and not preparation.store_of(instance).exists():
+        return
+    if found is None or instance.vm_state != vm_states.ERROR:
+        sweep(driver, instance)
         return
     LOG.info("Settling its earlier rescue first", instance=instance)
     if found.state is State.PREPARING:
@@ -247,7 +260,7 @@ def sweep(driver: libvirt_driver.LibvirtDriver, instance: "objects.Instance") ->
     :raises Exception: what stood in the way
     """
     store = preparation.store_of(instance)
-    found = store.load()
+    found = load(instance)
     if found is not None and found.state is State.PREPARING:
         abandon(driver, instance, found)
     elif not is_rescue(driver, instance):

@@ -89,7 +89,8 @@ class FailedTest(FailureTestBase):
         self.power_offs().side_effect = nova_exception.InstancePowerOffFailure(
             reason="x"
         )
-        self.failing(lambda: self.rescue(self.server, self.image))
+        told = self.failing(lambda: self.rescue(self.server, self.image))
+        self.assertIn("could not be powered off", told)
         self.assert_itself()
 
     def test_a_volume_of_a_stopped_server_that_does_not_connect(self) -> None:
@@ -264,6 +265,34 @@ class DeleteTest(FailureTestBase):
         self.assertEqual([self.own], defined)
         connection = self.computes["compute1"].driver._host.get_connection()
         self.assertEqual([], connection.listAllDomains(0))
+
+
+class StaleRecordTest(FailureTestBase):
+    """The end of an earlier rescue has left something."""
+
+    def left(self) -> Store:
+        self.rescued()
+        store = Store(str(self.folder(self.server)))
+        record = store.load().at(State.ENDING)
+        self.unrescue()
+        self._wait_for_state_change(self.server, "ACTIVE")
+        store.save(record)
+        return store
+
+    def test_a_stopped_server_is_not_started_by_it(self) -> None:
+        self.left()
+        self.api.post_server_action(self.server["id"], {"os-stop": None})
+        self._wait_for_state_change(self.server, "SHUTOFF")
+        self.rescued()
+        self.unrescue()
+        self.assert_itself("SHUTOFF")
+
+    def test_one_that_is_damaged_is_in_nobodys_way(self) -> None:
+        self.left()
+        (self.folder(self.server) / "stable_rescue.json").write_text("{")
+        self.rescued()
+        self.unrescue()
+        self.assert_itself()
 
 
 class HostRestartTest(FailureTestBase):
