@@ -148,8 +148,11 @@ class Store:
 
     def original(self) -> str | None:
         """Return the saved definition, or None where there is none."""
+        # Not above: the manager imports this, and must not load a driver.
+        from nova.virt.libvirt import utils as libvirt_utils
+
         try:
-            return self._unrescue_xml.read_text(encoding="utf-8")
+            return str(libvirt_utils.load_file(str(self._unrescue_xml)))
         except FileNotFoundError:
             return None
 
