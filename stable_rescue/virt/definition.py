@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """The server's own definition, as libvirt has it."""
 
+from nova import exception as nova_exception
 from nova import objects
 from nova.virt.libvirt import driver as libvirt_driver
 from nova.virt.libvirt import guest as libvirt_guest
+from oslo_concurrency import lockutils
 from oslo_log import log as logging
 
 from stable_rescue import exception, nova_internals, steps
@@ -23,35 +25,38 @@ def defined(guest: libvirt_guest.Guest) -> str:
 
 
 def try_out(
-    driver: libvirt_driver.LibvirtDriver, guest: libvirt_guest.Guest, rescue: str
+    driver: libvirt_driver.LibvirtDriver, instance: "objects.Instance", rescue: str
 ) -> None:
     """Have libvirt itself accept a rescue definition; a running guest goes on.
 
     Libvirt takes a definition over a running domain for its next start (LIBVIRT, API
     facts), so what is checked is what will be started. The definition that was there
-    is put back at once.
+    is put back at once. Nova's lock of the instance is held: a domain that is deleted
+    meanwhile would be there again.
 
     :raises NotAccepted: where libvirt refuses it
+    :raises nova.exception.InstanceNotFound: where there is no domain any more
     :raises libvirt.libvirtError: where what was there is not taken back
     """
-    if not guest.has_persistent_configuration():
-        # It would get one, and keep it. Nova's domains have always got one.
-        LOG.warning(
-            "A definition cannot be tried on a transient domain",
-            instance_uuid=guest.uuid,
-        )
-        return
-    own = defined(guest)
-    try:
-        nova_internals.define_guest(driver, rescue)
-    except Exception as exc:
-        raise exception.NotAccepted("libvirt refuses the rescue definition") from exc
-    nova_internals.define_guest(driver, own)
-    if defined(guest) != own:
-        LOG.warning(
-            "Libvirt writes the definition in another way since it was put back",
-            instance_uuid=guest.uuid,
-        )
+    with lockutils.lock(instance.uuid):
+        guest = nova_internals.guest_of(driver, instance)
+        if not guest.has_persistent_configuration():
+            # It would get one, and keep it. Nova's domains have always got one.
+            LOG.warning(
+                "A definition cannot be tried on a transient domain", instance=instance
+            )
+            return
+        own = defined(guest)
+        try:
+            nova_internals.define_guest(driver, rescue)
+        except Exception as exc:
+            raise exception.NotAccepted("libvirt refuses the definition") from exc
+        nova_internals.define_guest(driver, own)
+        if defined(guest) != own:
+            LOG.warning(
+                "Libvirt writes the definition in another way since it was put back",
+                instance=instance,
+            )
 
 
 @steps.changes("power off")
@@ -80,12 +85,16 @@ def lay_down(
 
 
 def put_back(
-    driver: libvirt_driver.LibvirtDriver, guest: libvirt_guest.Guest, own: str
+    driver: libvirt_driver.LibvirtDriver, instance: "objects.Instance", own: str
 ) -> None:
     """Define what was there before a trial, where the trial has left a rescue.
 
     :raises libvirt.libvirtError: where libvirt does not take it
     """
+    try:
+        guest = nova_internals.guest_of(driver, instance)
+    except nova_exception.InstanceNotFound:
+        return
     if recognise.is_rescue(Domain.parse(defined(guest))):
         nova_internals.define_guest(driver, own)
 

@@ -96,12 +96,7 @@ def abandon(
 
     :raises Exception: what stood in the way; the record is then still there
     """
-    try:
-        guest = nova_internals.guest_of(driver, instance)
-    except nova_exception.InstanceNotFound:
-        pass
-    else:
-        definition.put_back(driver, guest, preparing.defined)
+    definition.put_back(driver, instance, preparing.defined)
     medium.remove(driver, instance)
     preparation.store_of(instance).forget()
 

@@ -2,7 +2,6 @@
 """Several requests at once: each server comes to rest, and what is deleted is gone."""
 
 import threading
-from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
@@ -68,7 +67,7 @@ class ConcurrencyTestBase(base.RescueTestBase):
 
     def domains(self) -> list[str]:
         connection = self.computes["compute1"].driver._host.get_connection()
-        return [domain.UUIDString() for domain in connection.listAllDomains(0)]
+        return [domain.UUIDString() for domain in connection._vms.values()]
 
     def assert_gone(self, server: dict[str, Any]) -> None:
         self._wait_until_deleted(server)
@@ -83,45 +82,44 @@ class ConcurrencyTestBase(base.RescueTestBase):
 
 
 class DeletedMeanwhileTest(ConcurrencyTestBase):
-    def delete_at(
-        self, point: str, action: str, first: Callable[[dict[str, Any]], None]
-    ) -> None:
+    def delete_at(self, point: str, action: str = "rescue", waits: bool = True) -> None:
         server = self.create_server()
-        first(server)
+        if action == "unrescue":
+            self.rescue(server, self.image)
+            self._wait_for_state_change(server, "RESCUE")
         pause = self.useFixture(Pause(point))
         acting = self.begin(server, action)
         self.assertTrue(pause.reached.wait(SECONDS))
         deleting = self.begin(server, "delete")
-        self._wait_for_server_parameter(server, {"OS-EXT-STS:task_state": "deleting"})
+        if waits:
+            self._wait_for_server_parameter(
+                server, {"OS-EXT-STS:task_state": "deleting"}
+            )
+        else:
+            self.assertEqual(202, deleting.result(SECONDS))
         pause.go_on.set()
         acting.result(SECONDS)
         self.assertEqual(202, deleting.result(SECONDS))
         self.assert_gone(server)
 
-    def rescued(self, server: dict[str, Any]) -> None:
-        self.rescue(server, self.image)
-        self._wait_for_state_change(server, "RESCUE")
-
     def test_while_a_rescue_is_prepared(self) -> None:
         """The deletion does not wait, and the preparation leaves nothing."""
-        server = self.create_server()
-        pause = self.useFixture(Pause("before define a domain"))
-        rescuing = self.begin(server, "rescue")
-        self.assertTrue(pause.reached.wait(SECONDS))
-        self.assertEqual(202, self.ask(server, "delete"))
-        self.assert_gone(server)
-        pause.go_on.set()
-        rescuing.result(SECONDS)
-        self.assert_gone(server)
+        self.delete_at("before write a file beside its place", waits=False)
 
-    def test_before_the_record_of_what_is_prepared(self) -> None:
-        self.delete_at("after define a domain", "rescue", lambda server: None)
+    def test_before_libvirt_is_asked(self) -> None:
+        self.delete_at("after fetch the rescue disk", waits=False)
+
+    def test_while_libvirt_is_asked(self) -> None:
+        self.delete_at("before define a domain")
+
+    def test_while_the_old_definition_is_put_back(self) -> None:
+        self.delete_at("after define a domain")
 
     def test_while_the_rescue_is_started(self) -> None:
-        self.delete_at("before start a domain", "rescue", lambda server: None)
+        self.delete_at("before start a domain")
 
     def test_while_the_server_comes_back(self) -> None:
-        self.delete_at("before start a domain", "unrescue", self.rescued)
+        self.delete_at("before start a domain", "unrescue")
 
 
 class ManyTest(ConcurrencyTestBase):

@@ -264,7 +264,7 @@ class DeleteTest(FailureTestBase):
         self._delete_server(self.server)
         self.assertEqual([self.own], defined)
         connection = self.computes["compute1"].driver._host.get_connection()
-        self.assertEqual([], connection.listAllDomains(0))
+        self.assertEqual({}, connection._vms)
 
 
 class StaleRecordTest(FailureTestBase):
