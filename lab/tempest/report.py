@@ -21,6 +21,7 @@ from stable_rescue.tempest.findings import FINDINGS, found_by
 
 #: What a stream calls them.
 PASSED, FAILED, SKIPPED = ("success", "xfail"), ("fail", "uxsuccess"), ("skip",)
+REASON_CHARACTERS = 200
 _CLASS = re.compile(r"^(?:setUp|tearDown)Class \((.*)\)$")
 
 
@@ -101,7 +102,8 @@ def lines(outcomes: list[Outcome]) -> Iterator[str]:
     failures = [outcome for outcome in outcomes if outcome.status in FAILED]
     for failure in failures:
         numbers = " ".join(found_by(failure.test)) or "-"
-        yield f"FAILED {failure.run} {failure.name} ({numbers}): {failure.reason}"
+        reason = failure.reason[:REASON_CHARACTERS]
+        yield f"FAILED {failure.run} {failure.name} (finds {numbers}): {reason}"
     found = {number for failure in failures for number in found_by(failure.test)}
     for number in (number for number in FINDINGS if number in found):
         yield f"{number}: {FINDINGS[number]}"

@@ -16,6 +16,7 @@ from stable_rescue.tempest.guest import inventory, linux
 from stable_rescue.tempest.guest.inventory import Device, Inventory
 
 POLL_SECONDS = 1.0
+LATEST_CHARACTERS = 1000
 
 #: Volumes by id, as the guest sees them.
 Disks = dict[str, Device]
@@ -40,6 +41,8 @@ class Reader(abc.ABC):
     def __init__(self, servers_client: Any, timeout: float) -> None:
         self.servers_client = servers_client
         self.timeout = timeout
+        #: The end of what was read last, for whoever looks into a failure.
+        self.said = ""
 
     @abc.abstractmethod
     def look(self, server: str) -> Inventory | None:
@@ -78,9 +81,10 @@ class Reader(abc.ABC):
             if found and found.boot_id != not_boot and wanted(found):
                 return found
             if time.monotonic() > deadline:
+                latest = found or repr(self.said)
                 raise exceptions.TimeoutException(
                     f"the guest of server {server} has not {what} within"
-                    f" {self.timeout:.0f} seconds; its latest word: {found}"
+                    f" {self.timeout:.0f} seconds; its latest word: {latest}"
                 )
             time.sleep(POLL_SECONDS)
 
@@ -97,7 +101,9 @@ class ConsoleReader(Reader):
             answer = self.servers_client.get_console_output(server)
         except (exceptions.NotFound, exceptions.Conflict):
             return None  # no console yet
-        return inventory.last(answer["output"] or "")
+        console = answer["output"] or ""
+        self.said = console[-LATEST_CHARACTERS:]
+        return inventory.last(console)
 
     def mark(self, server: str, disks: Disks, boot: str) -> dict[str, str]:
         return {volume: disk.wrote for volume, disk in disks.items()}

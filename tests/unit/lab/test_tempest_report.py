@@ -77,7 +77,7 @@ class ReportTest(base.BaseTestCase):
         code, text = self.report(path)
         self.assertEqual(1, code)
         self.assertIn(
-            "FAILED q35 ImageBackedTest.test_disk_usb (U1 U2 U33): Mismatch: vdb moved",
+            "FAILED q35 ImageBackedTest.test_disk_usb (finds U1 U2 U33): Mismatch",
             text,
         )
         self.assertIn("U33: ", text)
