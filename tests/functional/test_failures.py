@@ -3,6 +3,7 @@
 
 import dataclasses
 import datetime
+import threading
 from collections.abc import Callable
 from typing import Any
 from unittest import mock
@@ -18,6 +19,7 @@ from stable_rescue import nova_internals
 from stable_rescue.domain import recognise
 from stable_rescue.domain.document import Domain
 from stable_rescue.storage.record import State, Store
+from stable_rescue.virt import transitions
 from tests.functional import base
 
 NO_MEMORY = nova_exception.NovaException("cannot allocate memory at /dev/x")
@@ -249,6 +251,52 @@ class RestartTest(FailureTestBase):
         self.assert_itself()
 
 
+class ManyAtStartTest(FailureTestBase):
+    """Several servers were in a rescue when nova-compute was killed."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.bad = self.server
+        self.server = self.create_server()
+        self.own = self.definition(self.server)
+        for server in (self.bad, self.server):
+            instance = objects.Instance.get_by_uuid(self.context, server["id"])
+            instance.task_state = task_states.RESCUING
+            instance.save()
+        self.settle = transitions.settle
+
+    def at_start(self, of_bad: Callable[..., Any]) -> None:
+        """Start nova-compute, with something else done for the bad one."""
+
+        def settle(driver: Any, context: Any, instance: Any, finish: bool) -> Any:
+            bad = instance.uuid == self.bad["id"]
+            function = of_bad if bad else self.settle
+            return function(driver, context, instance, finish)
+
+        self.useFixture(fixtures.MonkeyPatch(f"{transitions.__name__}.settle", settle))
+        self.restart_compute_service("compute1")
+
+    def test_one_that_fails(self) -> None:
+        self.at_start(mock.Mock(side_effect=NO_MEMORY))
+        self.assert_itself()
+
+    def test_one_that_hangs(self) -> None:
+        self.flags(recovery_timeout=1, group="stable_rescue")
+        go_on = threading.Event()
+        self.addCleanup(go_on.set)
+
+        def hang(*args: Any) -> Any:
+            go_on.wait(60)
+            return self.settle(*args)
+
+        self.at_start(hang)
+        self.assert_itself()
+        go_on.set()
+        self._wait_for_server_parameter(
+            self.bad, {"status": "ACTIVE", "OS-EXT-STS:task_state": None}
+        )
+
+
 class DeleteTest(FailureTestBase):
     def test_a_rescued_server_is_undefined_as_itself(self) -> None:
         """Else libvirt keeps the UEFI variables that are its own."""
@@ -319,6 +367,23 @@ class HostRestartTest(FailureTestBase):
 
     def test_with_guests_resumed(self) -> None:
         self.come_back(True)
+
+    def test_its_shares_are_mounted_before_it_starts(self) -> None:
+        self.rescued()
+        done = mock.Mock()
+        for name in ("mount_shares", "start_guest"):
+            function = getattr(nova_internals, name)
+            getattr(done, name).side_effect = function
+            self.useFixture(
+                fixtures.MonkeyPatch(
+                    f"stable_rescue.nova_internals.{name}", getattr(done, name)
+                )
+            )
+        self.restart_host()
+        self._wait_for_state_change(self.server, "RESCUE")
+        self.assertEqual(
+            ["mount_shares", "start_guest"], [call[0] for call in done.mock_calls]
+        )
 
     def test_without(self) -> None:
         self.come_back(False)
