@@ -468,3 +468,24 @@ class OverdueTest(FailureTestBase):
             manager._poll_rescued_instances(self.context)
         self.assert_itself()
         self._wait_for_state_change(other, "RESCUE")
+
+
+class PortGoneTest(FailureTestBase):
+    """UPSTREAM U25."""
+
+    def test_its_nic_does_not_come_back(self) -> None:
+        self.neutron.create_port({"port": self.neutron.port_2})
+        for port in (self.neutron.port_1, self.neutron.port_2):
+            self.api.attach_interface(
+                self.server["id"], {"interfaceAttachment": {"port_id": port["id"]}}
+            )
+        own = self.definition(self.server)
+        gone = self.neutron.port_2
+        self.assertIn(gone["mac_address"], own)
+        self.rescued()
+        self.neutron.delete_port(gone["id"])
+        self.unrescue()
+        self._wait_for_state_change(self.server, "ACTIVE")
+        found = self.definition(self.server)
+        self.assertNotIn(gone["mac_address"], found)
+        self.assertIn(self.neutron.port_1["mac_address"], found)
