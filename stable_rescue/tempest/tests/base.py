@@ -149,17 +149,32 @@ class BaseRescueTest(base.BaseV2ComputeTest):
     # -- servers ----------------------------------------------------------------------
 
     def server(self) -> str:
-        """Return the class's server, ACTIVE; a new one where it is not well."""
+        """Return the class's server, which is ACTIVE; the first test makes it."""
         cls = type(self)
-        if cls._server is not None and self.status(cls._server) != "ACTIVE":
-            # Its volumes, too: a tenant may not have many.
-            self.delete_server(cls._server)
-            for volume in cls._volumes:
-                self.delete_volume(volume)
-            cls._server, cls._volumes = None, []
         if cls._server is None:
             cls._server = self._new_server()
+        self.addCleanup(self.discard_unless_well)
         return cls._server
+
+    def discard_unless_well(self) -> None:
+        """Delete the server where a test has left it other than ACTIVE, or at work.
+
+        Its volumes go with it: a tenant may not have many.
+        """
+        cls = type(self)
+        if cls._server is None:
+            return
+        shown = self.servers_client.show_server(cls._server)["server"]
+        if shown["status"] == "ACTIVE" and shown["OS-EXT-STS:task_state"] is None:
+            return
+        server, volumes = cls._server, cls._volumes
+        cls._server, cls._volumes = None, []
+        self.servers_client.delete_server(server)
+        waiters.wait_for_server_termination(
+            self.servers_client, server, ignore_error=True
+        )
+        for volume in volumes:
+            self.delete_volume(volume)
 
     def status(self, server: str) -> str:
         """Return a server's status."""

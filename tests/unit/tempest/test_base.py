@@ -46,22 +46,31 @@ def at(status: str, task: str | None = None) -> dict[str, Any]:
 
 @mock.patch.object(base, "CONF", CONF)
 class SharedServerTest(unittest.TestCase):
+    def setUp(self) -> None:
+        patch = mock.patch.object(base.waiters, "wait_for_server_termination")
+        self.wait = self.enterContext(patch)
+
+    def two_tests(self, test: Any) -> list[str]:
+        """Return the servers of two tests of a class, the first one's end between."""
+        type(test)._volumes = ["v"]
+        with mock.patch.object(test, "_new_server", side_effect=["a", "b"]):
+            first = test.server()
+            test.discard_unless_well()
+            return [first, test.server()]
+
     def test_one_that_is_well_is_kept(self) -> None:
         test = case(at("ACTIVE"))
-        with mock.patch.object(test, "_new_server", side_effect=["a", "b"]):
-            self.assertEqual(["a", "a"], [test.server(), test.server()])
+        self.assertEqual(["a", "a"], self.two_tests(test))
+        test.servers_client.delete_server.assert_not_called()
 
-    def test_one_that_a_test_has_broken_is_replaced(self) -> None:
-        for status in ("ERROR", "RESCUE", "SHUTOFF"):
-            test = case(at(status))
-            with (
-                mock.patch.object(test, "_new_server", side_effect=["a", "b"]),
-                mock.patch.object(test, "delete_server") as delete,
-                mock.patch.object(test, "delete_volume") as delete_volume,
-            ):
-                type(test)._volumes = ["v"]
-                self.assertEqual(["a", "b"], [test.server(), test.server()], status)
-            delete.assert_called_once_with("a")
+    def test_one_that_a_test_has_broken_is_replaced_volumes_and_all(self) -> None:
+        left = [at("ERROR"), at("RESCUE"), at("SHUTOFF"), at("ACTIVE", "rescuing")]
+        for shown in left:
+            test = case(shown)
+            with mock.patch.object(test, "delete_volume") as delete_volume:
+                self.assertEqual(["a", "b"], self.two_tests(test), shown)
+            test.servers_client.delete_server.assert_called_once_with("a")
+            self.wait.assert_called_with(test.servers_client, "a", ignore_error=True)
             delete_volume.assert_called_once_with("v")
 
 
