@@ -6,8 +6,10 @@ A mark is a run of one byte where no guest of the lab writes. Each disk has anot
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import subprocess
+import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +20,8 @@ MARK_LENGTH = 4096  # bytes
 #: In the middle of disks of 1 GiB, and within a swap disk of 64 MiB.
 MARK_OFFSETS = {True: 512 * 1024**2, False: 32 * 1024**2}
 SECONDS = 60.0
+#: What qemu-io prints where it has read something else.
+OTHER = "Pattern verification failed"
 
 
 @dataclass(frozen=True)
@@ -38,10 +42,22 @@ class Disk:
         self._qemu_io([], command).check_returncode()
 
     def has_mark(self, byte: int) -> bool:
-        """Say whether the mark is there; a guest may run."""
+        """Say whether the mark is there; a guest may run.
+
+        A disk that cannot be read is tried again, for its storage may just be back.
+        """
         command = f"read -P {byte} {self._offset} {MARK_LENGTH}"
-        found = self._qemu_io(["--force-share", "--read-only"], command)
-        return found.returncode == 0 and "failed" not in found.stdout
+        deadline = time.monotonic() + SECONDS
+        while True:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                found = self._qemu_io(["--force-share", "--read-only"], command)
+                if OTHER in found.stdout + found.stderr:
+                    return False
+                if found.returncode == 0:
+                    return True
+            if time.monotonic() > deadline:
+                return False
+            time.sleep(1)
 
     def digest(self) -> str:
         """Return a sum of a file's content: for a config drive, which no one marks."""

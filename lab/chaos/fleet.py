@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import contextlib
+import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -12,7 +13,7 @@ from typing import Any
 
 from keystoneauth1.exceptions import ClientException
 from openstack.connection import Connection
-from openstack.exceptions import SDKException
+from openstack.exceptions import SDKException, raise_from_response
 
 from lab.chaos.disks import Marks
 from lab.chaos.host import Host
@@ -30,6 +31,7 @@ VOLUME_MICROVERSION = "3.44"
 SHUTDOWN_SECONDS = 3
 #: How long chaos may go on in a server after its cause is gone.
 SETTLE_SECONDS = 180.0
+VIEW_SECONDS = 60.0
 
 
 class ChaosServer:
@@ -53,7 +55,7 @@ class ChaosServer:
         :raises ClientException, SDKException: where the API cannot
         """
         answer = self.cloud.compute.get(f"/servers/{self.id}")
-        answer.raise_for_status()
+        raise_from_response(answer)
         return answer.json()["server"]  # type: ignore[no-any-return]
 
     def act(self, action: str, **details: str) -> None:
@@ -107,7 +109,20 @@ class ChaosServer:
     # -- all of it ----------------------------------------------------------------
 
     def view(self) -> View:
-        """Return the server as the API and the host show it."""
+        """Return the server as the API and the host show it.
+
+        What has just been started may fail at first, so it is asked for a while.
+        """
+        deadline = time.monotonic() + VIEW_SECONDS
+        while True:
+            try:
+                return self._view()
+            except (ClientException, SDKException, subprocess.SubprocessError):
+                if time.monotonic() > deadline:
+                    raise
+            time.sleep(1)
+
+    def _view(self) -> View:
         found = self.now()
         return View(
             status=found["status"],
@@ -125,7 +140,7 @@ class ChaosServer:
         answer = self.cloud.block_storage.get(
             "/attachments/detail", microversion=VOLUME_MICROVERSION
         )
-        answer.raise_for_status()
+        raise_from_response(answer)
         return frozenset(
             f"{one['id']} of volume {one['volume_id']} {one['status']}"
             for one in answer.json()["attachments"]

@@ -18,6 +18,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import openstack
+from keystoneauth1.exceptions import ClientException
 from openstack.exceptions import SDKException
 
 from lab.chaos import report, victims
@@ -71,9 +72,9 @@ class Chaos:
         asked.join(REQUEST_SECONDS * 2)
         server.at_rest()
         seconds = time.monotonic() - started
-        now, extra = server.view(), self._extra()
+        now = self.views[run.server] = server.view()
+        extra = self._extra()
         verdict = judge(server.itself, before, now, extra)
-        self.views[run.server] = now
         self.entries.append(Entry(run.victim, phase, verdict, seconds))
         self.clock.say(
             f"run {run.number}: {action} of {run.server}, kill -9 {run.victim} after"
@@ -93,7 +94,8 @@ class Chaos:
             if before.status == "RESCUE":
                 server.ask("unrescue")
                 server.reach(server.itself.status)
-            verdict = judge(server.itself, before, server.view(), self._extra())
+            now = self.views[name] = server.view()
+            verdict = judge(server.itself, before, now, self._extra())
             found = (*verdict.faults, *verdict.leftovers)
             faults += [f"{name}: {one}" for one in found]
         for name, server in self.fleet.items():
@@ -109,9 +111,9 @@ class Chaos:
 
     def _extra(self) -> frozenset[str]:
         rescued = frozenset(
-            server.id
-            for server in self.fleet.values()
-            if server.now()["status"] == "RESCUE"
+            self.fleet[name].id
+            for name, view in self.views.items()
+            if view.status == "RESCUE"
         )
         return extra_things(self.things, self.host.things(), rescued)
 
@@ -234,7 +236,12 @@ def main(words: Sequence[str]) -> int:
     lab = Lab.open(Path(words[0]))
     try:
         well = play(lab, words[1:3], int(words[3]), int(words[4]), words[5])
-    except (LabError, SDKException, subprocess.SubprocessError) as error:
+    except (
+        LabError,
+        ClientException,
+        SDKException,
+        subprocess.SubprocessError,
+    ) as error:
         print(f"chaos: {error}", file=sys.stderr)
         return 1
     return 0 if well else 1
