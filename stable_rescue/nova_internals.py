@@ -109,6 +109,15 @@ def start_guest(
     driver._create_guest(context, xml, instance, post_xml_callback=_is_defined)
 
 
+def has_usb_cdroms(driver: libvirt_driver.LibvirtDriver) -> bool:
+    """Say whether guests take a cdrom on USB for one.
+
+    Libvirt before 11.5 makes it a usb-storage device, which QEMU, given its drive by
+    -blockdev, presents as a hard disk.
+    """
+    return bool(driver._host.has_min_version(lv_ver=(11, 5, 0)))
+
+
 def image_api_of(driver: libvirt_driver.LibvirtDriver) -> Any:
     """Return the driver's nova.image.glance.API."""
     return driver._image_api

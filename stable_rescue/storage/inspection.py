@@ -96,20 +96,27 @@ def check_size(image: dict[str, Any], device: str, size: int) -> None:
         )
 
 
-def check_content(image: dict[str, Any], device: str, content: Content) -> None:
+def check_content(
+    image: dict[str, Any], device: str, content: Content, seen_as: str
+) -> None:
     """Check what an image really holds.
 
+    :param seen_as: the device that the guest will take it for
     :raises Refused: where it cannot do
     """
     check_size(image, device, content.virtual_size)
     if (
-        device == "disk"
+        seen_as == "disk"
         and image.get("disk_format") == "iso"
         and not content.has_boot_sector
     ):
         raise exception.Refused(
-            f"{_name(image)} is an ISO image that boots as a cdrom alone; set "
-            "hw_rescue_device=cdrom on it"
+            f"{_name(image)} is an ISO image that boots as a cdrom alone; "
+            + (
+                "set hw_rescue_device=cdrom on it"
+                if device == "disk"
+                else "guests on this host take one on usb for a disk: set another bus"
+            )
         )
 
 

@@ -105,7 +105,7 @@ def prepare(
         found = origin.find(driver, context, instance, devices, store, managed)
         own = found.definition
         request = plan.resolve(own, request)
-        findings = _inspect(driver, context, instance, image, request.device, own)
+        findings = _inspect(driver, context, instance, image, request, own)
         rescue_medium = RescueMedium(driver, instance, request)
         added_drive = config_drive.to_add(driver, instance)
 
@@ -167,17 +167,21 @@ def _inspect(
     context: nova_context.RequestContext,
     instance: "objects.Instance",
     image: dict[str, Any],
-    device: str,
+    request: RescueRequest,
     own: str,
 ) -> tuple[str, ...]:
     """Check a rescue image before it is fetched (UPSTREAM U12); return what to know.
 
     :raises Exception: why it cannot do, or cannot be had
     """
+    device = request.device
     inspection.check(
         instance, image, device, own, inspection.root_gb(context, instance)
     )
     seen = content.look_at(nova_internals.image_api_of(driver), context, image)
     if seen is not None:
-        inspection.check_content(image, device, seen)
+        on_usb = (device, request.bus) == ("cdrom", "usb")
+        lost = on_usb and not nova_internals.has_usb_cdroms(driver)
+        seen_as = "disk" if lost else device
+        inspection.check_content(image, device, seen, seen_as)
     return inspection.findings(instance, image, device)

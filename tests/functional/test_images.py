@@ -65,6 +65,13 @@ class HostileTest(images.ImagesTestBase):
         image = self.add_image(self.make("qcow2")[:64], "qcow2")
         self.assert_refused(image, "not in a supported format")
 
+    def test_cdrom_on_usb(self) -> None:
+        """Libvirt before 11.5, as Nova's fixture, makes a hard disk of it."""
+        # ISO 9660: the primary volume descriptor stands in sector 16.
+        iso = bytes(16 * 2048) + b"\x01CD001\x01" + bytes(2041)
+        image = self.add_image(iso, "iso", {"hw_rescue_device": "cdrom"})
+        self.assert_refused(image, "take one on usb for a disk")
+
     def test_another_checksum(self) -> None:
         """python-glanceclient compares it."""
         image = self.add_image(DATA, os_hash_value="0" * 128)

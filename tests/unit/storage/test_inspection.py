@@ -171,6 +171,7 @@ class ContentTest(InspectionTestBase):
             IMAGE,
             "disk",
             Content(101 * units.Gi, True),
+            "disk",
         )
         self.assertIn("at most 100 GiB", str(told))
 
@@ -178,10 +179,11 @@ class ContentTest(InspectionTestBase):
         """A hybrid boots as a disk, too."""
         iso = IMAGE | {"disk_format": "iso"}
         plain, hybrid = Content(units.Mi, False), Content(units.Mi, True)
-        self.assertIsNone(inspection.check_content(iso, "cdrom", plain))
-        self.assertIsNone(inspection.check_content(iso, "disk", hybrid))
+        self.assertIsNone(inspection.check_content(iso, "cdrom", plain, "cdrom"))
+        self.assertIsNone(inspection.check_content(iso, "disk", hybrid, "disk"))
+        self.assertIsNone(inspection.check_content(iso, "cdrom", hybrid, "disk"))
         told = self.assertRaises(
-            exception.Refused, inspection.check_content, iso, "disk", plain
+            exception.Refused, inspection.check_content, iso, "disk", plain, "disk"
         )
         self.assertIn("hw_rescue_device=cdrom", str(told))
 
