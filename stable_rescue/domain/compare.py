@@ -2,7 +2,7 @@
 """An independent comparison of two definitions: what moved, appeared, vanished.
 
 It shares no code with what edits a definition or checks the result, so that it can
-judge them. Its words are those of the lab's comparison of guests.
+judge them; its words are those of the comparison of guests.
 """
 
 from collections import Counter, defaultdict, deque
@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 from lxml import etree
 
+from stable_rescue import changes
 from stable_rescue.domain.document import Domain
 
 # An <address> says where a device sits; what else it says (multifunction) is content.
@@ -56,44 +57,16 @@ class Device:
         return f"{self.name} on {self.bus}" if self.bus else self.name
 
 
-@dataclass(frozen=True)
-class Change:
+class Change(changes.Change[Device]):
     """One device before and after; one of the two may be missing."""
-
-    before: Device | None
-    after: Device | None
-
-    @property
-    def device(self) -> Device:
-        """The device as it was, or as it is if it was not there before."""
-        device = self.before or self.after
-        assert device is not None
-        return device
-
-    @property
-    def appeared(self) -> bool:
-        """Whether it was not there before."""
-        return self.before is None
-
-    @property
-    def vanished(self) -> bool:
-        """Whether it is not there any more."""
-        return self.after is None
-
-    @property
-    def moved(self) -> bool:
-        """Whether it is at another address."""
-        return self._differs(lambda device: device.address)
 
     @property
     def renamed(self) -> bool:
         """Whether its target is another one: its name, or the bus of a disk."""
-        return self._differs(lambda device: (device.name, device.bus))
-
-    @property
-    def disturbed(self) -> bool:
-        """Whether a device that was there is not where and what it was."""
-        return self.moved or self.renamed or self.vanished
+        if self.before is None or self.after is None:
+            return False
+        before, after = self.before, self.after
+        return (before.name, before.bus) != (after.name, after.bus)
 
     @property
     def changed(self) -> tuple[str, ...]:
@@ -101,9 +74,6 @@ class Change:
         if self.before is None or self.after is None:
             return ()
         return _differences(self.before.facts, self.after.facts)
-
-    def _differs(self, of: Callable[[Device], object]) -> bool:
-        return bool(self.before and self.after and of(self.before) != of(self.after))
 
 
 @dataclass(frozen=True)

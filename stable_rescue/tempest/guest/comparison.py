@@ -5,6 +5,7 @@ import dataclasses
 from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterable, Sequence
 
+from stable_rescue import changes
 from stable_rescue.tempest.guest.inventory import Device, Inventory
 
 _Key = Callable[[Device], Hashable]
@@ -28,52 +29,7 @@ _KEYS: dict[str, tuple[_Key, ...]] = {
 }
 
 
-@dataclasses.dataclass(frozen=True)
-class Change:
-    """One device before and after; one of the two may be missing."""
-
-    before: Device | None
-    after: Device | None
-
-    @property
-    def device(self) -> Device:
-        """The device as it was, or as it is if it was not there before."""
-        device = self.before or self.after
-        assert device is not None
-        return device
-
-    @property
-    def appeared(self) -> bool:
-        """Whether it was not there before."""
-        return self.before is None
-
-    @property
-    def vanished(self) -> bool:
-        """Whether it is not there any more."""
-        return self.after is None
-
-    @property
-    def moved(self) -> bool:
-        """Whether it is at another address."""
-        return (
-            self.before is not None
-            and self.after is not None
-            and self.before.address != self.after.address
-        )
-
-    @property
-    def renamed(self) -> bool:
-        """Whether the kernel gives it another name."""
-        return (
-            self.before is not None
-            and self.after is not None
-            and self.before.name != self.after.name
-        )
-
-    @property
-    def disturbed(self) -> bool:
-        """Whether a device that was there is not where and what it was."""
-        return self.moved or self.renamed or self.vanished
+Change = changes.Change[Device]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -113,17 +69,17 @@ def compare(before: Inventory, after: Inventory) -> Comparison:
 
     A PCI function that is a disk or a NIC and nothing else is counted with it.
     """
-    changes: list[Change] = []
+    found: list[Change] = []
     for kind in ("disk", "nic", "usb"):
-        changes += _match(kind, before.of_kind(kind), after.of_kind(kind))
+        found += _match(kind, before.of_kind(kind), after.of_kind(kind))
     # Functions have no identity but what they are: equal ones are told apart by
     # address alone, and any left over on both sides have moved.
     old, new = _by_identity(before), _by_identity(after)
     for identity in sorted(old.keys() | new.keys()):
-        changes += _match("pci", old[identity], new[identity])
+        found += _match("pci", old[identity], new[identity])
     order = {kind: rank for rank, kind in enumerate(_KEYS)}
-    changes.sort(key=lambda c: (c.appeared, order[c.device.kind], c.device.address))
-    return Comparison(tuple(changes))
+    found.sort(key=lambda c: (c.appeared, order[c.device.kind], c.device.address))
+    return Comparison(tuple(found))
 
 
 def title(device: Device) -> str:
