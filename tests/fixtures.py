@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import fixtures
+from lxml import etree
 from nova.conf import paths
 from nova.tests.fixtures import libvirt as fakelibvirt
 
@@ -48,6 +49,7 @@ class TwoDefinitionsFixture(fixtures.Fixture):
         def define_over(connection: Any, xml: str) -> Any:
             known = dict(connection._vms)
             new = define(connection, xml)
+            _note_aliases(new, xml)
             old = known.get(new.name())
             if old is None:
                 return new
@@ -66,7 +68,7 @@ class TwoDefinitionsFixture(fixtures.Fixture):
                 unit = itertools.count()
                 return _DRIVE.sub(
                     lambda found: f"{found[1]}unit='{next(unit)}'",
-                    describe(domain, flags),
+                    _with_aliases(domain, describe(domain, flags)),
                 )
             finally:
                 domain._def = live
@@ -87,3 +89,22 @@ class TwoDefinitionsFixture(fixtures.Fixture):
             self.useFixture(
                 fixtures.MonkeyPatch(f"nova.tests.fixtures.libvirt.{name}", function)
             )
+
+
+def _note_aliases(domain: Any, xml: str) -> None:
+    """Have a domain of Nova's fixture know its disks' aliases: Nova 31's drops them."""
+    elements = etree.fromstring(xml).iterfind("devices/disk")
+    for disk, element in zip(domain._def["devices"]["disks"], elements, strict=True):
+        alias = element.find("alias")
+        if alias is not None:
+            disk["alias"] = alias.get("name")
+
+
+def _with_aliases(domain: Any, xml: str) -> str:
+    """Return a description with the aliases that Nova 31's and 32's leave out."""
+    root = etree.fromstring(xml)
+    elements = root.iterfind("devices/disk")
+    for disk, element in zip(domain._def["devices"]["disks"], elements, strict=True):
+        if "alias" in disk and element.find("alias") is None:
+            etree.SubElement(element, "alias", name=disk["alias"])
+    return etree.tostring(root, encoding="unicode")
