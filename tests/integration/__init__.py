@@ -6,3 +6,7 @@ They run in namespaces with a libvirtd of their own::
     python -m lab.sandbox --state .lab/integration --libvirtd -- \\
         stestr --test-path tests/integration run --concurrency 2
 """
+
+from tests import release
+
+release.choose_concurrency()
