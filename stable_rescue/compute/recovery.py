@@ -36,14 +36,18 @@ class RecoveryMixin:
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self._recoveries: dict[str, Future[None]] | None = None
+        # None while a start has not begun them.
+        self._recoveries: dict[str, Future[None]] | None = {}
         self._deadline = 0.0
         self.driver.managed = True
 
     def init_host(self, *args: Any, **kwargs: Any) -> None:
         """Start the host; each of its instances goes through _init_instance."""
-        super().init_host(*args, **kwargs)
         self._recoveries = None
+        try:
+            super().init_host(*args, **kwargs)
+        finally:
+            self._recoveries = {}
 
     # Before Nova looks at the instance: it would take a rescue for a lost guest.
     def _init_instance(
@@ -56,8 +60,8 @@ class RecoveryMixin:
         """
         if self._recoveries is None:
             self._recoveries = self._start_recoveries(context)
-        recovery = self._recoveries.get(instance.uuid)
-        if recovery is not None:
+        if self._recoveries and instance.uuid in self._recoveries:
+            recovery = self._recoveries[instance.uuid]
             try:
                 recovery.result(max(0.0, self._deadline - time.monotonic()))
             except NotDone:

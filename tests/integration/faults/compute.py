@@ -139,6 +139,10 @@ class _Manager:
     def _get_power_state(self, instance: objects.Instance) -> int:
         return int(self.driver.get_info(instance).state)
 
+    def init_host(self, context: Any, instance: objects.Instance) -> None:
+        """As Nova's, of a host with one instance."""
+        self._init_instance(context, instance)
+
     def _init_instance(self, _context: Any, instance: objects.Instance) -> None:
         """Nova has nothing to do for an instance at rest."""
 
@@ -279,7 +283,7 @@ class Compute:
             if observe is not None:
                 steps.observe = observe
             if action == "restart":
-                manager._init_instance(context, instance)
+                manager.init_host(context, instance)
                 return
             instance.task_state = f"{action.removesuffix('e')}ing"
             assert instance.task_state in (
