@@ -66,10 +66,11 @@ class TwoDefinitionsFixture(fixtures.Fixture):
                 domain._def = getattr(domain, "_next", live)
             try:
                 unit = itertools.count()
-                return _DRIVE.sub(
+                described = _DRIVE.sub(
                     lambda found: f"{found[1]}unit='{next(unit)}'",
-                    _with_aliases(domain, describe(domain, flags)),
+                    describe(domain, flags),
                 )
+                return _with_aliases(domain, described)
             finally:
                 domain._def = live
 
