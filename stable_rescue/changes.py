@@ -6,6 +6,7 @@ The views are definitions (``domain.compare``) or what a guest sees
 """
 
 import dataclasses
+from collections.abc import Callable
 from typing import Generic, Protocol, TypeVar
 
 
@@ -51,18 +52,20 @@ class Change(Generic[D]):
     @property
     def moved(self) -> bool:
         """Whether it is at another address."""
-        if self.before is None or self.after is None:
-            return False
-        return self.before.address != self.after.address
+        return self._differs(lambda device: device.address)
 
     @property
     def renamed(self) -> bool:
         """Whether it has another name."""
-        if self.before is None or self.after is None:
-            return False
-        return self.before.name != self.after.name
+        return self._differs(lambda device: device.name)
 
     @property
     def disturbed(self) -> bool:
         """Whether a device that was there is not where and what it was."""
         return self.moved or self.renamed or self.vanished
+
+    def _differs(self, of: Callable[[D], object]) -> bool:
+        """Say whether something of a device that is in both is not as it was."""
+        if self.before is None or self.after is None:
+            return False
+        return of(self.before) != of(self.after)

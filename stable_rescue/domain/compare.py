@@ -63,10 +63,7 @@ class Change(changes.Change[Device]):
     @property
     def renamed(self) -> bool:
         """Whether its target is another one: its name, or the bus of a disk."""
-        if self.before is None or self.after is None:
-            return False
-        before, after = self.before, self.after
-        return (before.name, before.bus) != (after.name, after.bus)
+        return self._differs(lambda device: (device.name, device.bus))
 
     @property
     def changed(self) -> tuple[str, ...]:
