@@ -179,16 +179,7 @@ def rescue_disk_xml(
     The host's discard and I/O settings and the flavor's quotas are in it, and the
     host's cache mode, which Nova's own rescue forgets (UPSTREAM U27).
     """
-    config = driver._get_guest_disk_config(
-        instance, RESCUE_DISK, {RESCUE_DISK: mapping}, instance.flavor
-    )
-    driver._set_cache_mode(config)
-    return _text_of(config)
-
-
-def _text_of(config: Any) -> str:
-    xml = config.to_xml()
-    return xml.decode() if isinstance(xml, bytes) else xml
+    return _local_disk_xml(driver, instance, RESCUE_DISK, mapping)
 
 
 def config_drive_xml(
@@ -201,15 +192,27 @@ def config_drive_xml(
     :param mapping: its bus, dev and type, as in Nova's disk_info
     """
     name = CONFIG_DRIVE + RESCUE_SUFFIX
+    image_type = driver._get_disk_config_image_type()
+    return _local_disk_xml(driver, instance, name, mapping, image_type)
+
+
+def _local_disk_xml(
+    driver: libvirt_driver.LibvirtDriver,
+    instance: objects.Instance,
+    name: str,
+    mapping: dict[str, str],
+    image_type: str | None = None,
+) -> str:
     config = driver._get_guest_disk_config(
-        instance,
-        name,
-        {name: mapping},
-        instance.flavor,
-        driver._get_disk_config_image_type(),
+        instance, name, {name: mapping}, instance.flavor, image_type
     )
     driver._set_cache_mode(config)
     return _text_of(config)
+
+
+def _text_of(config: Any) -> str:
+    xml = config.to_xml()
+    return xml.decode() if isinstance(xml, bytes) else xml
 
 
 def rescue_disks_of_lvm(
