@@ -21,7 +21,6 @@ CONF = nova_conf.CONF
 # Where oslo.utils looks at most: the region table of a VHDX (format_inspector.py).
 _HEAD_BYTES = 4 * units.Mi
 
-
 # A boot sector ends with it; a hybrid ISO image has one in its first sector.
 _BOOT_SIGNATURE = b"\x55\xaa"
 _SECTOR_BYTES = 512

@@ -158,10 +158,7 @@ def _check_usable(image: dict[str, Any]) -> None:
         raise exception.Refused(f"{_name(image)} is {status}, not active")
     properties = image.get("properties") or {}
     # Nova's API refuses it too, but only where the user names the image.
-    if any(
-        properties.get(key)
-        for key in ("block_device_mapping", "img_block_device_mapping")
-    ):
+    if any(properties.get(key) for key in _VOLUME_SNAPSHOTS):
         raise exception.Refused(
             f"{_name(image)} stands for volume snapshots and has no data of its own"
         )
