@@ -8,13 +8,8 @@ ever so old a rescue disk's backing file (UPSTREAM U23).
 from collections.abc import Collection
 
 from nova import objects
-from nova.virt.libvirt import utils as libvirt_utils
-from oslo_log import log as logging
 
-from stable_rescue import exception
-from stable_rescue.storage.record import Store
-
-LOG = logging.getLogger(__name__)
+from stable_rescue.storage import records
 
 
 def with_rescues(
@@ -27,22 +22,9 @@ def with_rescues(
     """
     found = list(instances)
     for instance in instances:
-        image_id = _rescue_image_of(instance)
-        if image_id is not None:
+        record = records.load(instance)
+        if record is not None:
             stand_in = instance.obj_clone()
-            stand_in.image_ref = image_id
+            stand_in.image_ref = record.image_id
             found.append(stand_in)
     return found
-
-
-def _rescue_image_of(instance: "objects.Instance") -> str | None:
-    try:
-        record = Store(libvirt_utils.get_instance_path(instance)).load()
-    except exception.InvalidRecord as exc:
-        LOG.warning(
-            "The image of a rescue is not kept in the image cache: %s",
-            exc,
-            instance=instance,
-        )
-        return None
-    return None if record is None else record.image_id

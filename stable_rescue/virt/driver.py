@@ -16,7 +16,7 @@ from oslo_log import log as logging
 from oslo_utils import excutils, timeutils
 
 from stable_rescue import conf, nova_internals
-from stable_rescue.storage import image_cache, inspection
+from stable_rescue.storage import image_cache, inspection, records
 from stable_rescue.storage.record import Rest, State
 from stable_rescue.virt import origin, preparation, transitions
 from stable_rescue.virt.phase import phase
@@ -154,7 +154,7 @@ class StableRescueDriver(libvirt_driver.LibvirtDriver):
 
         :raises Exception: what stood in the way; the record is then still there
         """
-        rescued = transitions.load(instance)
+        rescued = records.load(instance)
         if rescued is None or rescued.state not in _RESCUED:
             self._unrescue_novas(context, instance)
             return
@@ -169,9 +169,9 @@ class StableRescueDriver(libvirt_driver.LibvirtDriver):
 
         :raises OSError: where it cannot be removed
         """
-        found = transitions.load(instance)
+        found = records.load(instance)
         if found is not None and found.state is State.ENDED:
-            preparation.store_of(instance).forget()
+            records.store_of(instance).forget()
 
     def _forget_unless_managed(self, instance: "objects.Instance") -> None:
         if not self.managed:
@@ -216,7 +216,7 @@ class StableRescueDriver(libvirt_driver.LibvirtDriver):
             # The host may have been started again (UPSTREAM U14, U15).
             started = transitions.start_as_defined(self, context, instance)
             return Rest.RESCUED if started else None
-        if preparation.store_of(instance).original():
+        if records.store_of(instance).original():
             self._unrescue_novas(context, instance)
             return Rest.ITSELF
         if rescued and not transitions.is_rescue(self, instance):
@@ -227,7 +227,7 @@ class StableRescueDriver(libvirt_driver.LibvirtDriver):
         self, context: nova_context.RequestContext, instance: "objects.Instance"
     ) -> None:
         """End a rescue of Nova's own, or one whose record is lost (UPSTREAM U19)."""
-        store = preparation.store_of(instance)
+        store = records.store_of(instance)
         if origin.saved_by(store) is not None:
             super().unrescue(context, instance)
         else:
@@ -256,23 +256,23 @@ class StableRescueDriver(libvirt_driver.LibvirtDriver):
 
     def ran_before_rescue(self, instance: "objects.Instance") -> bool | None:
         """Say whether the guest ran before its rescue; None: no rescue of ours."""
-        found = transitions.load(instance)
+        found = records.load(instance)
         return None if found is None else found.was_running
 
     def has_rescue_record(self, instance: "objects.Instance") -> bool:
         """Say whether there is something left of a rescue of ours, be it damaged."""
-        return preparation.store_of(instance).exists()
+        return records.store_of(instance).exists()
 
     def launched_before_rescue(
         self, instance: "objects.Instance"
     ) -> datetime.datetime | None:
         """Return launched_at as it was before a rescue of ours, or None."""
-        found = transitions.load(instance)
+        found = records.load(instance)
         return _time(found.launched_at) if found else None
 
     def rescued_at(self, instance: "objects.Instance") -> datetime.datetime | None:
         """Return when a rescue of ours was started, in UTC, or None."""
-        found = transitions.load(instance)
+        found = records.load(instance)
         return _time(found.rescued_at) if found else None
 
     def sweep_rescue(
@@ -298,7 +298,7 @@ class StableRescueDriver(libvirt_driver.LibvirtDriver):
 
         Undefined as it was before its rescue, libvirt removes its UEFI variables.
         """
-        rescued = transitions.load(instance)
+        rescued = records.load(instance)
         if rescued is not None:
             try:
                 transitions.before_destroy(self, instance, rescued)

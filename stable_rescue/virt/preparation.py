@@ -10,7 +10,6 @@ from nova import conf as nova_conf
 from nova import context as nova_context
 from nova import objects
 from nova.virt.libvirt import driver as libvirt_driver
-from nova.virt.libvirt import utils as libvirt_utils
 from oslo_log import log as logging
 
 from stable_rescue import exception, nova_internals, plan
@@ -23,10 +22,11 @@ from stable_rescue.storage import (
     kernel,
     medium,
     nvram,
+    records,
     volumes,
 )
 from stable_rescue.storage.medium import RescueMedium
-from stable_rescue.storage.record import Record, State, Store
+from stable_rescue.storage.record import Record, State
 from stable_rescue.virt import definition, origin
 from stable_rescue.virt.phase import phase
 from stable_rescue.virt.refusal import refusing
@@ -45,11 +45,6 @@ class Prepared:
 
     record: Record
     discard: Callable[[], None]
-
-
-def store_of(instance: "objects.Instance") -> Store:
-    """Return the place of an instance's record."""
-    return Store(libvirt_utils.get_instance_path(instance))
 
 
 def request_of(image: dict[str, Any]) -> RescueRequest | None:
@@ -101,9 +96,11 @@ def prepare(
     """
     with phase(context, instance, "rescue_plan"), refusing(instance):
         devices = block_devices()
-        store = store_of(instance)
+        store = records.store_of(instance)
         found = origin.find(driver, context, instance, devices, store, managed)
         own = found.definition
+        has_drive = config_drive.is_wanted(own)
+        expected = volumes.expected(devices)
         request = plan.resolve(own, request)
         findings = _inspect(driver, context, instance, image, request, own)
         rescue_medium = RescueMedium(driver, instance, request)
@@ -116,8 +113,8 @@ def prepare(
                 rescue_medium.describe(),
                 nvram.copy_for(instance, own),
                 kernel.kernel_of(instance, image),
-                config_drive.is_wanted(own),
-                volumes.expected(devices),
+                has_drive,
+                expected,
                 disks,
                 added_drive,
             )
@@ -142,7 +139,7 @@ def prepare(
         undo.add(volumes.disconnect, driver, context, instance, connected.made)
         undo.add(medium.remove, driver, instance)
         rescue_medium.fetch(context, image)
-        if config_drive.is_wanted(own):
+        if has_drive:
             config_drive.make(driver, context, instance, admin_password)
         # Some backends know the format of their disk once it is there.
         decided = derive(connected.disks)

@@ -17,27 +17,18 @@ from nova.virt.libvirt import driver as libvirt_driver
 from oslo_log import log as logging
 from oslo_utils import excutils
 
-from stable_rescue import exception, nova_internals, steps
+from stable_rescue import nova_internals, steps
 from stable_rescue.domain import nics, recognise, sources
 from stable_rescue.domain.document import Domain
-from stable_rescue.storage import medium, volumes
+from stable_rescue.storage import medium, records, volumes
 from stable_rescue.storage.record import Record, Rest, State
-from stable_rescue.virt import definition, origin, preparation
+from stable_rescue.virt import definition, origin
 from stable_rescue.virt.phase import phase
 from stable_rescue.virt.refusal import failing
 
 LOG = logging.getLogger(__name__)
 
 _STAYS = "the server could not be brought back"
-
-
-def load(instance: "objects.Instance") -> Record | None:
-    """Return the record of an instance; one that is damaged is none (U19)."""
-    try:
-        return preparation.store_of(instance).load()
-    except exception.InvalidRecord as exc:
-        LOG.warning("The record of a rescue is damaged: %s", exc, instance=instance)
-        return None
 
 
 def begin(
@@ -51,7 +42,7 @@ def begin(
     :raises Exception: what stood in the way; the server is then itself again, or, if
         that failed too, its record tells how to bring it back
     """
-    store = preparation.store_of(instance)
+    store = records.store_of(instance)
     try:
         store.save(prepared.at(State.BEGINNING))
         store.save_original(prepared.before)
@@ -76,13 +67,10 @@ def end(
     :raises Exception: what stood in the way; the record is then still there
     """
     with phase(context, instance, "unrescue_power_off"), failing(instance, _STAYS):
-        preparation.store_of(instance).save(rescued.at(State.ENDING))
+        records.store_of(instance).save(rescued.at(State.ENDING))
         if rescued.was_running and not _is_active(driver, instance):
             rescued = _reconnect(driver, context, instance, rescued)
-        if is_rescue(driver, instance):
-            # A rescue system has written to the disks that it repairs (UPSTREAM U17).
-            timeout, interval = nova_internals.power_off_values(instance)
-            definition.power_off(driver, instance, timeout, interval)
+        _shut_down(driver, instance)
     with phase(context, instance, "unrescue_boot"), failing(instance, _STAYS):
         _become_itself(driver, context, instance, rescued)
 
@@ -98,7 +86,7 @@ def abandon(
     """
     definition.put_back(driver, instance, preparing.defined)
     medium.remove(driver, instance)
-    preparation.store_of(instance).forget()
+    records.store_of(instance).forget()
 
 
 def undo(
@@ -140,7 +128,7 @@ def resume(
         definition.power_off(driver, instance)
         _start(driver, context, instance, rescued.after)
     if rescued.state is not State.RESCUED:
-        preparation.store_of(instance).save(rescued.at(State.RESCUED))
+        records.store_of(instance).save(rescued.at(State.RESCUED))
 
 
 def settle(
@@ -155,23 +143,18 @@ def settle(
     :returns: where it is; None where there is no rescue of ours
     :raises Exception: what stood in the way; the record is then still there
     """
-    store = preparation.store_of(instance)
-    found = load(instance)
+    store = records.store_of(instance)
+    found = records.load(instance)
     if found is None:
         if not store.exists():
             store.forget()  # one that was being written
         return None
-    if found.state is State.PREPARING:
-        abandon(driver, instance, found)
-        return Rest.UNTOUCHED
-    if found.state is State.ENDED:
-        return Rest.ITSELF
-    if found.state in (State.PREPARED, State.BEGINNING):
-        undo(driver, context, instance, found)
-        return Rest.ITSELF
-    if found.state is State.ENDING and (finish or _came_back(driver, instance, found)):
-        end(driver, context, instance, found)
-        return Rest.ITSELF
+    stays = found.state is State.RESCUED or (
+        found.state is State.ENDING
+        and not (finish or _came_back(driver, instance, found))
+    )
+    if not stays:
+        return _go_back(driver, context, instance, found)
     resume(driver, context, instance, found)
     return Rest.RESCUED
 
@@ -199,20 +182,15 @@ def make_way(
 
     :raises Exception: what stood in the way
     """
-    found = load(instance)
-    if found is None and not preparation.store_of(instance).exists():
+    found = records.load(instance)
+    if found is None and not records.store_of(instance).exists():
         return
     if found is None or instance.vm_state != vm_states.ERROR:
         sweep(driver, instance)
         return
     LOG.info("Settling its earlier rescue first", instance=instance)
-    if found.state is State.PREPARING:
-        abandon(driver, instance, found)
-    elif found.state in (State.PREPARED, State.BEGINNING):
-        undo(driver, context, instance, found)
-    elif found.state in (State.RESCUED, State.ENDING):
-        end(driver, context, instance, found)
-    preparation.store_of(instance).forget()
+    _go_back(driver, context, instance, found)
+    records.store_of(instance).forget()
 
 
 def rebuild(
@@ -226,9 +204,7 @@ def rebuild(
 
     :raises Exception: what stood in the way
     """
-    if is_rescue(driver, instance):
-        timeout, interval = nova_internals.power_off_values(instance)
-        definition.power_off(driver, instance, timeout, interval)
+    _shut_down(driver, instance)
     _build_and_start(driver, context, instance)
     _tidy(driver, instance)
 
@@ -254,13 +230,31 @@ def sweep(driver: libvirt_driver.LibvirtDriver, instance: "objects.Instance") ->
 
     :raises Exception: what stood in the way
     """
-    store = preparation.store_of(instance)
-    found = load(instance)
+    store = records.store_of(instance)
+    found = records.load(instance)
     if found is not None and found.state is State.PREPARING:
         abandon(driver, instance, found)
     elif not is_rescue(driver, instance):
         _tidy(driver, instance)
         store.forget()
+
+
+def _go_back(
+    driver: libvirt_driver.LibvirtDriver,
+    context: nova_context.RequestContext,
+    instance: "objects.Instance",
+    found: Record,
+) -> Rest:
+    """Bring a server back to itself from wherever its rescue has come."""
+    match found.state:
+        case State.PREPARING:
+            abandon(driver, instance, found)
+            return Rest.UNTOUCHED
+        case State.PREPARED | State.BEGINNING:
+            undo(driver, context, instance, found)
+        case State.RESCUED | State.ENDING:
+            end(driver, context, instance, found)
+    return Rest.ITSELF
 
 
 def _came_back(
@@ -279,7 +273,7 @@ def _become_itself(
     found: Record,
 ) -> None:
     """Define the server's own definition, in its own power state; clean up."""
-    store = preparation.store_of(instance)
+    store = records.store_of(instance)
     if not _is_active(driver, instance):
         original = _with_ports(instance, origin.saved_by(store) or found.before)
         if found.was_running:
@@ -298,6 +292,15 @@ def _become_itself(
         )
 
 
+def _shut_down(
+    driver: libvirt_driver.LibvirtDriver, instance: "objects.Instance"
+) -> None:
+    """Power a rescue system off; it has written to the disks that it repairs (U17)."""
+    if is_rescue(driver, instance):
+        timeout, interval = nova_internals.power_off_values(instance)
+        definition.power_off(driver, instance, timeout, interval)
+
+
 def _with_ports(instance: "objects.Instance", own: str) -> str:
     """Return a definition without the NICs whose ports are gone (UPSTREAM U25)."""
     macs = [vif["address"] for vif in instance.get_network_info()]
@@ -312,7 +315,7 @@ def _with_ports(instance: "objects.Instance", own: str) -> str:
 def _tidy(driver: libvirt_driver.LibvirtDriver, instance: "objects.Instance") -> None:
     """Remove all that a rescue has left but its record."""
     medium.remove(driver, instance)
-    preparation.store_of(instance).forget_original()
+    records.store_of(instance).forget_original()
 
 
 def _reconnect(
@@ -329,7 +332,7 @@ def _reconnect(
     :raises Refused: where one cannot be connected
     """
     disks = volumes.connect_again(driver, context, instance, found.before)
-    store = preparation.store_of(instance)
+    store = records.store_of(instance)
     original = origin.saved_by(store) or found.before
     fresh = sources.refreshed(original, disks)
     if fresh != original:

@@ -99,10 +99,6 @@ class RescueTestBase(PatientMixin, base.ServersTestBase):
         """Return the names of the files of an instance."""
         return sorted(path.name for path in self.folder(server).iterdir())
 
-    def fault_of(self, server: dict[str, Any]) -> str:
-        """Return the fault of the last failed action on a server."""
-        return self.last_event(server)["details"] or ""
-
     def last_event(self, server: dict[str, Any]) -> dict[str, Any]:
         """Return the last event of the newest action."""
         action = self.api.get_instance_actions(server["id"])[0]

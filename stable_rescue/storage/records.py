@@ -1,0 +1,25 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Where the record of an instance's rescue is, and what it says."""
+
+from nova import objects
+from nova.virt.libvirt import utils as libvirt_utils
+from oslo_log import log as logging
+
+from stable_rescue import exception
+from stable_rescue.storage.record import Record, Store
+
+LOG = logging.getLogger(__name__)
+
+
+def store_of(instance: "objects.Instance") -> Store:
+    """Return the place of an instance's record."""
+    return Store(libvirt_utils.get_instance_path(instance))
+
+
+def load(instance: "objects.Instance") -> Record | None:
+    """Return the record of an instance; one that is damaged is none (UPSTREAM U19)."""
+    try:
+        return store_of(instance).load()
+    except exception.InvalidRecord as exc:
+        LOG.warning("The record of a rescue is damaged: %s", exc, instance=instance)
+        return None
