@@ -20,11 +20,9 @@ from pathlib import Path
 from typing import Any
 
 import openstack
-from keystoneauth1.exceptions import ClientException
-from openstack.exceptions import SDKException
 
 from lab.chaos.disks import Marks
-from lab.chaos.fleet import Asked, ChaosServer, Fleet, upload
+from lab.chaos.fleet import FAILURES, Asked, ChaosServer, Fleet, upload
 from lab.chaos.host import Host
 from lab.chaos.judge import Verdict, View, judge
 from lab.config import Lab
@@ -190,12 +188,7 @@ def main(words: Sequence[str]) -> int:
     """Play; return 0 if all is well."""
     try:
         return 0 if play(Lab.open(Path(words[0])), int(words[3])) else 1
-    except (
-        LabError,
-        SDKException,
-        ClientException,
-        subprocess.SubprocessError,
-    ) as error:
+    except FAILURES as error:
         print(f"crowd: {error}", file=sys.stderr)
         return 1
 

@@ -32,6 +32,8 @@ SHUTDOWN_SECONDS = 3
 #: How long chaos may go on in a server after its cause is gone.
 SETTLE_SECONDS = 180.0
 VIEW_SECONDS = 60.0
+#: What OpenStack's API, the lab and commands on the host fail with.
+FAILURES = (LabError, ClientException, SDKException, subprocess.SubprocessError)
 
 
 class ChaosServer:

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import contextlib
 import random
-import subprocess
 import sys
 import tempfile
 import time
@@ -18,12 +17,17 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import openstack
-from keystoneauth1.exceptions import ClientException
-from openstack.exceptions import SDKException
 
 from lab.chaos import report, victims
 from lab.chaos.disks import Marks
-from lab.chaos.fleet import SHUTDOWN_SECONDS, Asked, ChaosServer, Fleet, upload
+from lab.chaos.fleet import (
+    FAILURES,
+    SHUTDOWN_SECONDS,
+    Asked,
+    ChaosServer,
+    Fleet,
+    upload,
+)
 from lab.chaos.host import Host
 from lab.chaos.judge import Outcome, Verdict, View, extra_things, judge
 from lab.chaos.report import Entry
@@ -236,12 +240,7 @@ def main(words: Sequence[str]) -> int:
     lab = Lab.open(Path(words[0]))
     try:
         well = play(lab, words[1:3], int(words[3]), int(words[4]), words[5])
-    except (
-        LabError,
-        ClientException,
-        SDKException,
-        subprocess.SubprocessError,
-    ) as error:
+    except FAILURES as error:
         print(f"chaos: {error}", file=sys.stderr)
         return 1
     return 0 if well else 1
