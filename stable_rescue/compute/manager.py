@@ -82,7 +82,6 @@ class StableRescueMixin(RecoveryMixin):
                 return
             super().unrescue_instance(context, instance)
             if ours:
-                self._keep_stopped(instance)
                 self._forget(instance)
 
     @contextlib.contextmanager
@@ -130,6 +129,15 @@ class StableRescueMixin(RecoveryMixin):
                 instance=instance,
             )
             super()._set_instance_obj_error_state(instance, clean_task_state)
+
+    # Nova 31 to 34 call it between calling a server ACTIVE that they have unrescued
+    # and saving that: so nobody is told of a state that it is not in.
+    def _get_power_state(self, instance: "objects.Instance") -> int:
+        """Return the power state; a server that came back stopped is called so."""
+        found = int(super()._get_power_state(instance))
+        if instance.uuid in self._guarded:
+            self._keep_stopped(instance, found)
+        return found
 
     # Nova 31 to 34 call it before they call the driver's rescue.
     def _power_off_instance(

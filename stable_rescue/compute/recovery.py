@@ -151,7 +151,6 @@ class RecoveryMixin:
                 self._keep_launched_at(instance)
         elif left:
             # It was brought back since, perhaps in another way: leave the guest be.
-            self._keep_stopped(instance)
             self.driver.sweep_rescue(context, instance)
 
     def _settle(
@@ -192,18 +191,19 @@ class RecoveryMixin:
         except Exception:
             LOG.exception("The record of its rescue is left", instance=instance)
 
-    def _keep_stopped(self, instance: "objects.Instance") -> None:
-        """Have a server that came back stopped be so in Nova (UPSTREAM U18).
+    def _keep_stopped(self, instance: "objects.Instance", found: int) -> None:
+        """Call a server stopped that came back so (UPSTREAM U18).
 
         Nova calls each server ACTIVE that it has unrescued.
+
+        :param found: its power state
         """
         if (
             self.driver.ran_before_rescue(instance) is False
             and instance.vm_state == vm_states.ACTIVE
-            and (found := self._power_state(instance)) != power_state.RUNNING
+            and found != power_state.RUNNING
         ):
-            instance.vm_state, instance.power_state = vm_states.STOPPED, found
-            save(instance)
+            instance.vm_state = vm_states.STOPPED
 
     def _keep_launched_at(self, instance: "objects.Instance") -> None:
         """Have launched_at as it was before a rescue (UPSTREAM U29)."""

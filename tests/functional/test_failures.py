@@ -154,6 +154,10 @@ class PowerStateTest(FailureTestBase):
         self.rescued()
         self.unrescue()
         self.assert_itself("SHUTOFF")
+        ended = self.notifier.wait_for_versioned_notifications("instance.unrescue.end")
+        # Nor was it ever told otherwise.
+        said = ended[-1]["payload"]["nova_object.data"]
+        self.assertEqual(vm_states.STOPPED, said["state"])
 
     def test_the_rescue_system_is_shut_down_cleanly(self) -> None:
         """UPSTREAM U17."""

@@ -171,7 +171,6 @@ class Manager(recovery.RecoveryMixin, _Manager):
         with self._settled(context, instance):
             self.driver.unrescue(context, instance)
         self._saved(instance, vm_states.ACTIVE)
-        self._keep_stopped(instance)
         self._forget(instance)
 
     @contextlib.contextmanager
@@ -186,6 +185,7 @@ class Manager(recovery.RecoveryMixin, _Manager):
     def _saved(self, instance: objects.Instance, vm_state: str) -> None:
         instance.vm_state, instance.task_state = vm_state, None
         instance.power_state = self._get_power_state(instance)
+        self._keep_stopped(instance, instance.power_state)
         instance.save()
 
 
