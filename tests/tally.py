@@ -34,9 +34,11 @@ def tell(folder: Path) -> int:
     for cell in cells:
         rows[cell["row"]][cell["fault"]] += 1
     faults = sorted({cell["fault"] for cell in cells})
-    print("fault matrix: points x faults".ljust(34), *(f"{f:>14}" for f in faults))
+    title = "fault matrix: points x faults"
+    width = max(map(len, [title, *rows])) + 2
+    print(title.ljust(width), *(f"{f:>14}" for f in faults))
     for row in sorted(rows):
-        print(row.ljust(34), *(f"{rows[row][fault]:>14}" for fault in faults))
+        print(row.ljust(width), *(f"{rows[row][fault]:>14}" for fault in faults))
     lost = [cell for cell in cells if not cell["recovered"]]
     for cell in lost:
         print("LOST:", cell["row"], "|", cell["fault"], "|", *cell["place"])

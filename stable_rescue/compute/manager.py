@@ -76,7 +76,9 @@ class StableRescueMixin(RecoveryMixin):
         :raises Exception: what stood in the way; the server is then still rescued
         """
         ran = self.driver.ran_before_rescue(instance)
-        ours = ran is not None
+        # Where nothing tells what it was, it stays to be unrescued: in ERROR, it could
+        # not be asked for, and no start of nova-compute would know of a rescue.
+        ours = ran is not None or self.driver.is_lost(instance)
         with self._guard(context, instance, ours, task_states.UNRESCUING) as wanted:
             if not wanted:
                 return
@@ -123,6 +125,9 @@ class StableRescueMixin(RecoveryMixin):
         try:
             self._settle(context, instance, finish=False)
         except Exception:
+            if self.driver.is_lost(instance):
+                LOG.exception("It is still to be unrescued", instance=instance)
+                return
             LOG.exception(
                 "The server is neither itself nor rescued. Its record is kept: "
                 "restart nova-compute on this host to finish it",

@@ -212,6 +212,13 @@ class StableRescueDriver(libvirt_driver.LibvirtDriver):
     ) -> Rest | None:
         """Settle a rescue of Nova's own, or one whose record is lost."""
         rescued = instance.vm_state == vm_states.RESCUED
+        if (
+            rescued
+            and self.is_lost(instance)
+            and (finish or not transitions.is_rescue(self, instance))
+        ):
+            self._unrescue_novas(context, instance)
+            return Rest.ITSELF
         if rescued and not finish:
             # The host may have been started again (UPSTREAM U14, U15).
             started = transitions.start_as_defined(self, context, instance)
@@ -219,8 +226,6 @@ class StableRescueDriver(libvirt_driver.LibvirtDriver):
         if records.store_of(instance).original():
             self._unrescue_novas(context, instance)
             return Rest.ITSELF
-        if rescued and not transitions.is_rescue(self, instance):
-            return Rest.ITSELF  # it had ended; Nova was not told
         return None
 
     def _unrescue_novas(
@@ -258,6 +263,11 @@ class StableRescueDriver(libvirt_driver.LibvirtDriver):
         """Say whether the guest ran before its rescue; None: no rescue of ours."""
         found = records.load(instance)
         return None if found is None else found.was_running
+
+    def is_lost(self, instance: "objects.Instance") -> bool:
+        """Say whether neither file that tells what a server was is left (U19)."""
+        saved = origin.saved_by(records.store_of(instance))
+        return saved is None and records.load(instance) is None
 
     def has_rescue_record(self, instance: "objects.Instance") -> bool:
         """Say whether there is something left of a rescue of ours, be it damaged."""

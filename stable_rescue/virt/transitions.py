@@ -200,12 +200,13 @@ def rebuild(
 ) -> None:
     """Bring a server back of which neither record nor unrescue.xml is left (U19).
 
-    Nova builds its definition from the database and starts it.
+    Nova builds its definition from the database and starts it, unless it runs already.
 
     :raises Exception: what stood in the way
     """
-    _shut_down(driver, instance)
-    _build_and_start(driver, context, instance)
+    if is_rescue(driver, instance) or not _is_active(driver, instance):
+        _shut_down(driver, instance)
+        _build_and_start(driver, context, instance)
     _tidy(driver, instance)
 
 

@@ -16,6 +16,11 @@ from stable_rescue import steps
 Place = tuple[str, int]
 
 
+def step_of(place: Place) -> str:
+    """Return the name of the step that a place belongs to."""
+    return place[0].removeprefix("before ").removeprefix("after ")
+
+
 class Killed(BaseException):
     """The process is gone: no handler of ours or Nova's may take it for an error."""
 
@@ -94,7 +99,16 @@ class LibvirtFixture(fixtures.Fixture):
 
     def _setUp(self) -> None:
         for owner, names in (
-            ("Connection", ("defineXML", "lookupByUUIDString", "listAllDomains")),
+            (
+                "Connection",
+                (
+                    "defineXML",
+                    "listAllDomains",
+                    "lookupByUUIDString",
+                    "secretDefineXML",
+                    "secretLookupByUsage",
+                ),
+            ),
             (
                 "Domain",
                 (
@@ -144,16 +158,25 @@ class Injection(fixtures.Fixture):
         self._places: list[Place] = []
         self._place: Place | None = None
         self._fault: Fault | None = None
+        self._fails: Place | None = None
 
     def _setUp(self) -> None:
         self.addCleanup(setattr, steps, "observe", steps.observe)
         steps.observe = self._observe
         self.useFixture(LibvirtFixture(self._is_lost))
 
-    def arm(self, fault: Fault | None = None, place: Place | None = None) -> None:
-        """Begin to watch; the fault strikes at the place."""
+    def arm(
+        self,
+        fault: Fault | None = None,
+        place: Place | None = None,
+        fails: Place | None = None,
+    ) -> None:
+        """Begin to watch; the fault strikes at the place.
+
+        :param fails: a place where a step fails, be there a fault or not
+        """
         self._clear()
-        self._fault, self._place = fault, place
+        self._fault, self._place, self._fails = fault, place, fails
 
     def disarm(self) -> list[Place]:
         """End the fault, and return each place that was reached, in order."""
@@ -163,13 +186,16 @@ class Injection(fixtures.Fixture):
 
     def _observe(self, point: str) -> None:
         self._seen[point] += 1
-        self._places.append((point, self._seen[point]))
+        place = point, self._seen[point]
+        self._places.append(place)
+        if place == self._fails:
+            Error().strike(point)
         fault = self._fault
         if fault is None:
             return
         if fault.struck:
             fault.go_on(point)
-        elif self._place == (point, self._seen[point]):
+        elif self._place == place:
             fault.struck = True
             fault.strike(point)
 
