@@ -78,7 +78,7 @@ class StableRescueMixin(RecoveryMixin):
         ran = self.driver.ran_before_rescue(instance)
         # Where nothing tells what it was, it stays to be unrescued: in ERROR, it could
         # not be asked for, and no start of nova-compute would know of a rescue.
-        ours = ran is not None or self.driver.is_lost(instance)
+        ours = ran is not None or self.driver.is_rescue_lost(instance)
         with self._guard(context, instance, ours, task_states.UNRESCUING) as wanted:
             if not wanted:
                 return
@@ -125,7 +125,7 @@ class StableRescueMixin(RecoveryMixin):
         try:
             self._settle(context, instance, finish=False)
         except Exception:
-            if self.driver.is_lost(instance):
+            if self.driver.is_rescue_lost(instance):
                 LOG.exception("It is still to be unrescued", instance=instance)
                 return
             LOG.exception(

@@ -214,7 +214,7 @@ class StableRescueDriver(libvirt_driver.LibvirtDriver):
         rescued = instance.vm_state == vm_states.RESCUED
         if (
             rescued
-            and self.is_lost(instance)
+            and self.is_rescue_lost(instance)
             and (finish or not transitions.is_rescue(self, instance))
         ):
             self._unrescue_novas(context, instance)
@@ -264,7 +264,7 @@ class StableRescueDriver(libvirt_driver.LibvirtDriver):
         found = records.load(instance)
         return None if found is None else found.was_running
 
-    def is_lost(self, instance: "objects.Instance") -> bool:
+    def is_rescue_lost(self, instance: "objects.Instance") -> bool:
         """Say whether neither file that tells what a server was is left (U19)."""
         saved = origin.saved_by(records.store_of(instance))
         return saved is None and records.load(instance) is None
