@@ -129,10 +129,10 @@ class Scenario(FaultTestBase):
     #: What is special about the server or its host; it tells the row from others.
     situation: ClassVar[str] = ""
     #: The steps that no other row reaches.
-    own: ClassVar[frozenset[str]] = frozenset()
+    own_steps: ClassVar[frozenset[str]] = frozenset()
     #: The other steps at which faults strike, too; None: at all that are reached. A
     #: row beside the four of test_matrix has those where its situation tells.
-    others: ClassVar[frozenset[str] | None] = None
+    other_steps: ClassVar[frozenset[str] | None] = None
     #: Where the action fails in any case: the points are then those of its undoing.
     fails: ClassVar[Place | None] = None
 
@@ -157,11 +157,11 @@ class Scenario(FaultTestBase):
         if self.fails is not None:
             reached = reached[reached.index(self.fails) + 1 :]
         steps = {step_of(place) for place in reached}
-        self.assertLessEqual(self.own, steps)
-        if self.others is None:
+        self.assertLessEqual(self.own_steps, steps)
+        if self.other_steps is None:
             return reached
-        self.assertLessEqual(self.others, steps)
-        return [p for p in reached if step_of(p) in self.own | self.others]
+        self.assertLessEqual(self.other_steps, steps)
+        return [p for p in reached if step_of(p) in self.own_steps | self.other_steps]
 
     def get_ready(self) -> None:
         """Bring the server to where the action begins."""

@@ -12,8 +12,8 @@ from tests.functional.faults.servers import ServerOnLvm
 class LostRecordTest(CellsOfAllFaults, ServerOnLvm, Scenario):
     action, running = "unrescue", True
     situation = "no record"
-    own = frozenset({"build and start a domain"})
-    others = frozenset({"power off", "remove LVM volumes"})
+    own_steps = frozenset({"build and start a domain"})
+    other_steps = frozenset({"power off", "remove LVM volumes"})
 
     def get_ready(self) -> None:
         super().get_ready()

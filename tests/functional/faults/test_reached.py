@@ -29,5 +29,5 @@ class ReachedTest(ServerOnLvm):
         self.do("rescue", "RESCUE")
         self.do("unrescue", "SHUTOFF")
         reached = {step_of(place) for place in self.injection.disarm()}
-        others = ELSEWHERE.union(*(row.own for row in ROWS))
+        others = ELSEWHERE.union(*(row.own_steps for row in ROWS))
         self.assertEqual(sorted({*steps.names()} - reached), sorted(others))
