@@ -106,7 +106,10 @@ class Host:
         ]
 
     def _storpool(self) -> list[str]:
-        state = json.loads((self._lab.data("storpool") / "state.json").read_text())
+        path = self._lab.data("storpool") / "state.json"
+        if not path.exists():
+            return []  # it has had no volume yet
+        state = json.loads(path.read_text())
         return [
             f"StorPool volume {volume['name']} attached {volume['attached']}"
             for volume in state["volumes"]
