@@ -18,6 +18,7 @@ from oslo_utils import uuidutils
 from oslo_utils.fixture import uuidsentinel as uuids
 
 from tests.functional import test_volumes
+from tests.functional.faults.injection import Place
 from tests.functional.faults.scenario import CellsOfAllFaults, FaultTestBase, Scenario
 
 UNKNOWN, ENCRYPTED = VOLUMES = (uuids.host_is_unknown, uuids.encrypted)
@@ -188,17 +189,20 @@ class UndoTest(Volumes, CellsOfAllFaults, ServerWithVolumes, Scenario):
     def get_ready(self) -> None:
         self.reboot_host()
 
+    def _places(self) -> list[Place]:
+        found = super()._places()
+        # Undone without a fault, that is.
+        self.assertEqual([], self.storage.connected())
+        self.assertEqual(set(), self.secrets())
+        return found
+
 
 class UnrescueTest(Volumes, CellsOfAllFaults, ServerWithVolumes, Scenario):
     """The rescue system was off when its host was rebooted."""
 
     action, running = "unrescue", True
     situation = "host rebooted"
-    other_steps = RescueTest.own_steps | {
-        "connect a volume",
-        "power off",
-        "start a domain",
-    }
+    other_steps = frozenset({"connect a volume", "start a domain"})
 
     def get_ready(self) -> None:
         super().get_ready()

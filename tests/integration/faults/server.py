@@ -11,7 +11,7 @@ from nova.compute import vm_states
 
 from stable_rescue.domain import recognise
 from stable_rescue.domain.document import Domain
-from tests.integration import base
+from tests.integration import base, variables
 from tests.integration.faults import compute
 from tests.integration.scene import MIB, Scene
 
@@ -24,18 +24,21 @@ class ServerTestBase(base.TestCase):
     """A server whose guest has no system to boot."""
 
     running = True
+    firmware = "bios"
 
     def setUp(self) -> None:
         super().setUp()
         instances = base.new_folder(self.addCleanup)
-        scene = Scene(instances, "q35")
+        scene = Scene(instances, "q35", self.firmware)
         scene.folder = instances / scene.uuid
         scene.folder.mkdir()
         self._make_disks(scene)
-        self.scene, self.server = scene, base.Server(scene)
-        self.addCleanup(self.server.remove)
         image = instances / "rescue.img"
         image.write_bytes(_MBR + bytes(MIB - len(_MBR)))
+        if self.firmware == "uefi":
+            variables.seed(scene.nvram, image)
+        self.scene, self.server = scene, base.Server(scene)
+        self.addCleanup(self.server.remove)
         self.compute = compute.Compute(instances, scene.uuid, image)
         self.status = vm_states.ACTIVE if self.running else vm_states.STOPPED
         self.power = compute.RUNNING if self.running else compute.SHUTDOWN
@@ -57,16 +60,19 @@ class ServerTestBase(base.TestCase):
     def observed(self) -> dict[str, Any]:
         """Return all that a rescue may not change of a server."""
         domain = self.server.domain
-        files = {
-            path.name: hashlib.sha256(path.read_bytes()).hexdigest()
-            for path in sorted(self.scene.folder.iterdir())
-            if path != self.scene.console
-        }
         return {
             "definition": base.definition(domain),
             "running": bool(domain.isActive()),
-            "files": files,
+            "files": self.checksums(),
             "secrets": self.connection.listSecrets(),
+        }
+
+    def checksums(self) -> dict[str, str]:
+        """Return the sha256 of each file of the server."""
+        return {
+            path.name: hashlib.sha256(path.read_bytes()).hexdigest()
+            for path in sorted(self.scene.folder.iterdir())
+            if path != self.scene.console
         }
 
     def assert_at_rest(self) -> None:
@@ -78,6 +84,11 @@ class ServerTestBase(base.TestCase):
         self.assertTrue(self.server.domain.isActive())
         rescue = Domain.parse(self.server.domain.XMLDesc(0))
         self.assertIsNotNone(recognise.rescue_disk(rescue))
+        # Its own files are as they were: its UEFI variables, too, which it runs on a
+        # copy of.
+        self.assertLessEqual(self.before["files"].items(), self.checksums().items())
+        copy = (self.scene.folder / "nvram.rescue").exists()
+        self.assertEqual(self.firmware == "uefi", copy)
 
     def assert_itself(self) -> None:
         self.assertEqual(

@@ -78,6 +78,7 @@ class KillTestBase(server.ServerTestBase):
 class Kills:
     def test_sigkill(self) -> None:
         row = f"{self.action}, guest {'running' if self.running else 'stopped'}"
+        row += ", UEFI" if self.firmware == "uefi" else ""
         lost = []
         for place in self.places():
             try:
@@ -104,3 +105,13 @@ class UnrescueOfRunningTest(Kills, KillTestBase):
 
 class UnrescueOfStoppedTest(Kills, KillTestBase):
     action, running = "unrescue", False
+
+
+class RescueOfUefiTest(Kills, KillTestBase):
+    """Of a guest that runs, its own firmware writes its variables, too."""
+
+    action, running, firmware = "rescue", False, "uefi"
+
+
+class UnrescueOfUefiTest(Kills, KillTestBase):
+    action, running, firmware = "unrescue", False, "uefi"
