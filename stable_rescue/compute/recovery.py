@@ -151,6 +151,11 @@ class RecoveryMixin:
                 self._keep_launched_at(instance)
         elif left:
             # It was brought back since, perhaps in another way: leave the guest be.
+            found = self._power_state(instance)
+            self._keep_stopped(instance, found)
+            if instance.obj_what_changed():  # Nova had no answer, as of libvirt
+                instance.power_state = found
+                save(instance)
             self.driver.sweep_rescue(context, instance)
 
     def _settle(
