@@ -31,6 +31,23 @@ class ApiPasteFixture(fixtures.Fixture):
         )
 
 
+# Nova 31's to 33's fixture has this of a disk that is on the network.
+_NO_FILE = re.compile(r"<source (?:file|dev)='None'/>")
+
+
+class NetworkDiskFixture(fixtures.Fixture):
+    """Have no disk of Nova's fixture be in a file that is called None."""
+
+    def _setUp(self) -> None:
+        describe = fakelibvirt.Domain.XMLDesc
+        self.useFixture(
+            fixtures.MonkeyPatch(
+                "nova.tests.fixtures.libvirt.Domain.XMLDesc",
+                lambda domain, flags: _NO_FILE.sub("", describe(domain, flags)),
+            )
+        )
+
+
 # Nova's fixture gives each disk the same address.
 _DRIVE = re.compile(r"(<address type='drive' [^>]*)unit='0'")
 

@@ -16,7 +16,7 @@ from nova.tests import fixtures as nova_fixtures
 from nova.tests.functional.libvirt.base import ServersTestBase
 
 from stable_rescue import activation
-from tests.fixtures import ApiPasteFixture
+from tests.fixtures import ApiPasteFixture, NetworkDiskFixture
 from tests.patience import PatientMixin
 
 
@@ -33,6 +33,7 @@ class OurDriverMixin(PatientMixin):
         managers.start()
         self.addCleanup(managers.stop)
         self.useFixture(ApiPasteFixture())
+        self.useFixture(NetworkDiskFixture())
         super().setUp()
 
     def flags(self, **options: Any) -> None:
