@@ -11,6 +11,7 @@ from pathlib import Path
 
 import openstack
 from openstack.connection import Connection
+from openstack.exceptions import raise_from_response
 
 from lab.config import Lab
 
@@ -94,6 +95,16 @@ def volume_types(cloud: Connection, lab: Lab) -> None:
         )
 
 
+def quotas(cloud: Connection) -> None:
+    """Set no limit to the volumes of any project; Cinder's are in its database."""
+    raise_from_response(
+        cloud.block_storage.put(
+            "/os-quota-class-sets/default",
+            json={"quota_class_set": {"volumes": -1, "gigabytes": -1}},
+        )
+    )
+
+
 def main(lab: Lab, wanted: list[str]) -> None:
     """Create what is missing."""
     cloud = openstack.connect()
@@ -102,6 +113,7 @@ def main(lab: Lab, wanted: list[str]) -> None:
     flavors(cloud)
     networks(cloud)
     if lab.options.backends:
+        quotas(cloud)
         volume_types(cloud, lab)
     images(cloud, wanted)
 
