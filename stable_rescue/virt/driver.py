@@ -212,10 +212,8 @@ class StableRescueDriver(libvirt_driver.LibvirtDriver):
     ) -> Rest | None:
         """Settle a rescue of Nova's own, or one whose record is lost."""
         rescued = instance.vm_state == vm_states.RESCUED
-        if (
-            rescued
-            and self.is_rescue_lost(instance)
-            and (finish or not transitions.is_rescue(self, instance))
+        if self.is_rescue_lost(instance) and (
+            finish or not transitions.is_rescue(self, instance)
         ):
             self._unrescue_novas(context, instance)
             return Rest.ITSELF
@@ -265,7 +263,9 @@ class StableRescueDriver(libvirt_driver.LibvirtDriver):
         return None if found is None else found.was_running
 
     def is_rescue_lost(self, instance: "objects.Instance") -> bool:
-        """Say whether neither file that tells what a server was is left (U19)."""
+        """Say whether of what a rescued server was no file tells any more (U19)."""
+        if instance.vm_state != vm_states.RESCUED:
+            return False
         saved = origin.saved_by(records.store_of(instance))
         return saved is None and records.load(instance) is None
 
