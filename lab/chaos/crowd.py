@@ -33,7 +33,7 @@ from lab.runner import Clock
 REQUEST_SECONDS = 120
 CROWD_SECONDS = 600.0
 GONE_SECONDS = 120.0
-_BUILT = re.compile(r"<nova:creationTime>[^<]*</nova:creationTime>")
+_METADATA = re.compile(r"<metadata>.*?</metadata>", re.DOTALL)
 BLANK_BYTES = 4 * 1024**2
 #: name: how to ask for it. Nova's API lets one of two in that are asked for at once.
 RIVALS: dict[str, Callable[[ChaosServer], None]] = {
@@ -95,15 +95,15 @@ def rivals(server: ChaosServer, name: str, clock: Clock, first: bool) -> list[st
 
 def judge_after(server: ChaosServer, status: str) -> Verdict:
     """Judge a server that is itself: stopped, where that is what was asked for."""
-    itself, now = _timeless(server.itself), _timeless(server.view())
+    itself, now = _as_built(server.itself), _as_built(server.view())
     if status == "SHUTOFF":
         itself = itself.stopped()
     return judge(itself, itself, now, frozenset())
 
 
-def _timeless(view: View) -> View:
-    """Leave out when Nova has built the definition: a reboot builds it anew."""
-    text = _BUILT.sub("", view.definition)
+def _as_built(view: View) -> View:
+    """Leave out what Nova notes of a server: a hard reboot builds that anew."""
+    text = _METADATA.sub("", view.definition)
     return dataclasses.replace(view, definition=text)
 
 

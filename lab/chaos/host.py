@@ -15,6 +15,8 @@ from lab.services.libvirtd import URI
 SECONDS = 60.0
 #: What a definition has only while its server is rescued (stable_rescue and Nova).
 RESCUE_SIGN = "disk.rescue"
+#: Nova's own, beside the instances': its image cache and its locks.
+_NOVAS = ("_base", "locks")
 #: virtlogd's, which may start another one at any time.
 _CONSOLE = "console.log"
 
@@ -79,7 +81,11 @@ class Host:
         found = {
             f"domain {name}" for name in self.virsh("list", "--all", "--name").split()
         }
-        found |= {f"directory {path.name}" for path in self._instances.iterdir()}
+        found |= {
+            f"directory {path.name}"
+            for path in self._instances.iterdir()
+            if path.name not in _NOVAS
+        }
         found |= {
             f"secret {line.split()[0]}"
             for line in self.virsh("secret-list").splitlines()
