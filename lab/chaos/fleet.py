@@ -32,8 +32,6 @@ SHUTDOWN_SECONDS = 3
 #: How long chaos may go on in a server after its cause is gone.
 SETTLE_SECONDS = 180.0
 VIEW_SECONDS = 60.0
-#: How late a device may come to a guest that has booted.
-LATE_SECONDS = 5.0
 #: What OpenStack's API, the lab and commands on the host fail with.
 FAILURES = (LabError, ClientException, SDKException, subprocess.SubprocessError)
 
@@ -152,20 +150,12 @@ class ChaosServer:
         )
 
     def await_inventory(self) -> Inventory:
-        """Return what the guest printed at its latest boot, once it has.
-
-        Where the host is busy a USB device may come late; the guest then prints anew.
-        """
+        """Return what the guest printed at its latest boot, once it has."""
 
         def printed() -> Inventory | None:
             return inventory.last(self.host.console(self.id))
 
-        def settled() -> Inventory | None:
-            found = printed()
-            time.sleep(LATE_SECONDS)
-            return found if found == printed() else None
-
-        return poll(f"inventory of {self.name}", settled, BOOT_SECONDS)
+        return poll(f"inventory of {self.name}", printed, BOOT_SECONDS)
 
 
 class Asked(threading.Thread):
