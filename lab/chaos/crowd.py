@@ -39,7 +39,7 @@ BLANK_BYTES = 4 * 1024**2
 RIVALS: dict[str, Callable[[ChaosServer], None]] = {
     "delete": lambda server: _delete(server),
     # A guest that does not boot takes no notice of a soft one.
-    "reboot": lambda server: server.act("reboot", type="HARD"),
+    "reboot": lambda server: server.reboot(),
     "stop": lambda server: server.act("os-stop"),
     "a second rescue": lambda server: server.ask("rescue"),
 }
@@ -144,6 +144,9 @@ def crowd(
             types = fleet.types[number % 2 :][:1]
             name = f"crowd-{number + 1}"
             servers.append(fleet.make(name, rescue, small=True, types=types))
+        for server in servers:
+            server.reach("ACTIVE", CROWD_SECONDS)
+            server.reboot()
         for number, server in enumerate(servers):
             server.reach("ACTIVE", CROWD_SECONDS)
             server.domain = server.now()["OS-EXT-SRV-ATTR:instance_name"]

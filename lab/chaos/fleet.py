@@ -108,6 +108,14 @@ class ChaosServer:
             raise LabError(f"{self.name} is {found['status']}, not {status}: {fault}")
         return time.monotonic() - began
 
+    def reboot(self) -> None:
+        """Ask for a hard reboot, to be waited for.
+
+        Nova builds the definition anew, as with each later start of its own. What it
+        knows by then of the image is more than at first: a keyboard comes.
+        """
+        self.act("reboot", type="HARD")
+
     # -- all of it ----------------------------------------------------------------
 
     def view(self) -> View:

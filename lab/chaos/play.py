@@ -147,6 +147,8 @@ def prepare(servers: dict[str, ChaosServer], clock: Clock) -> None:
     """
     for number, server in enumerate(servers.values()):
         server.reach("ACTIVE")
+        server.reboot()
+        server.reach("ACTIVE")
         server.domain = server.now()["OS-EXT-SRV-ATTR:instance_name"]
         # A cold boot by libvirt, so that no name in the guest changes later.
         server.host.virsh("destroy", server.domain)
