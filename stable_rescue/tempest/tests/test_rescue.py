@@ -44,6 +44,7 @@ class RescueTest(BaseRescueTest):
         self.check_same(before, reader.read(server, not_boot=rescued.boot_id))
 
     @decorators.idempotent_id("30d9a75c-5b7a-48fd-8312-78c633bd5a82")
+    @finds("U1")
     def test_two_rescues_with_different_images(self) -> None:
         """The second rescue boots the second image."""
         reader = self.need_reader()

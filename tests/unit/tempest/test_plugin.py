@@ -116,6 +116,7 @@ class TestsTest(unittest.TestCase):
         }
         self.assertEqual({"U1", "U2", "U33"}, set(found["test_disk_usb"]))
         self.assertEqual(["U18"], found["test_stopped_server_comes_back_stopped"])
+        self.assertEqual(["U1"], found["test_two_rescues_with_different_images"])
         self.assertEqual([], found["test_unrescue_twice"])
         self.assertEqual(
             set(findings.FINDINGS),
