@@ -103,10 +103,10 @@ OPTIONS = [
         "abandoned_after",
         default=120,
         min=0,
-        help="After how many seconds a server is brought to rest that is rescuing, "
-        "unrescuing, or in error after a rescue, with nova-compute not at work on it: "
-        "the message queue has lost the request, say. 0: at the next start of "
-        "nova-compute.",
+        help="After how many seconds a server is brought to rest that is rescuing or "
+        "unrescuing, or has the record of a rescue that it is not in, with "
+        "nova-compute not at work on it: the message queue has lost the request, say. "
+        "0: at the next start of nova-compute.",
     ),
 ]
 

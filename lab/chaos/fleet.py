@@ -82,14 +82,19 @@ class ChaosServer:
     def at_rest(self, seconds: float = SETTLE_SECONDS) -> dict[str, Any]:
         """Return the server once it is at rest; as it is after ``seconds``.
 
-        In error it is not: nova-compute tries to bring it back.
+        In error it is not, nor with a record of a rescue that it is not in:
+        nova-compute tries to bring it back, or to remove what is left.
         """
         deadline = time.monotonic() + seconds
         while True:
             with contextlib.suppress(ClientException, SDKException):
                 found = self.now()
                 late = time.monotonic() > deadline
-                busy = found["OS-EXT-STS:task_state"] or found["status"] == "ERROR"
+                busy = (
+                    found["OS-EXT-STS:task_state"]
+                    or found["status"] == "ERROR"
+                    or (found["status"] != "RESCUE" and self.host.has_record(self.id))
+                )
                 if not busy or late:
                     return found
             if time.monotonic() > deadline + API_SECONDS:

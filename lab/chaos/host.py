@@ -13,6 +13,7 @@ from lab.services import ceph
 from lab.services.libvirtd import URI
 
 SECONDS = 60.0
+RECORD = "stable_rescue.json"
 #: What a definition has only while its server is rescued (stable_rescue and Nova).
 RESCUE_SIGN = "disk.rescue"
 #: Nova's own, beside the instances': its image cache and its locks.
@@ -71,10 +72,14 @@ class Host:
     def phase(self, server_id: str) -> str:
         """Return how far a rescue has come, as its record says."""
         try:
-            text = (self._instances / server_id / "stable_rescue.json").read_text()
+            text = (self._instances / server_id / RECORD).read_text()
             return str(json.loads(text)["state"])
         except (OSError, ValueError, KeyError):
             return "no record"
+
+    def has_record(self, server_id: str) -> bool:
+        """Say whether there is a record of a rescue."""
+        return (self._instances / server_id / RECORD).exists()
 
     def things(self) -> frozenset[str]:
         """Return what the host has that a rescue could leave behind, in words."""

@@ -24,7 +24,7 @@ LOG = logging.getLogger(__name__)
 
 
 class AttendedMixin:
-    """Settles what is left in a task, or in error, with nobody at work on it."""
+    """Settles what a rescue has left behind, with nobody at work on it."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -75,17 +75,21 @@ class AttendedMixin:
     def _unsettled(
         self, context: nova_context.RequestContext
     ) -> Iterator["objects.Instance"]:
-        """Yield the instances in a rescue's task, or in error with a record of one."""
+        """Yield those in a rescue's task, and those out of it with a record of one."""
         here = {"host": self.host, "deleted": False}
         yield from objects.InstanceList.get_by_filters(
             context,
             {**here, "task_state": list(recovery.CUT_SHORT)},
             expected_attrs=recovery.EXPECTED,
         )
+        recorded = self.driver.instances_with_rescue_record()
+        if not recorded:
+            return
         for instance in objects.InstanceList.get_by_filters(
             context,
-            {**here, "vm_state": vm_states.ERROR},
+            {**here, "uuid": recorded},
             expected_attrs=recovery.EXPECTED,
         ):
-            if instance.task_state is None and self.driver.has_rescue_record(instance):
+            # That of a server in rescue is to be there.
+            if instance.task_state is None and instance.vm_state != vm_states.RESCUED:
                 yield instance

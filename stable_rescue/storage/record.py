@@ -14,7 +14,8 @@ from stable_rescue import exception
 from stable_rescue.plan import RescuePlan
 from stable_rescue.storage import files
 
-_RECORD = "stable_rescue.json"
+#: Its name there.
+RECORD = "stable_rescue.json"
 # Where Nova keeps it, so that either driver can unrescue what the other rescued.
 _UNRESCUE_XML = "unrescue.xml"
 _FORMAT = 1
@@ -109,7 +110,7 @@ class Store:
     """The record and the saved definition of one instance."""
 
     def __init__(self, instance_dir: str) -> None:
-        self._record = Path(instance_dir, _RECORD)
+        self._record = Path(instance_dir, RECORD)
         self._unrescue_xml = Path(instance_dir, _UNRESCUE_XML)
 
     def load(self) -> Record | None:

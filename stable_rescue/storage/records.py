@@ -1,14 +1,24 @@
 # SPDX-License-Identifier: Apache-2.0
 """Where the record of an instance's rescue is, and what it says."""
 
+from pathlib import Path
+
+from nova import conf as nova_conf
 from nova import objects
 from nova.virt.libvirt import utils as libvirt_utils
 from oslo_log import log as logging
 
 from stable_rescue import exception
-from stable_rescue.storage.record import Record, Store
+from stable_rescue.storage.record import RECORD, Record, Store
 
+CONF = nova_conf.CONF
 LOG = logging.getLogger(__name__)
+
+
+def instances() -> list[str]:
+    """Return the ids of the instances that have a record, be it damaged."""
+    found = Path(CONF.instances_path).glob(f"*/{RECORD}")
+    return [path.parent.name for path in found]
 
 
 def store_of(instance: "objects.Instance") -> Store:

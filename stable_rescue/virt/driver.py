@@ -273,6 +273,10 @@ class StableRescueDriver(libvirt_driver.LibvirtDriver):
         """Say whether there is something left of a rescue of ours, be it damaged."""
         return records.store_of(instance).exists()
 
+    def instances_with_rescue_record(self) -> list[str]:
+        """Return the ids of the instances of which something is left of a rescue."""
+        return records.instances()
+
     def launched_before_rescue(
         self, instance: "objects.Instance"
     ) -> datetime.datetime | None:

@@ -287,8 +287,8 @@ def _become_itself(
         store.save(found.at(State.ENDED))
     except Exception:
         LOG.exception(
-            "The server is itself again, but something of its rescue is left; the "
-            "next start of nova-compute tries again to remove it",
+            "The server is itself again, but something of its rescue is left; "
+            "nova-compute tries again to remove it",
             instance=instance,
         )
 

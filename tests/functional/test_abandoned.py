@@ -5,7 +5,9 @@ from unittest import mock
 
 import fixtures
 from nova.compute import task_states, vm_states
+from nova.tests.fixtures import libvirt
 
+from stable_rescue import nova_internals
 from stable_rescue.compute.watch import Watch
 from stable_rescue.domain import recognise
 from stable_rescue.domain.document import Domain
@@ -84,6 +86,22 @@ class AbandonedTest(FailureTestBase):
         record = Store(str(self.folder(self.server))).load()
         self.assertEqual(State.BEGINNING, record.state)
         self.look_after(60, 120)
+        self.assert_itself()
+
+    def test_a_definition_that_could_not_be_put_back(self) -> None:
+        """Libvirt was lost while it was tried; a soft reboot would start the rescue."""
+        inactive = libvirt.VIR_DOMAIN_XML_INACTIVE
+        define = mock.Mock(wraps=nova_internals.define_guest)
+        define.side_effect = [mock.DEFAULT, *[NO_MEMORY] * 9]
+        with mock.patch("stable_rescue.nova_internals.define_guest", define):
+            self.failing(lambda: self.rescue(self.server, self.image))
+        self._wait_for_server_parameter(
+            self.server, {"status": "ACTIVE", "OS-EXT-STS:task_state": None}
+        )
+        tried = Domain.parse(self.definition(self.server, inactive))
+        self.assertTrue(recognise.is_rescue(tried))
+        self.look_after(0, 120)
+        self.assertEqual(self.own, self.definition(self.server, inactive))
         self.assert_itself()
 
     def test_a_server_in_error_for_another_reason_is_none_of_ours(self) -> None:
