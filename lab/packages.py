@@ -25,6 +25,7 @@ APT_PACKAGES = (
     "qemu-utils",
     "qemu-block-extra",
     "ovmf",
+    "genisoimage",
     "swtpm",
     "swtpm-tools",
     "rabbitmq-server",
