@@ -23,3 +23,16 @@ def choose_concurrency() -> None:
     # Nova 31 has chosen when this is imported.
     if hasattr(monkey_patch, "patch"):
         monkey_patch.patch()
+    _keep_executors()
+
+
+def _keep_executors() -> None:
+    """Have no service of a test end what runs threads in this process, for all tests.
+
+    Nova's fixture sees to that for as long as a test goes on; a service that is slow to
+    end, on a busy machine, would do it behind the test.
+    """
+    if RELEASE >= FIRST_WITH_THREADS:
+        from nova import thread_pool_factory
+
+        thread_pool_factory.shutdown_all_executors = lambda: None

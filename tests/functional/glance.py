@@ -121,8 +121,9 @@ def _handler_of(glance_server: GlanceServer) -> type[BaseHTTPRequestHandler]:
             self.send_response(200)
             self.send_header("Content-Type", "application/octet-stream")
             self.send_header("Content-Length", str(len(data)))
+            # Said, too, so that the client does not ask for more on it.
+            self.send_header("Connection", "close")
             self.end_headers()
-            self.close_connection = True
             with contextlib.suppress(OSError):  # whoever asked has read enough
                 self.wfile.write(data[: glance_server.cut])
 
