@@ -8,6 +8,7 @@ here have the same form in Nova 31, 32, 33 and 34.
 from __future__ import annotations
 
 import contextlib
+import threading
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -34,6 +35,16 @@ LOG = logging.getLogger(__name__)
 
 # Nova asks every 10 seconds; a guest that was just booted may miss the first time.
 _SHUTDOWN_RETRY_SECONDS = 5
+
+
+def outlive_libvirts_connection(driver: libvirt_driver.LibvirtDriver) -> None:
+    """Keep a thread that finds the connection to libvirt lost from waiting for itself.
+
+    With native threads (Nova 34) libvirt's client tells of the loss within the very
+    call that finds it out. Nova makes that call under a lock, asks for the lock once
+    more to be told, and no thread of nova-compute talks to libvirt ever again.
+    """
+    driver._host._wrapped_conn_lock = threading.RLock()
 
 
 def guest_of(

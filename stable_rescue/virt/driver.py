@@ -46,6 +46,7 @@ class StableRescueDriver(libvirt_driver.LibvirtDriver):
 
     def __init__(self, virtapi: Any, read_only: bool = False) -> None:
         super().__init__(virtapi, read_only)
+        nova_internals.outlive_libvirts_connection(self)
         # Prepared by this process and not yet begun, by instance; the record on
         # disk is for another process, after a crash.
         self._prepared: dict[str, Prepared] = {}

@@ -7,6 +7,7 @@ another. Each action runs in a process of its own, forked from the test's.
 
 import contextlib
 import datetime
+import faulthandler
 import json
 import os
 import shutil
@@ -221,7 +222,9 @@ class Compute:
             time.sleep(0.02)
         os.kill(pid, signal.SIGKILL)
         os.waitpid(pid, 0)
-        raise AssertionError(f"{action} has not ended in {SECONDS} seconds")
+        raise AssertionError(
+            f"{action} has not ended in {SECONDS} seconds: {said.read_text()[-6000:]}"
+        )
 
     def _in_child(
         self,
@@ -236,6 +239,8 @@ class Compute:
             with said.open("w") as stream:
                 os.dup2(stream.fileno(), 1)
                 os.dup2(stream.fileno(), 2)
+            # Where it hangs, if it does.
+            faulthandler.dump_traceback_later(SECONDS - 10, file=2)
             with patch:
                 self._run(action, observe)
             code = 0

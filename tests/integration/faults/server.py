@@ -5,6 +5,7 @@ import hashlib
 import os
 import subprocess
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from nova.compute import vm_states
@@ -15,6 +16,7 @@ from tests.integration import base, variables
 from tests.integration.faults import compute
 from tests.integration.scene import MIB, Scene
 
+SIZE = 64 * MIB
 # One partition that may be booted, from sector 1 on.
 _MBR = bytes(446) + b"\x80\0\2\0\x83\0\3\0\1\0\0\0\x10\0\0\0" + bytes(48)
 _MBR += b"\x55\xaa"
@@ -28,7 +30,7 @@ class ServerTestBase(base.TestCase):
 
     def setUp(self) -> None:
         super().setUp()
-        instances = base.new_folder(self.addCleanup)
+        instances = self._new_filesystem()
         scene = Scene(instances, "q35", self.firmware)
         scene.folder = instances / scene.uuid
         scene.folder.mkdir()
@@ -48,6 +50,20 @@ class ServerTestBase(base.TestCase):
             vm_state=self.status, task_state=None, power_state=self.power
         )
         self.before = self.observed()
+
+    def _new_filesystem(self) -> Path:
+        """Return the root of a filesystem that can run full without harm to others."""
+        folder = base.new_folder(self.addCleanup)
+        image, root = folder / "filesystem", folder / "instances"
+        root.mkdir()
+        with image.open("wb") as stream:
+            stream.truncate(SIZE)
+        # Nothing of it is kept for root, and it holds what the tests expect alone.
+        subprocess.run(["mkfs.ext4", "-q", "-m", "0", image], check=True)
+        subprocess.run(["mount", "-o", "loop", image, root], check=True)
+        self.addCleanup(subprocess.run, ["umount", root], check=True)
+        (root / "lost+found").rmdir()
+        return root
 
     def _make_disks(self, scene: Scene) -> None:
         names = ["disk.eph0", "disk.swap", "disk.config"]
