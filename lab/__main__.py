@@ -12,6 +12,7 @@ from pathlib import Path
 from lab import chaos, commands, demo, tempest
 from lab.config import STATE_VARIABLE, Lab, Options
 from lab.errors import LabError
+from lab.sandbox import exit_when_told
 
 DEFAULTS = Options()
 
@@ -147,6 +148,7 @@ def main(words: Sequence[str] | None = None) -> int:
         if os.geteuid() != 0:
             raise LabError("The lab needs root, for its namespaces: use sudo.")
         clean_environment()
+        exit_when_told()
         return run(arguments)
     except LabError as error:
         return commands.fail(error)

@@ -141,7 +141,7 @@ def execute(lab: Lab, argv: Sequence[str]) -> int:
     """Run ``argv`` in the lab as its administrator; return the exit status."""
     path = f"{lab.venv / 'bin'}:{os.environ.get('PATH', '')}"
     command = list(argv) or [os.environ.get("SHELL", "/bin/bash")]
-    return lab.sandbox.popen(command, env={**lab.credentials(), "PATH": path}).wait()
+    return lab.sandbox.call(command, env={**lab.credentials(), "PATH": path})
 
 
 def _wipe(lab: Lab) -> None:

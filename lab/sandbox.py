@@ -12,6 +12,7 @@ runs COMMAND in a sandbox of its own, returns its exit status and leaves nothing
 from __future__ import annotations
 
 import argparse
+import contextlib
 import ctypes
 import os
 import shutil
@@ -29,6 +30,8 @@ from lab.errors import LabError
 REPOSITORY = Path(__file__).resolve().parent.parent
 START_SECONDS = 30.0
 STOP_SECONDS = 20.0
+#: For a command that is asked to end: it may have servers to delete.
+CLEAN_UP_SECONDS = 120.0
 PR_SET_PDEATHSIG = 1
 
 
@@ -184,6 +187,26 @@ class Sandbox:
         environment = {**inherited(), **(env or {})}
         return subprocess.Popen(command, cwd=where, env=environment, **options)
 
+    def call(self, argv: Sequence[str], **options: Any) -> int:
+        """Run ``argv`` in the sandbox; return its exit status.
+
+        Where this process is asked to end, ``argv`` is, too, and gets time to clean up.
+        """
+        process = self.popen(argv, **options)
+        try:
+            return process.wait()
+        except KeyboardInterrupt:
+            # The terminal has told it, too.
+            _wait(process)
+            raise
+        except SystemExit:
+            # nsenter forwards no signal.
+            inner = process if self.inside() else _first_child(process.pid)
+            if inner is not None:
+                os.kill(inner.pid, signal.SIGINT)
+            _wait(process)
+            raise
+
     def run(
         self,
         argv: Sequence[str],
@@ -304,6 +327,22 @@ def _first_child(parent: int) -> procfs.ProcessId | None:
     return None
 
 
+def _wait(process: subprocess.Popen[Any]) -> None:
+    """Give a process that has been asked to end its time for that."""
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        process.wait(CLEAN_UP_SECONDS)
+
+
+def exit_when_told() -> None:
+    """Have SIGTERM and SIGHUP end this process as an exception does: with clean-up."""
+
+    def leave(number: int, _frame: object) -> None:
+        raise SystemExit(128 + number)
+
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, leave)
+
+
 def _signal(process: procfs.ProcessId, number: signal.Signals) -> None:
     """Send a signal to ``process`` if it is still that one."""
     if process.alive():
@@ -326,11 +365,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if sandbox.running():
         parser.error(f"a sandbox is running in {options.state}")
 
-    def leave(number: int, _frame: object) -> None:
-        raise SystemExit(128 + number)
-
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, leave)
+    exit_when_told()
     try:
         sandbox.start(die_with_parent=True)
         if options.libvirtd:

@@ -58,4 +58,4 @@ def main(lab: Lab, arguments: argparse.Namespace) -> int:
         words += [str(arguments.runs), str(arguments.seed), arguments.victims]
     command = [lab.bin("python"), "-m", *words]
     environment = {**lab.credentials(), "PYTHONPATH": str(lab.repository)}
-    return lab.sandbox.popen(command, env=environment).wait()
+    return lab.sandbox.call(command, env=environment)

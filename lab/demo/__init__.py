@@ -72,4 +72,4 @@ def main(lab: Lab, arguments: argparse.Namespace) -> int:
     command = [lab.bin("python"), "-m", "lab.demo.play"]
     command += [str(lab.state), request.to_json()]
     environment = {**lab.credentials(), "PYTHONPATH": str(lab.repository)}
-    return lab.sandbox.popen(command, env=environment).wait()
+    return lab.sandbox.call(command, env=environment)

@@ -10,7 +10,6 @@ from __future__ import annotations
 import argparse
 import os
 import re
-import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -62,7 +61,7 @@ def main(lab: Lab, arguments: argparse.Namespace) -> int:
     driver = f"{lab.options.driver}, Nova {lab.options.nova}"
     report = [lab.bin("python"), "-m", "lab.tempest.report", driver]
     report += [str(stream) for stream in streams]
-    failed = _popen(lab, report, folder).wait()
+    failed = _call(lab, report, folder)
     clock.say(f"reports: {', '.join(str(s.with_suffix('.html')) for s in streams)}")
     return failed
 
@@ -94,22 +93,20 @@ def _run(lab: Lab, folder: Path, arguments: argparse.Namespace) -> Path:
     command = [lab.bin("tempest"), "run", "--config-file", "tempest.conf"]
     command += ["--regex", arguments.regex]
     command += ["--concurrency", str(arguments.concurrency)]
-    _popen(lab, command, folder).wait()
+    _call(lab, command, folder)
     stream = folder / "results.subunit"
     last = [lab.bin("stestr"), "last", "--subunit"]
     with stream.open("wb") as file:
-        code = _popen(lab, last, folder, stdout=file).wait()
+        code = _call(lab, last, folder, stdout=file)
     if code or not stream.stat().st_size:
         raise LabError(f"tempest has no results; see above, and {folder}")
     html = [lab.bin("subunit2html"), str(stream), str(stream.with_suffix(".html"))]
-    _popen(lab, html, folder).wait()
+    _call(lab, html, folder)
     return stream
 
 
-def _popen(
-    lab: Lab, argv: list[str], folder: Path, **more: Any
-) -> subprocess.Popen[bytes]:
-    """Start a command of the environment in the sandbox."""
+def _call(lab: Lab, argv: list[str], folder: Path, **more: Any) -> int:
+    """Run a command of the environment in the sandbox; return its exit status."""
     path = f"{lab.venv / 'bin'}:{os.environ.get('PATH', '')}"
     environment = {
         "PATH": path,
@@ -117,4 +114,4 @@ def _popen(
         # Seconds for one test: none waits for ever.
         "OS_TEST_TIMEOUT": "1800",
     }
-    return lab.sandbox.popen(argv, cwd=folder, env=environment, **more)
+    return lab.sandbox.call(argv, cwd=folder, env=environment, **more)
