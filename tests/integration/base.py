@@ -148,9 +148,9 @@ def has(seen: Inventory, serial: str) -> bool:
     return any(disk.serial == serial for disk in seen.disks)
 
 
-def new_folder(cleanup: Callable[..., None]) -> Path:
+def new_folder(cleanup: Callable[..., None], parent: str | None = None) -> Path:
     """Return a new folder that is removed in the end."""
-    folder = Path(tempfile.mkdtemp(prefix="stable-rescue-"))
+    folder = Path(tempfile.mkdtemp(prefix="stable-rescue-", dir=parent))
     cleanup(shutil.rmtree, folder, ignore_errors=True)
     return folder
 

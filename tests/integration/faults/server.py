@@ -16,7 +16,9 @@ from tests.integration import base, variables
 from tests.integration.faults import compute
 from tests.integration.scene import MIB, Scene
 
+#: Of the filesystem, and the variable that says where its image is best.
 SIZE = 64 * MIB
+MEMORY = "STABLE_RESCUE_MEMORY"
 # One partition that may be booted, from sector 1 on.
 _MBR = bytes(446) + b"\x80\0\2\0\x83\0\3\0\1\0\0\0\x10\0\0\0" + bytes(48)
 _MBR += b"\x55\xaa"
@@ -53,7 +55,7 @@ class ServerTestBase(base.TestCase):
 
     def _new_filesystem(self) -> Path:
         """Return the root of a filesystem that can run full without harm to others."""
-        folder = base.new_folder(self.addCleanup)
+        folder = base.new_folder(self.addCleanup, os.environ.get(MEMORY))
         image, root = folder / "filesystem", folder / "instances"
         root.mkdir()
         with image.open("wb") as stream:
