@@ -35,13 +35,14 @@ CROWD_SECONDS = 600.0
 GONE_SECONDS = 120.0
 _METADATA = re.compile(r"<metadata>.*?</metadata>", re.DOTALL)
 BLANK_BYTES = 4 * 1024**2
-#: name: how to ask for it. Nova's API lets one of two in that are asked for at once.
+#: name: how to ask for it.
 RIVALS: dict[str, Callable[[ChaosServer], None]] = {
     "delete": lambda server: _delete(server),
     # A guest that does not boot takes no notice of a soft one.
     "reboot": lambda server: server.reboot(),
     "stop": lambda server: server.act("os-stop"),
     "a second rescue": lambda server: server.ask("rescue"),
+    "unrescue": lambda server: server.ask("unrescue"),
 }
 
 
@@ -64,12 +65,17 @@ def everyone(
 
 
 def rivals(server: ChaosServer, name: str, clock: Clock, first: bool) -> list[str]:
-    """Ask for a rescue and something else at once; return what is not well after."""
-    requests = [lambda: server.ask("rescue"), lambda: RIVALS[name](server)]
-    asked = [Asked(request) for request in (requests if first else requests[::-1])]
-    for request in asked:
+    """Ask for a rescue and something else; return what is not well after.
+
+    :param first: whether the rescue is under way by then; else both are asked for at
+        once, and Nova's API lets one of them in
+    """
+    rescue = Asked(lambda: server.ask("rescue"))
+    if first:
+        rescue.join(REQUEST_SECONDS)
+    other = Asked(lambda: RIVALS[name](server))
+    for request in (rescue, other):
         request.join(REQUEST_SECONDS)
-    rescue, other = asked if first else asked[::-1]
     won = ", ".join(
         f"{who} {'refused' if request.refusal else 'accepted'}"
         for who, request in (("rescue", rescue), (name, other))

@@ -266,6 +266,8 @@ class Fleet:
         volumes = self.cloud.block_storage
         volumes.wait_for_status(volume, "available", wait=API_SECONDS)
         volumes.delete_volume(volume)
+        # Until then its backend has it, which would be taken for a leftover.
+        volumes.wait_for_delete(volume, wait=API_SECONDS)
 
 
 def _volume(volume_id: str, boot_index: int | None) -> dict[str, Any]:
