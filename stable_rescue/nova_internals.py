@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from nova import conf as nova_conf
+from nova import utils
 from nova.compute import utils as compute_utils
 from nova.objects import block_device as block_device_mapping
 from nova.objects import share_mapping
@@ -44,7 +45,9 @@ def outlive_libvirts_connection(driver: libvirt_driver.LibvirtDriver) -> None:
     call that finds it out. Nova makes that call under a lock, asks for the lock once
     more to be told, and no thread of nova-compute talks to libvirt ever again.
     """
-    driver._host._wrapped_conn_lock = threading.RLock()
+    with_threads = getattr(utils, "concurrency_mode_threading", None)
+    if with_threads and with_threads():
+        driver._host._wrapped_conn_lock = threading.RLock()
 
 
 def guest_of(
