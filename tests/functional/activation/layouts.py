@@ -31,7 +31,7 @@ NOT_A_DEPENDENCY = re.compile(
 )
 # Seconds; far above what is needed, so that nothing hangs for ever.
 INSTALL_TIMEOUT = 240
-START_TIMEOUT = 120
+START_TIMEOUT = 240
 
 NOVA_CONF = """\
 [DEFAULT]
