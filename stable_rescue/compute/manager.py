@@ -60,7 +60,7 @@ class StableRescueMixin(RecoveryMixin):
         )
         with self._guard(context, instance, ours, task_states.RESCUING) as wanted:
             if not wanted:
-                self.driver.discard_rescue(instance)
+                self._discard_rescue(instance)
                 return
             super().rescue_instance(
                 context, instance, rescue_password, rescue_image_ref, clean_shutdown
@@ -194,12 +194,20 @@ class StableRescueMixin(RecoveryMixin):
         except nova_exception.InstanceNotRescuable as exc:
             if self._is_still(instance, task_states.RESCUING):
                 raise
+            self._discard_rescue(instance)
             # It is being deleted, say: then its task state is not ours to clear.
             raise nova_exception.UnexpectedTaskStateError(
                 instance_uuid=instance.uuid,
                 expected={"task_state": task_states.RESCUING},
                 actual={"task_state": instance.task_state},
             ) from exc
+
+    def _discard_rescue(self, instance: "objects.Instance") -> None:
+        """Remove what is prepared of a rescue that is not wanted any more."""
+        deleted = (
+            not self._is_there(instance) or instance.task_state == task_states.DELETING
+        )
+        self.driver.discard_rescue(instance, deleted)
 
     def _unrescue_overdue(self, context: nova_context.RequestContext) -> None:
         """End the rescues that are older than rescue_timeout, each on its own."""

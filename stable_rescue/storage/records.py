@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Where the record of an instance's rescue is, and what it says."""
 
+import contextlib
 from pathlib import Path
 
 from nova import conf as nova_conf
@@ -24,6 +25,15 @@ def instances() -> list[str]:
 def store_of(instance: "objects.Instance") -> Store:
     """Return the place of an instance's record."""
     return Store(libvirt_utils.get_instance_path(instance))
+
+
+def forget_directory(instance: "objects.Instance") -> None:
+    """Remove the directory of an instance that is gone, if nothing is in it.
+
+    Nova's image backends make it anew for whoever asks them for a disk.
+    """
+    with contextlib.suppress(OSError):
+        Path(libvirt_utils.get_instance_path(instance)).rmdir()
 
 
 def load(instance: "objects.Instance") -> Record | None:

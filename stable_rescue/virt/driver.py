@@ -141,12 +141,17 @@ class StableRescueDriver(libvirt_driver.LibvirtDriver):
                 self._forget_unless_managed(instance)
         LOG.info("Rescued in %.2f seconds", watch.elapsed(), instance=instance)
 
-    def discard_rescue(self, instance: "objects.Instance") -> None:
-        """Remove a rescue that was prepared and is not wanted any more."""
+    def discard_rescue(self, instance: "objects.Instance", deleted: bool) -> None:
+        """Remove a rescue that was prepared and is not wanted any more.
+
+        :param deleted: whether the instance is gone, or about to be
+        """
         prepared = self._prepared.pop(instance.uuid, None)
         if prepared is not None:
             LOG.info("Removing what was prepared for a rescue", instance=instance)
             prepared.discard()
+        if deleted:
+            records.forget_directory(instance)
 
     def unrescue(
         self, context: nova_context.RequestContext, instance: "objects.Instance"

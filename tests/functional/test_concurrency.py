@@ -11,7 +11,7 @@ from nova import objects
 from nova.tests.functional.api import client
 
 from stable_rescue import steps
-from tests.functional import base
+from tests.functional import base, images
 
 SECONDS = 60
 SERVERS = 20
@@ -120,6 +120,21 @@ class DeletedMeanwhileTest(ConcurrencyTestBase):
 
     def test_while_the_server_comes_back(self) -> None:
         self.delete_at("before start a domain", "unrescue")
+
+
+class DeletedMeanwhileOnDiskTest(ConcurrencyTestBase, images.ImagesTestBase):
+    """With Nova's own image backends, which make the directory that they need."""
+
+    def test_while_the_medium_is_built(self) -> None:
+        self.image = self.add_image(bytes(4096))
+        pause = self.useFixture(Pause("before build the medium beside its place"))
+        acting = self.begin(self.server, "rescue")
+        self.assertTrue(pause.reached.wait(SECONDS))
+        self.assertEqual(202, self.begin(self.server, "delete").result(SECONDS))
+        self.assert_gone(self.server)
+        pause.go_on.set()
+        acting.result(SECONDS)
+        self.assert_gone(self.server)
 
 
 class ManyTest(ConcurrencyTestBase):
