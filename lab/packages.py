@@ -26,6 +26,7 @@ APT_PACKAGES = (
     "qemu-block-extra",
     "ovmf",
     "genisoimage",
+    "dosfstools",
     "swtpm",
     "swtpm-tools",
     "rabbitmq-server",
