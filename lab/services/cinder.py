@@ -80,7 +80,9 @@ class CinderVolume(_Cinder):
     """Talks to the arrays."""
 
     name = "cinder-volume"
-    requires = ("cinder-database", "rabbitmq")
+    # What it tells of its backends at its start the scheduler has to hear: it tells it
+    # again only a minute later, and until then no volume finds a backend.
+    requires = ("cinder-database", "rabbitmq", "cinder-scheduler")
 
     def needs(self) -> tuple[str, ...]:
         return (*self.requires, *self.lab.options.backends)
