@@ -201,9 +201,10 @@ class Sandbox:
             raise
         except SystemExit:
             # nsenter forwards no signal.
-            inner = process if self.inside() else _first_child(process.pid)
+            of = procfs.ProcessId.of if self.inside() else _first_child
+            inner = of(process.pid)
             if inner is not None:
-                os.kill(inner.pid, signal.SIGINT)
+                _signal(inner, signal.SIGINT)
             _wait(process)
             raise
 

@@ -12,9 +12,16 @@ from collections import Counter, defaultdict
 from pathlib import Path
 
 FOLDER = "STABLE_RESCUE_TALLY"
+#: A point, and how often it had been reached when a fault strikes.
+Place = tuple[str, int]
 
 
-def count(row: str, fault: str, place: tuple[str, int], recovered: bool) -> None:
+def step_of(place: Place) -> str:
+    """Return the name of the step that a place belongs to."""
+    return place[0].removeprefix("before ").removeprefix("after ")
+
+
+def count(row: str, fault: str, place: Place, recovered: bool) -> None:
     """Note one cell of the matrix, where the environment says where to."""
     if folder := os.environ.get(FOLDER):
         Path(folder).mkdir(parents=True, exist_ok=True)

@@ -11,14 +11,7 @@ import fixtures
 from nova.tests.fixtures import libvirt as fakelibvirt
 
 from stable_rescue import steps
-
-#: A point, and how often it had been reached when the fault strikes.
-Place = tuple[str, int]
-
-
-def step_of(place: Place) -> str:
-    """Return the name of the step that a place belongs to."""
-    return place[0].removeprefix("before ").removeprefix("after ")
+from tests.tally import Place
 
 
 class Killed(BaseException):

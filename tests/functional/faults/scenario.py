@@ -20,9 +20,8 @@ from tests.functional.faults.injection import (
     FAULTS,
     Injection,
     Killed,
-    Place,
-    step_of,
 )
+from tests.tally import Place, step_of
 
 
 class FaultTestBase(base.RescueTestBase):

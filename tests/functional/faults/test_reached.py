@@ -3,8 +3,8 @@
 
 from stable_rescue import steps
 from tests.functional.faults import test_lost_record, test_media, test_rebooted_host
-from tests.functional.faults.injection import step_of
 from tests.functional.faults.servers import ServerOnLvm
+from tests.tally import step_of
 
 #: The rows for steps that the server of test_matrix has no need of. Each sees to it
 #: that it reaches them.

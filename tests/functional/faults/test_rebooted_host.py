@@ -18,8 +18,8 @@ from oslo_utils import uuidutils
 from oslo_utils.fixture import uuidsentinel as uuids
 
 from tests.functional import test_volumes
-from tests.functional.faults.injection import Place
 from tests.functional.faults.scenario import CellsOfAllFaults, FaultTestBase, Scenario
+from tests.tally import Place
 
 UNKNOWN, ENCRYPTED = VOLUMES = (uuids.host_is_unknown, uuids.encrypted)
 

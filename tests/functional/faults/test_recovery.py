@@ -9,9 +9,10 @@ import contextlib
 from typing import ClassVar
 
 from stable_rescue.storage.record import State, Store
-from tests.functional.faults.injection import Kill, Killed, Place
+from tests.functional.faults.injection import Kill, Killed
 from tests.functional.faults.scenario import Scenario
 from tests.functional.faults.servers import ServerOnLvm
+from tests.tally import Place
 
 
 class Recovery:

@@ -14,8 +14,8 @@ from nova.tests.fixtures import libvirt
 
 from stable_rescue.domain import recognise
 from stable_rescue.domain.document import Domain
-from tests.functional.faults.injection import Place
 from tests.functional.faults.scenario import CellsOfAllFaults, FaultTestBase, Scenario
+from tests.tally import Place
 
 _FIRMWARE = {
     "loader": "/usr/share/OVMF/OVMF_CODE_4M.fd",

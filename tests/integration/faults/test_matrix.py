@@ -10,11 +10,13 @@ from collections import Counter
 import libvirt
 from nova.compute import vm_states
 
+from stable_rescue import steps
 from tests import tally
 from tests.integration.faults import server
-from tests.integration.faults.strikes import FAULTS, Fault
+from tests.integration.faults.strikes import FAULTS, LIBVIRT_STEPS, Fault
+from tests.tally import Place, step_of
 
-Place = tuple[str, int]
+_STRUCK = "the fault strikes"
 
 
 class MatrixTestBase(server.ServerTestBase):
@@ -79,20 +81,13 @@ class MatrixTestBase(server.ServerTestBase):
         self.be_itself()
 
 
-_STRUCK = "the fault strikes"
-
-
-def step_of(place: Place) -> str:
-    """Return the name of the step that a place belongs to."""
-    return place[0].removeprefix("before ").removeprefix("after ")
-
-
 class Cells:
     faults = tuple(FAULTS)
 
     def test_faults(self) -> None:
         row = f"{self.action}, guest {'running' if self.running else 'stopped'}"
         row += ", UEFI" if self.firmware == "uefi" else ""
+        self.assertLessEqual(LIBVIRT_STEPS, {*steps.names()})
         places = self.places()
         for name in self.faults:
             fault = FAULTS[name](self.scene.folder.parent)
