@@ -192,7 +192,8 @@ class Sandbox:
 
         Where this process is asked to end, ``argv`` is, too, and gets time to clean up.
         """
-        process = self.popen(argv, **options)
+        # What a shell starts in the background ignores SIGINT, and passes that on.
+        process = self.popen(["env", "--default-signal=INT", *argv], **options)
         try:
             return process.wait()
         except KeyboardInterrupt:
@@ -335,13 +336,17 @@ def _wait(process: subprocess.Popen[Any]) -> None:
 
 
 def exit_when_told() -> None:
-    """Have SIGTERM and SIGHUP end this process as an exception does: with clean-up."""
+    """Have SIGTERM and SIGHUP end this process as an exception does: with clean-up.
+
+    Below nohup, SIGHUP stays ignored.
+    """
 
     def leave(number: int, _frame: object) -> None:
         raise SystemExit(128 + number)
 
     for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, leave)
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, leave)
 
 
 def _signal(process: procfs.ProcessId, number: signal.Signals) -> None:

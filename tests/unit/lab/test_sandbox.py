@@ -45,14 +45,26 @@ class CallTest(unittest.TestCase):
     def setUp(self) -> None:
         folder = tempfile.TemporaryDirectory()
         self.addCleanup(folder.cleanup)
+        self.folder = folder.name
         self.said = Path(folder.name, "said")
+
+    def call(self, signals: str) -> None:
+        """Start the caller.
+
+        :param signals: the option of env that says what it does about signals
+        """
+        play = [sys.executable, "-c", CALLER, self.folder, PLAY, str(self.said)]
         self.caller = subprocess.Popen(
-            [sys.executable, "-c", CALLER, folder.name, PLAY, str(self.said)],
+            ["env", signals, *play],
             cwd=REPOSITORY,
             stderr=subprocess.DEVNULL,
             start_new_session=True,
         )
         self.addCleanup(self._end)
+        deadline = time.monotonic() + SECONDS
+        while not self.said.exists() or self.said.read_text() != "plays":
+            self.assertLess(time.monotonic(), deadline)
+            time.sleep(0.05)
 
     def _end(self) -> None:
         if self.caller.poll() is None:
@@ -60,18 +72,27 @@ class CallTest(unittest.TestCase):
             self.caller.wait()
 
     def ended_by(self, number: signal.Signals, group: bool) -> int:
-        """Send a signal once it plays; return the caller's exit status."""
-        deadline = time.monotonic() + SECONDS
-        while not self.said.exists() or self.said.read_text() != "plays":
-            self.assertLess(time.monotonic(), deadline)
-            time.sleep(0.05)
+        """Send a signal; return the caller's exit status."""
         (os.killpg if group else os.kill)(self.caller.pid, number)
         return self.caller.wait(SECONDS)
 
     def test_asked_to_end(self) -> None:
+        self.call("--default-signal")
+        self.assertEqual(143, self.ended_by(signal.SIGTERM, group=False))
+        self.assertEqual("cleaned up", self.said.read_text())
+
+    def test_asked_to_end_in_the_background(self) -> None:
+        self.call("--ignore-signal=INT")
         self.assertEqual(143, self.ended_by(signal.SIGTERM, group=False))
         self.assertEqual("cleaned up", self.said.read_text())
 
     def test_interrupted_by_the_terminal(self) -> None:
+        self.call("--default-signal")
         self.assertEqual(-signal.SIGINT, self.ended_by(signal.SIGINT, group=True))
+        self.assertEqual("cleaned up", self.said.read_text())
+
+    def test_hung_up_below_nohup(self) -> None:
+        self.call("--ignore-signal=HUP")
+        os.kill(self.caller.pid, signal.SIGHUP)
+        self.assertEqual(143, self.ended_by(signal.SIGTERM, group=False))
         self.assertEqual("cleaned up", self.said.read_text())
