@@ -1,10 +1,19 @@
 # SPDX-License-Identifier: Apache-2.0
 
-"""Waiting for a server longer than Nova's own helpers do."""
+"""Waiting for a server longer than Nova's own helpers do, and looking more often."""
 
+import time
 from typing import Any
+from unittest import mock
 
-RETRIES = 120  # half a second each
+from nova.tests.functional import integrated_helpers
+
+LONGEST = 60.0  # seconds
+NAP = 0.1  # seconds; Nova's half a second is most of what many a test would take
+
+
+def _nap(_seconds: float) -> None:
+    time.sleep(NAP)
 
 
 class PatientMixin:
@@ -17,10 +26,12 @@ class PatientMixin:
         self,
         server: dict[str, Any],
         expected_params: dict[str, Any],
-        max_retries: int = RETRIES,
+        max_retries: int = 0,
         *args: Any,
         **options: Any,
     ) -> dict[str, Any]:
-        return super()._wait_for_server_parameter(
-            server, expected_params, max(max_retries, RETRIES), *args, **options
-        )
+        retries = max(max_retries, round(LONGEST / NAP))
+        with mock.patch.object(integrated_helpers, "time", mock.Mock(sleep=_nap)):
+            return super()._wait_for_server_parameter(
+                server, expected_params, retries, *args, **options
+            )
