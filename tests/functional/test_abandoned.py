@@ -13,7 +13,7 @@ from stable_rescue.domain import recognise
 from stable_rescue.domain.document import Domain
 from stable_rescue.storage.record import State, Store
 from tests.functional import base
-from tests.functional.test_failures import NO_MEMORY, FailureTestBase
+from tests.functional.failures import NO_MEMORY, FailureTestBase
 
 
 class AbandonedTest(FailureTestBase):

@@ -17,8 +17,8 @@ from nova.tests.fixtures import libvirt
 from oslo_utils import uuidutils
 from oslo_utils.fixture import uuidsentinel as uuids
 
-from tests.functional import test_volumes
 from tests.functional.faults.scenario import CellsOfAllFaults, FaultTestBase, Scenario
+from tests.functional.volumes import VolumesTestBase
 from tests.tally import Place
 
 UNKNOWN, ENCRYPTED = VOLUMES = (uuids.host_is_unknown, uuids.encrypted)
@@ -56,7 +56,7 @@ class EncryptionFixture(fixtures.Fixture):
             )
 
 
-class ServerWithVolumes(FaultTestBase, test_volumes.VolumesTestBase):
+class ServerWithVolumes(FaultTestBase, VolumesTestBase):
     """A server with volumes in a storage, and a host that may be rebooted."""
 
     volumes = VOLUMES

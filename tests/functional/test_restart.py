@@ -1,0 +1,180 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Nova-compute or the host is started again amid a rescue: the server is whole."""
+
+import threading
+from collections.abc import Callable
+from typing import Any
+from unittest import mock
+
+import fixtures
+from nova import objects
+from nova.compute import task_states, vm_states
+
+from stable_rescue import nova_internals
+from stable_rescue.storage.record import State, Store
+from stable_rescue.virt import transitions
+from tests.functional.failures import NO_MEMORY, FailureTestBase
+
+
+class RestartTest(FailureTestBase):
+    """UPSTREAM U24: nova-compute is killed and started again."""
+
+    def cut_short(self, vm_state: str, task_state: str | None, state: State) -> None:
+        """Bring database and record to where a killed process has left them."""
+        instance = self.instance()
+        instance.vm_state, instance.task_state = vm_state, task_state
+        instance.save()
+        store = Store(str(self.folder(self.server)))
+        store.save(store.load().at(state))
+
+    def test_between_start_and_database(self) -> None:
+        self.rescued()
+        self.cut_short(vm_states.ACTIVE, task_states.RESCUING, State.RESCUED)
+        self.restart_compute_service("compute1")
+        self._wait_for_server_parameter(
+            self.server, {"status": "RESCUE", "OS-EXT-STS:task_state": None}
+        )
+        self.unrescue()
+        self.assert_itself()
+
+    def test_at_the_start_of_the_rescue(self) -> None:
+        self.rescued()
+        self.cut_short(vm_states.ACTIVE, task_states.RESCUING, State.BEGINNING)
+        self.restart_compute_service("compute1")
+        self.assert_itself()
+
+    def test_in_unrescue(self) -> None:
+        self.rescued()
+        self.cut_short(vm_states.RESCUED, task_states.UNRESCUING, State.ENDING)
+        self.restart_compute_service("compute1")
+        self.assert_itself()
+
+    def test_what_is_left_of_a_rescue_that_is_over_is_removed(self) -> None:
+        """Also where the server was stopped since: it is not started."""
+        self.rescued()
+        with mock.patch(
+            "stable_rescue.storage.medium.remove", side_effect=OSError(5, "I/O error")
+        ):
+            self.unrescue()
+        self._wait_for_state_change(self.server, "ACTIVE")
+        self.api.post_server_action(self.server["id"], {"os-stop": None})
+        self._wait_for_state_change(self.server, "SHUTOFF")
+        self.assertEqual(
+            ["stable_rescue.json", "unrescue.xml"], self.files(self.server)
+        )
+        self.restart_compute_service("compute1")
+        self.assert_itself("SHUTOFF")
+
+    def test_before_anything_was_written(self) -> None:
+        instance = self.instance()
+        instance.task_state = task_states.RESCUING
+        instance.save()
+        self.restart_compute_service("compute1")
+        self.assert_itself()
+
+    def test_a_rescued_server_stays_rescued(self) -> None:
+        self.rescued()
+        before = self.definition(self.server)
+        self.restart_compute_service("compute1")
+        self._wait_for_state_change(self.server, "RESCUE")
+        self.assertEqual(before, self.definition(self.server))
+
+    def test_a_damaged_record_stops_no_one(self) -> None:
+        self.rescued()
+        (self.folder(self.server) / "stable_rescue.json").write_text("{")
+        self.restart_compute_service("compute1")
+        self._wait_for_state_change(self.server, "RESCUE")
+        self.unrescue()
+        self.assert_itself()
+
+
+class ManyAtStartTest(FailureTestBase):
+    """Several servers were in a rescue when nova-compute was killed."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.bad = self.server
+        self.server = self.create_server()
+        self.own = self.definition(self.server)
+        for server in (self.bad, self.server):
+            instance = objects.Instance.get_by_uuid(self.context, server["id"])
+            instance.task_state = task_states.RESCUING
+            instance.save()
+        self.settle = transitions.settle
+
+    def at_start(self, of_bad: Callable[..., Any]) -> None:
+        """Start nova-compute, with something else done for the bad one."""
+
+        def settle(driver: Any, context: Any, instance: Any, finish: bool) -> Any:
+            bad = instance.uuid == self.bad["id"]
+            function = of_bad if bad else self.settle
+            return function(driver, context, instance, finish)
+
+        self.useFixture(fixtures.MonkeyPatch(f"{transitions.__name__}.settle", settle))
+        self.restart_compute_service("compute1")
+
+    def test_one_that_fails(self) -> None:
+        self.at_start(mock.Mock(side_effect=NO_MEMORY))
+        self.assert_itself()
+
+    def test_one_that_hangs(self) -> None:
+        self.flags(recovery_timeout=1, group="stable_rescue")
+        go_on = threading.Event()
+        self.addCleanup(go_on.set)
+
+        def hang(*args: Any) -> Any:
+            go_on.wait(60)
+            return self.settle(*args)
+
+        self.at_start(hang)
+        self.assert_itself()
+        go_on.set()
+        self._wait_for_server_parameter(
+            self.bad, {"status": "ACTIVE", "OS-EXT-STS:task_state": None}
+        )
+
+
+class HostRestartTest(FailureTestBase):
+    """UPSTREAM U14, U15: the host is started again while a server is rescued."""
+
+    def restart_host(self) -> None:
+        connection = self.computes["compute1"].driver._host.get_connection()
+        domain = connection.lookupByUUIDString(self.server["id"])
+        connection._event_callbacks.clear()  # nobody is there to see it end
+        domain.destroy()
+        self.restart_compute_service("compute1")
+
+    def come_back(self, resume: bool) -> None:
+        self.flags(resume_guests_state_on_host_boot=resume)
+        self.rescued()
+        before = self.definition(self.server)
+        self.restart_host()
+        self._wait_for_server_parameter(
+            self.server, {"status": "RESCUE", "OS-EXT-STS:power_state": 1}
+        )
+        self.assertEqual(before, self.definition(self.server))
+        self.unrescue()
+        self.assert_itself()
+
+    def test_with_guests_resumed(self) -> None:
+        self.come_back(True)
+
+    def test_its_shares_are_mounted_before_it_starts(self) -> None:
+        self.rescued()
+        done = mock.Mock()
+        for name in ("mount_shares", "start_guest"):
+            function = getattr(nova_internals, name)
+            getattr(done, name).side_effect = function
+            self.useFixture(
+                fixtures.MonkeyPatch(
+                    f"stable_rescue.nova_internals.{name}", getattr(done, name)
+                )
+            )
+        self.restart_host()
+        self._wait_for_state_change(self.server, "RESCUE")
+        self.assertEqual(
+            ["mount_shares", "start_guest"], [call[0] for call in done.mock_calls]
+        )
+
+    def test_without(self) -> None:
+        self.come_back(False)
