@@ -11,7 +11,7 @@ import stable_rescue
 from stable_rescue import steps
 
 PACKAGE = Path(stable_rescue.__file__).parent
-SEARCHED = ("nova_internals.py", "compute", "storage", "virt")
+SEARCHED = ("nova_internals", "compute", "storage", "virt")
 
 #: Calls that change a file, libvirt, the host's volumes or Nova's database.
 CHANGING = {
@@ -107,8 +107,7 @@ def changes_of(function: ast.FunctionDef) -> set[str]:
 
 def functions() -> Iterator[tuple[str, ast.FunctionDef]]:
     for name in SEARCHED:
-        root = PACKAGE / name
-        for path in [root] if root.is_file() else sorted(root.rglob("*.py")):
+        for path in sorted((PACKAGE / name).rglob("*.py")):
             for node in ast.walk(ast.parse(path.read_text())):
                 if isinstance(node, ast.FunctionDef):
                     yield f"{path.relative_to(PACKAGE)} {node.name}", node

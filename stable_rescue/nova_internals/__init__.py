@@ -1,0 +1,77 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Every private helper of Nova that is called, and every difference by release.
+
+Nothing else touches a name of Nova's that begins with an underscore. The helpers
+here have the same form in Nova 31, 32, 33 and 34.
+
+The manager is imported before Nova loads a driver, and must not load one: what needs
+nova.virt.libvirt imports it when it is called.
+"""
+
+from stable_rescue.nova_internals.disks import (
+    config_drive_xml,
+    fetch_rescue_disk,
+    image_api_of,
+    make_config_drive,
+    rescue_disk_xml,
+    rescue_disks_of_lvm,
+)
+from stable_rescue.nova_internals.guests import (
+    build_definition,
+    define_guest,
+    guest_of,
+    has_usb_cdroms,
+    outlive_libvirts_connection,
+    power_off_values,
+    start_guest,
+)
+from stable_rescue.nova_internals.instances import (
+    block_device_info,
+    fresh_block_device_info,
+    mount_shares,
+    power_state,
+    replace_periodic_tasks,
+    rescue_image_ref,
+    shares_of,
+)
+from stable_rescue.nova_internals.volumes import (
+    connect_volume,
+    connector_of,
+    disconnect_volume,
+    guarding_volume,
+    has_volume_secret,
+    make_volume_secret,
+    volume_api_of,
+    volume_disk_xml,
+)
+
+__all__ = [
+    "block_device_info",
+    "build_definition",
+    "config_drive_xml",
+    "connect_volume",
+    "connector_of",
+    "define_guest",
+    "disconnect_volume",
+    "fetch_rescue_disk",
+    "fresh_block_device_info",
+    "guarding_volume",
+    "guest_of",
+    "has_usb_cdroms",
+    "has_volume_secret",
+    "image_api_of",
+    "make_config_drive",
+    "make_volume_secret",
+    "mount_shares",
+    "outlive_libvirts_connection",
+    "power_off_values",
+    "power_state",
+    "replace_periodic_tasks",
+    "rescue_disk_xml",
+    "rescue_disks_of_lvm",
+    "rescue_image_ref",
+    "shares_of",
+    "start_guest",
+    "volume_api_of",
+    "volume_disk_xml",
+]
