@@ -8,12 +8,12 @@ from unittest import mock
 
 from nova.tests.functional import integrated_helpers
 
-LONGEST = 60.0  # seconds
-NAP = 0.1  # seconds; Nova's half a second is most of what many a test would take
+RETRIES = 120  # half a second each
+LOOKS = 5  # in each of them, which is most of what many a test would take
 
 
-def _nap(_seconds: float) -> None:
-    time.sleep(NAP)
+def _nap(seconds: float) -> None:
+    time.sleep(seconds / LOOKS)
 
 
 class PatientMixin:
@@ -26,11 +26,11 @@ class PatientMixin:
         self,
         server: dict[str, Any],
         expected_params: dict[str, Any],
-        max_retries: int = 0,
+        max_retries: int = RETRIES,
         *args: Any,
         **options: Any,
     ) -> dict[str, Any]:
-        retries = max(max_retries, round(LONGEST / NAP))
+        retries = LOOKS * max(max_retries, RETRIES)
         with mock.patch.object(integrated_helpers, "time", mock.Mock(sleep=_nap)):
             return super()._wait_for_server_parameter(
                 server, expected_params, retries, *args, **options
