@@ -3,6 +3,7 @@
 
 from collections.abc import Callable
 from typing import Any
+from unittest import mock
 
 import fixtures
 from nova import exception as nova_exception
@@ -48,6 +49,14 @@ class FailureTestBase(base.RescueTestBase):
 
     def unrescue(self) -> None:
         self.api.post_server_action(self.server["id"], {"unrescue": None})
+
+    def unrescue_leaving_the_medium(self) -> None:
+        """Unrescue where the rescue disk cannot be removed; the server is ACTIVE."""
+        with mock.patch(
+            "stable_rescue.storage.medium.remove", side_effect=OSError(5, "I/O error")
+        ):
+            self.unrescue()
+        self._wait_for_state_change(self.server, "ACTIVE")
 
     def instance(self) -> objects.Instance:
         return objects.Instance.get_by_uuid(self.context, self.server["id"])

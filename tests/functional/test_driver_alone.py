@@ -69,8 +69,7 @@ class DriverAloneTest(base.RescueTestBase):
 
     def test_a_stopped_guest_comes_back_stopped(self) -> None:
         """UPSTREAM U18; Nova's manager calls it ACTIVE and would start it again."""
-        self.api.post_server_action(self.server["id"], {"os-stop": None})
-        self._wait_for_state_change(self.server, "SHUTOFF")
+        self._stop_server(self.server)
         self.rescue(self.server, self.create_rescue_image(hw_rescue_bus="usb"))
         self._wait_for_state_change(self.server, "RESCUE")
         self.unrescue()

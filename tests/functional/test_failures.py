@@ -30,8 +30,7 @@ class FailedTest(FailureTestBase):
         self.assert_itself()
 
     def test_start_of_the_rescue_of_a_stopped_server(self) -> None:
-        self.api.post_server_action(self.server["id"], {"os-stop": None})
-        self._wait_for_state_change(self.server, "SHUTOFF")
+        self._stop_server(self.server)
         self.fail_launch(of_rescue=True)
         self.failing(lambda: self.rescue(self.server, self.image))
         self.assert_itself("SHUTOFF")
@@ -45,8 +44,7 @@ class FailedTest(FailureTestBase):
         self.assert_itself()
 
     def test_a_volume_of_a_stopped_server_that_does_not_connect(self) -> None:
-        self.api.post_server_action(self.server["id"], {"os-stop": None})
-        self._wait_for_state_change(self.server, "SHUTOFF")
+        self._stop_server(self.server)
         power_off = self.power_offs()
         with mock.patch("stable_rescue.storage.volumes.connect", side_effect=NO_MEMORY):
             told = self.failing(lambda: self.rescue(self.server, self.image))
@@ -85,11 +83,7 @@ class FailedTest(FailureTestBase):
 
     def test_removal_of_the_medium_in_unrescue(self) -> None:
         self.rescued()
-        with mock.patch(
-            "stable_rescue.storage.medium.remove", side_effect=OSError(5, "I/O error")
-        ):
-            self.unrescue()
-        self._wait_for_state_change(self.server, "ACTIVE")
+        self.unrescue_leaving_the_medium()
         self.assertEqual(self.own, self.definition(self.server))
         self.restart_compute_service("compute1")
         self.assert_itself()
@@ -98,8 +92,7 @@ class FailedTest(FailureTestBase):
 class PowerStateTest(FailureTestBase):
     def test_a_stopped_server_comes_back_stopped(self) -> None:
         """UPSTREAM U18."""
-        self.api.post_server_action(self.server["id"], {"os-stop": None})
-        self._wait_for_state_change(self.server, "SHUTOFF")
+        self._stop_server(self.server)
         self.rescued()
         self.unrescue()
         self.assert_itself("SHUTOFF")
@@ -164,8 +157,7 @@ class StaleRecordTest(FailureTestBase):
 
     def test_a_stopped_server_is_not_started_by_it(self) -> None:
         self.left()
-        self.api.post_server_action(self.server["id"], {"os-stop": None})
-        self._wait_for_state_change(self.server, "SHUTOFF")
+        self._stop_server(self.server)
         self.rescued()
         self.unrescue()
         self.assert_itself("SHUTOFF")

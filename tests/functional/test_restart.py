@@ -52,13 +52,8 @@ class RestartTest(FailureTestBase):
     def test_what_is_left_of_a_rescue_that_is_over_is_removed(self) -> None:
         """Also where the server was stopped since: it is not started."""
         self.rescued()
-        with mock.patch(
-            "stable_rescue.storage.medium.remove", side_effect=OSError(5, "I/O error")
-        ):
-            self.unrescue()
-        self._wait_for_state_change(self.server, "ACTIVE")
-        self.api.post_server_action(self.server["id"], {"os-stop": None})
-        self._wait_for_state_change(self.server, "SHUTOFF")
+        self.unrescue_leaving_the_medium()
+        self._stop_server(self.server)
         self.assertEqual(
             ["stable_rescue.json", "unrescue.xml"], self.files(self.server)
         )

@@ -116,8 +116,7 @@ class FaultTestBase(base.RescueTestBase):
         )
 
     def stop(self) -> None:
-        self.api.post_server_action(self.server["id"], {"os-stop": None})
-        self._wait_for_state_change(self.server, "SHUTOFF")
+        self._stop_server(self.server)
 
 
 class Scenario(FaultTestBase):
