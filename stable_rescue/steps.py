@@ -1,62 +1,55 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The named steps of a rescue: every function that changes something outside.
+"""The named steps of a rescue: all code that changes something outside the process.
 
-A file, libvirt, Nova's database, Cinder: whatever a killed process would leave half
-done is behind a function that is decorated here. The fault tests take the names from
-here and let each step fail, or the process die, before and after it.
+A step writes a file, or calls libvirt, Nova's database or Cinder. If the process is
+killed, a change may be half done; the fault tests take the names of the steps from
+here and let each step fail, or kill the process, before and after it.
 """
 
-import functools
+import contextlib
 from collections.abc import Callable
-from typing import ParamSpec, TypeVar
 
-P = ParamSpec("P")
-R = TypeVar("R")
-
-#: Called with "before NAME" and "after NAME"; the fault tests put theirs in its place.
+#: Called with "before NAME", "after NAME" or a point's NAME; fault tests replace it.
 observe: Callable[[str], None] = lambda point: None  # noqa: E731
 
-_names: dict[str, str] = {}
+_names: set[str] = set()
 
 
 def names() -> list[str]:
-    """Return the name of every step in the modules imported so far."""
+    """Return the names of all steps and points in the modules imported so far."""
     return sorted(_names)
 
 
-def _name(name: str, where: str) -> None:
-    # A module may be read again, where its first import had failed.
-    if _names.setdefault(name, where) != where:
-        raise ValueError(f"there is a step {name!r} already")
+class changes(contextlib.ContextDecorator):
+    """Mark a function, or the block of a with statement, as a named step.
 
+    "before NAME" is observed before it, "after NAME" after it has succeeded. A step
+    must be known once its module is imported, so a with statement needs an object of
+    the module::
 
-def within(name: str, module: str) -> Callable[[], None]:
-    """Name a point between two changes of one function that is not ours.
+        _REMOVE_LVM = steps.changes("remove LVM volumes")
+        ...
+        with _REMOVE_LVM:
 
-    :param module: the module that names it
-    :returns: what to call there
-    :raises ValueError: where the name is taken
+    The object has no state of its own: threads can share it.
     """
-    _name(name, module)
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        _names.add(name)
+
+    def __enter__(self) -> None:
+        observe(f"before {self._name}")
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is None:
+            observe(f"after {self._name}")
+
+
+def point(name: str) -> Callable[[], None]:
+    """Name a point inside a step, between two changes that Nova's code makes.
+
+    :returns: a callback that Nova calls at this point
+    """
+    _names.add(name)
     return lambda: observe(name)
-
-
-def changes(name: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
-    """Name a function that changes something; a name stands for one function.
-
-    :raises ValueError: where the name is taken
-    """
-
-    def decorate(function: Callable[P, R]) -> Callable[P, R]:
-        _name(name, f"{function.__module__}.{function.__qualname__}")
-
-        @functools.wraps(function)
-        def run(*args: P.args, **kwargs: P.kwargs) -> R:
-            observe(f"before {name}")
-            result = function(*args, **kwargs)
-            observe(f"after {name}")
-            return result
-
-        return run
-
-    return decorate

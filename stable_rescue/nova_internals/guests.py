@@ -86,7 +86,7 @@ def build_definition(
     )
 
 
-_is_defined = steps.within("a domain to be started is defined", __name__)
+_is_defined = steps.point("a domain to be started is defined")
 
 
 @steps.changes("start a domain")

@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""No step that changes something is without a name."""
+"""All code that changes something outside the process is a named step."""
 
 import ast
+import contextlib
 from collections.abc import Iterator
 from pathlib import Path
+from unittest import mock
 
 from oslotest import base
 
@@ -56,22 +58,22 @@ CHANGING = {
     "write_instance_config",
     "write_text",
 }
-#: What is called of our own modules, or without an owner, has its own name.
+#: Calls of functions of this package, which contain steps of their own.
 OURS = ("", "definition", "nova_internals")
-#: `x.replace(y)` moves a file, `dataclasses.replace` does not, and so on.
+#: Names that change something only on certain owners (not dataclasses.replace).
 BY_OWNER = {("instance", "save"), ("beside()", "replace")}
 
-#: Functions that do change something and need no name, with the reason.
+#: Functions that change something outside of steps, with the reason.
 EXEMPT = {
-    "storage/files.py write": "it removes what a step of its own has failed to write",
-    "storage/files.py _sync_folder": "it changes nothing; it waits for the disk",
-    "virt/driver.py resume_state_on_host_boot": "Nova's, of what is no rescue",
-    "virt/driver.py destroy": "Nova's, which a restart does again",
+    "storage/files.py write": "removes only what a failed step has left",
+    "storage/files.py _sync_folder": "opens a directory, changes nothing",
+    "virt/driver.py resume_state_on_host_boot": "calls Nova for unrescued instances",
+    "virt/driver.py destroy": "calls Nova, which repeats it after a restart",
 }
 
 
 def owner_of(call: ast.Call) -> str:
-    """Return what a method is called on, as far as it is a name or a call of one."""
+    """Return the name, or the call, that a method is called on; else ''."""
     if not isinstance(call.func, ast.Attribute):
         return ""
     value = call.func.value
@@ -87,42 +89,89 @@ def name_of(call: ast.Call) -> str:
     return function.id if isinstance(function, ast.Name) else ""
 
 
-def is_named(function: ast.FunctionDef) -> bool:
-    return any(
-        isinstance(decorator, ast.Call) and name_of(decorator) == "changes"
-        for decorator in function.decorator_list
-    )
-
-
-def changes_of(function: ast.FunctionDef) -> set[str]:
-    """Return what a function calls that changes something."""
+def step_objects(module: ast.Module) -> set[str]:
+    """Return the names of a module's step objects: ``_X = steps.changes("x")``."""
     return {
-        name_of(node)
-        for node in ast.walk(function)
-        if isinstance(node, ast.Call)
-        and owner_of(node) not in OURS
-        and (name_of(node) in CHANGING or (owner_of(node), name_of(node)) in BY_OWNER)
+        target.id
+        for node in module.body
+        if isinstance(node, ast.Assign) and is_step(node.value)
+        for target in node.targets
+        if isinstance(target, ast.Name)
     }
 
 
-def functions() -> Iterator[tuple[str, ast.FunctionDef]]:
+def is_step(node: ast.expr) -> bool:
+    return isinstance(node, ast.Call) and name_of(node) == "changes"
+
+
+def is_change(node: ast.AST) -> bool:
+    return (
+        isinstance(node, ast.Call)
+        and owner_of(node) not in OURS
+        and (name_of(node) in CHANGING or (owner_of(node), name_of(node)) in BY_OWNER)
+    )
+
+
+def changes_outside_steps(node: ast.AST, objects: set[str]) -> set[str]:
+    """Return the calls that change something and that no step contains.
+
+    :param objects: the names of the module's step objects
+    """
+    if isinstance(node, ast.FunctionDef) and any(map(is_step, node.decorator_list)):
+        return set()
+    if isinstance(node, ast.With) and any(
+        isinstance(item.context_expr, ast.Name) and item.context_expr.id in objects
+        for item in node.items
+    ):
+        return set()
+    found = {name_of(node)} if isinstance(node, ast.Call) and is_change(node) else set()
+    for child in ast.iter_child_nodes(node):
+        found |= changes_outside_steps(child, objects)
+    return found
+
+
+def modules() -> Iterator[tuple[str, ast.Module]]:
     for name in SEARCHED:
         for path in sorted((PACKAGE / name).rglob("*.py")):
-            for node in ast.walk(ast.parse(path.read_text())):
-                if isinstance(node, ast.FunctionDef):
-                    yield f"{path.relative_to(PACKAGE)} {node.name}", node
+            yield str(path.relative_to(PACKAGE)), ast.parse(path.read_text())
+
+
+def functions() -> Iterator[tuple[str, ast.FunctionDef, set[str]]]:
+    """Yield each function with its place and the step objects of its module."""
+    for name, module in modules():
+        for node in ast.walk(module):
+            if isinstance(node, ast.FunctionDef):
+                yield f"{name} {node.name}", node, step_objects(module)
 
 
 class StepsTest(base.BaseTestCase):
-    def test_each_function_that_changes_something_is_named(self) -> None:
+    def setUp(self) -> None:
+        super().setUp()
+        self.points: list[str] = []
+        self.addCleanup(setattr, steps, "observe", steps.observe)
+        steps.observe = self.points.append
+        self.addCleanup(steps._names.discard, "x")
+
+    def test_each_change_is_inside_a_step(self) -> None:
         found = {
-            where: sorted(changes_of(function))
-            for where, function in functions()
-            if changes_of(function) and not is_named(function)
+            where: sorted(changes_outside_steps(function, objects))
+            for where, function, objects in functions()
+            if changes_outside_steps(function, objects)
         }
         self.assertEqual(sorted(EXEMPT), sorted(found), found)
 
-    def test_names_are_there_once_the_modules_are_imported(self) -> None:
+    def test_each_name_is_used_by_one_step(self) -> None:
+        names = [
+            node.args[0].value
+            for _, module in modules()
+            for node in ast.walk(module)
+            if isinstance(node, ast.Call)
+            and owner_of(node) == "steps"
+            and isinstance(node.args[0], ast.Constant)
+        ]
+        self.assertEqual(sorted(set(names)), sorted(names))
+
+    def test_names_are_known_after_import(self) -> None:
         import stable_rescue.compute.manager
         import stable_rescue.virt.driver  # noqa: F401
 
@@ -131,15 +180,35 @@ class StepsTest(base.BaseTestCase):
             set(steps.names()),
         )
 
-    def test_a_step_tells_before_and_after(self) -> None:
-        told: list[str] = []
-        self.addCleanup(setattr, steps, "observe", steps.observe)
-        steps.observe = told.append
-        step = steps.changes(self.id())(lambda: told.append("done"))
+    def test_decorated_function_observes_before_and_after(self) -> None:
+        step = steps.changes("x")(lambda: self.points.append("work"))
         step()
-        self.assertEqual([f"before {self.id()}", "done", f"after {self.id()}"], told)
+        self.assertEqual(["before x", "work", "after x"], self.points)
 
-    def test_a_name_stands_for_one_function(self) -> None:
-        steps.changes(self.id())(self.setUp)
-        steps.changes(self.id())(self.setUp)  # a module that is read again
-        self.assertRaises(ValueError, steps.changes(self.id()), self.tearDown)
+    def test_with_statement_observes_before_and_after(self) -> None:
+        with steps.changes("x"):
+            self.points.append("work")
+        self.assertEqual(["before x", "work", "after x"], self.points)
+
+    def test_failed_step_observes_no_after(self) -> None:
+        step = steps.changes("x")
+        with contextlib.suppress(ZeroDivisionError), step:
+            raise ZeroDivisionError
+        self.assertEqual(["before x"], self.points)
+
+    def test_error_before_a_step_skips_it(self) -> None:
+        steps.observe = mock.Mock(side_effect=ZeroDivisionError)
+        work = mock.Mock(__name__="work")
+        self.assertRaises(ZeroDivisionError, steps.changes("x")(work))
+        work.assert_not_called()
+
+    def test_point_observes_its_name(self) -> None:
+        steps.point("x")()
+        self.assertEqual(["x"], self.points)
+
+    def test_decorated_function_keeps_name_and_result(self) -> None:
+        @steps.changes("x")
+        def double(number: int) -> int:
+            return number * 2
+
+        self.assertEqual(("double", 6), (double.__name__, double(number=3)))
