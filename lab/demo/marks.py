@@ -66,10 +66,10 @@ def _is_writable(device: Device) -> bool:
 
 
 def _fault(wrote: Device, found: Device | None) -> str:
-    if wrote.wrote in ("", "failed"):
+    if wrote.marker_written in ("", "failed"):
         return "no marker could be written"
     if found is None:
         return "the next guest does not have it"
-    if found.found != wrote.wrote:
-        return f"{wrote.wrote!r} was written, {found.found!r} was read"
+    if found.marker_read != wrote.marker_written:
+        return f"{wrote.marker_written!r} was written, {found.marker_read!r} was read"
     return ""

@@ -106,14 +106,14 @@ class ConsoleReader(Reader):
         return inventory.last(console)
 
     def mark(self, server: str, disks: Disks, boot: str) -> dict[str, str]:
-        return {volume: disk.wrote for volume, disk in disks.items()}
+        return {volume: disk.marker_written for volume, disk in disks.items()}
 
     def marks(self, server: str, disks: Disks) -> dict[str, str]:
-        return {volume: disk.found for volume, disk in disks.items()}
+        return {volume: disk.marker_read for volume, disk in disks.items()}
 
     def has_password(self, server: str, rescued: Inventory, password: str) -> bool:
         digest = hashlib.sha256(password.encode()).hexdigest()
-        return digest in [disk.password for disk in rescued.disks]
+        return digest in [disk.password_sha256 for disk in rescued.disks]
 
 
 class SshReader(Reader):

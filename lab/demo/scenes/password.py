@@ -44,7 +44,7 @@ def play(stage: Stage, case: str) -> bool:
 
 def config_drive(guest: Inventory) -> Device | None:
     """Return the guest's config drive; None where it has none, or several."""
-    found = [device for device in guest.disks if device.digest]
+    found = [device for device in guest.disks if device.content_sha256]
     return found[0] if len(found) == 1 else None
 
 
@@ -59,10 +59,10 @@ def lines(result: Result, password: str) -> Iterator[str]:
         if drive is None:
             yield f"config drive {when}: none"
             continue
-        holds = "the" if drive.password == digest(password) else "another"
+        holds = "the" if drive.password_sha256 == digest(password) else "another"
         yield (
             f"config drive {when}: {place(drive)}, {holds} password,"
-            f" content {drive.digest[:12]}"
+            f" content {drive.content_sha256[:12]}"
         )
 
 
@@ -73,11 +73,11 @@ def judge(result: Result, password: str) -> Iterator[str]:
     if before is None or rescued is None or after is None:
         yield "a guest has no config drive, or several"
         return
-    if rescued.password != digest(password):
+    if rescued.password_sha256 != digest(password):
         yield "the rescue guest's config drive has another password"
     if rescued.address != before.address:
         yield "the rescue guest's config drive is not where the server's own was"
-    if after.digest != before.digest:
+    if after.content_sha256 != before.content_sha256:
         yield "the server's own config drive is not back"
 
 

@@ -23,8 +23,8 @@ CONFIG = Device(
     2**19,
     label="config-2",
     readonly=True,
-    digest="d-own",
-    password=password.digest("own"),
+    content_sha256="d-own",
+    password_sha256=password.digest("own"),
 )
 RESCUE = Device("disk", "00:05.0/usb:1/0:0:0", "sda", 2**24, label="rescue b")
 
@@ -38,8 +38,10 @@ def marked(by: str, *devices: Device, found: str = "") -> list[Device]:
     return [
         dataclasses.replace(
             device,
-            found="" if device.readonly or not found else f"{found} {device.name}",
-            wrote="" if device.readonly else f"{by} {device.name}",
+            marker_read=""
+            if device.readonly or not found
+            else f"{found} {device.name}",
+            marker_written="" if device.readonly else f"{by} {device.name}",
         )
         for device in devices
     ]
@@ -77,19 +79,19 @@ class MarksTest(unittest.TestCase):
         )
 
     def test_one_that_is_not_there_any_more(self) -> None:
-        after = self.changed(AFTER, "vdb", found="")
+        after = self.changed(AFTER, "vdb", marker_read="")
         reading = marks.Reading(RESCUED, after, BEFORE)
         self.assertEqual(1, reading.kept)
         (fault,) = reading.faults()
         self.assertIn("'two vdb' was written, '' was read", fault)
 
     def test_the_marker_of_another_disk(self) -> None:
-        after = self.changed(AFTER, "vdb", found="two vda")
+        after = self.changed(AFTER, "vdb", marker_read="two vda")
         self.assertEqual(1, marks.Reading(RESCUED, after, BEFORE).kept)
 
     def test_a_disk_that_could_not_be_written_to(self) -> None:
         for wrote in ("", "failed"):
-            rescued = self.changed(RESCUED, "vdb", wrote=wrote)
+            rescued = self.changed(RESCUED, "vdb", marker_written=wrote)
             (fault,) = marks.Reading(rescued, AFTER, BEFORE).faults()
             self.assertIn("no marker could be written", fault)
 
@@ -107,7 +109,11 @@ class MarksTest(unittest.TestCase):
 
 class PasswordTest(unittest.TestCase):
     def result(self, **changes: str) -> Result:
-        new = {"digest": "d-new", "password": password.digest("SECRET"), **changes}
+        new = {
+            "content_sha256": "d-new",
+            "password_sha256": password.digest("SECRET"),
+            **changes,
+        }
         return Result(
             seen("original", ROOT, CONFIG),
             seen("rescue", ROOT, dataclasses.replace(CONFIG, **new), RESCUE),
@@ -119,7 +125,10 @@ class PasswordTest(unittest.TestCase):
 
     def test_novas_own_leaves_the_old_one_there(self) -> None:
         """UPSTREAM U3."""
-        old = self.result(digest=CONFIG.digest, password=CONFIG.password)
+        old = self.result(
+            content_sha256=CONFIG.content_sha256,
+            password_sha256=CONFIG.password_sha256,
+        )
         self.assertEqual(
             ["the rescue guest's config drive has another password"],
             list(password.judge(old, "SECRET")),
@@ -229,10 +238,10 @@ class GuestTest(unittest.TestCase):
         for disk in own:
             if disk not in drives:
                 self.assertEqual(
-                    f"rescue {guest.boot_id} {disk.name}", disk.wrote, disk
+                    f"rescue {guest.boot_id} {disk.name}", disk.marker_written, disk
                 )
-                self.assertTrue(disk.found.startswith("original "), disk)
+                self.assertTrue(disk.marker_read.startswith("original "), disk)
         (drive,) = drives
-        self.assertEqual(("", ""), (drive.found, drive.wrote))
-        self.assertRegex(drive.digest, "^[0-9a-f]{64}$")
-        self.assertEqual(password.digest("SECRET"), drive.password)
+        self.assertEqual(("", ""), (drive.marker_read, drive.marker_written))
+        self.assertRegex(drive.content_sha256, "^[0-9a-f]{64}$")
+        self.assertEqual(password.digest("SECRET"), drive.password_sha256)
