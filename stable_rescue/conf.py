@@ -100,13 +100,15 @@ OPTIONS = [
         "longer goes on behind it; those servers are initialized when it is done.",
     ),
     cfg.IntOpt(
-        "abandoned_after",
+        "stalled_after",
+        deprecated_name="abandoned_after",
         default=120,
         min=0,
-        help="After how many seconds a server is brought to rest that is rescuing or "
-        "unrescuing, or has the record of a rescue that it is not in, with "
-        "nova-compute not at work on it: the message queue has lost the request, say. "
-        "0: at the next start of nova-compute.",
+        help="Seconds after which a stalled rescue or unrescue is recovered. A server "
+        "is stalled if it is rescuing or unrescuing, or is not rescued but has the "
+        "record of a rescue, and nova-compute is not working on it, for example "
+        "because the message queue lost the request. With 0, such a server is "
+        "recovered at the next start of nova-compute.",
     ),
 ]
 

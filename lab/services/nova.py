@@ -145,7 +145,7 @@ class NovaCompute(_Nova):
             "DEFAULT": {"compute_driver": self.lab.options.driver},
             "libvirt": libvirt,
             # Services are killed here more often than elsewhere.
-            "stable_rescue": {"abandoned_after": "30"},
+            "stable_rescue": {"stalled_after": "30"},
         }
         self.write(self.lab.etc("nova") / COMPUTE_CONF, ini(sections))
 

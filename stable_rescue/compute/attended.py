@@ -53,11 +53,11 @@ class AttendedMixin:
             super().unrescue_instance(context, instance, *args, **kwargs)
 
     def _settle_abandoned(self, context: nova_context.RequestContext) -> None:
-        """Settle what has been left for longer than abandoned_after.
+        """Settle what has been left for longer than stalled_after.
 
         A request that comes after all finds that its task has ended, and is dropped.
         """
-        after = CONF.stable_rescue.abandoned_after
+        after = CONF.stable_rescue.stalled_after
         if not after or not self._watch.is_due(after / 2):
             return
         found = {instance.uuid: instance for instance in self._unsettled(context)}

@@ -240,7 +240,7 @@ class ComputeManager(AttendedMixin, StableRescueMixin, manager.ComputeManager):
     def _poll_rescued_instances(self, context: nova_context.RequestContext) -> None:
         self._unrescue_overdue(context)
 
-    # Looks at the database only as often as abandoned_after asks for.
+    # Looks at the database only as often as stalled_after asks for.
     @periodic_task.periodic_task(spacing=10)
     def _settle_abandoned_rescues(self, context: nova_context.RequestContext) -> None:
         self._settle_abandoned(context)

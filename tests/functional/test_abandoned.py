@@ -112,9 +112,9 @@ class AbandonedTest(FailureTestBase):
         self.assertEqual(vm_states.ERROR, self.instance().vm_state)
 
     def test_not_where_the_operator_does_not_want_it(self) -> None:
-        base.base.CONF.set_override("abandoned_after", 0, group="stable_rescue")
+        base.base.CONF.set_override("stalled_after", 0, group="stable_rescue")
         self.addCleanup(
-            base.base.CONF.clear_override, "abandoned_after", group="stable_rescue"
+            base.base.CONF.clear_override, "stalled_after", group="stable_rescue"
         )
         self.leave_in(vm_states.ACTIVE, task_states.RESCUING)
         self.look_after(0, 120, 1000)
