@@ -37,7 +37,7 @@ def seconds(server: base.Server, own: str, bus: str) -> float:
         stack.callback(server.stop)
         started = time.monotonic()
         server.start()
-        seen = server.read()
+        seen = server.wait_for_inventory()
         taken = time.monotonic() - started
     if seen.image != "rescue":
         raise AssertionError(f"the rescue on {bus} booted: {seen.image}")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A test case with libvirt, and servers that boot and tell what they see."""
+"""Servers of a real libvirt whose guests boot and print what they see."""
 
 import contextlib
 import functools
@@ -14,12 +14,14 @@ import libvirt
 
 from lab import guest
 from lab.sandbox import REPOSITORY
+from stable_rescue import plan
+from stable_rescue.domain.medium import Medium
 from stable_rescue.tempest.guest import inventory
 from stable_rescue.tempest.guest.inventory import Inventory
-from tests.integration.scene import Scene
+from tests.integration.scene import Scene, overlay
 
 URI = "qemu:///system"
-# Guests are emulated, and other tests may run beside: generous, never awaited.
+# Guests are emulated, and other tests may run at the same time.
 BOOT_SECONDS = 240.0
 HOTPLUG_SECONDS = 120.0
 
@@ -28,7 +30,7 @@ _INACTIVE = libvirt.VIR_DOMAIN_XML_INACTIVE | libvirt.VIR_DOMAIN_XML_SECURE
 
 @functools.cache
 def images() -> guest.GuestImages:
-    """Return the guest images, built at the first call on this machine."""
+    """Return the guest images; build them if this machine does not have them yet."""
     cache = REPOSITORY / ".lab" / "cache"
     return guest.build(cache / "guest", cache)
 
@@ -36,22 +38,21 @@ def images() -> guest.GuestImages:
 @functools.cache
 def connection() -> libvirt.virConnect:
     """Return the connection to the sandbox's libvirtd."""
-    # What libvirt has to say is in the exceptions; do not print it, too.
+    # The exceptions carry libvirt's messages; do not print them as well.
     libvirt.registerErrorHandler(lambda *_: None, None)
     return libvirt.open(URI)
 
 
 class Server:
-    """One defined domain and what its guest prints."""
+    """A libvirt domain, and the console of its guest."""
 
     def __init__(self, scene: Scene) -> None:
         self.scene = scene
         self.domain = self.define(scene.xml())
 
     def define(self, xml: str) -> libvirt.virDomain:
-        """Define the domain anew, as the driver does: checked by the schema."""
-        flags = libvirt.VIR_DOMAIN_DEFINE_VALIDATE
-        self.domain = connection().defineXMLFlags(xml, flags)
+        """Define the domain, validated against libvirt's schema, as the driver does."""
+        self.domain = define(xml)
         return self.domain
 
     def definition(self) -> str:
@@ -59,54 +60,57 @@ class Server:
         return definition(self.domain)
 
     def start(self, paused: bool = False) -> None:
-        """Start it, with an empty console."""
+        """Start the domain with an empty console."""
         self.scene.console.unlink(missing_ok=True)
         self.domain.createWithFlags(libvirt.VIR_DOMAIN_START_PAUSED if paused else 0)
 
     def stop(self) -> None:
-        """Pull the plug, if it runs."""
+        """Destroy the domain if it is running."""
         if self.domain.isActive():
             self.domain.destroy()
 
     def remove(self) -> None:
-        """End it and forget it."""
+        """Destroy and undefine the domain."""
         with contextlib.suppress(libvirt.libvirtError):
             self.stop()
         self.domain.undefineFlags(libvirt.VIR_DOMAIN_UNDEFINE_NVRAM)
 
     def attach(self, xml: str) -> None:
-        """Plug a device in, for good."""
-        self.domain.attachDeviceFlags(xml, self._for_good())
+        """Attach a device to the definition and, if it runs, to the guest."""
+        self.domain.attachDeviceFlags(xml, self._affected())
 
     def detach(self, xml: str) -> None:
-        """Take a device away, for good; a guest that runs is asked to let it go."""
-        self.domain.detachDeviceFlags(xml, self._for_good())
+        """Detach a device from the definition; a running guest is asked to release it.
 
-    def _for_good(self) -> int:
+        libvirt does not wait for the guest's answer.
+        """
+        self.domain.detachDeviceFlags(xml, self._affected())
+
+    def _affected(self) -> int:
         live = libvirt.VIR_DOMAIN_AFFECT_LIVE if self.domain.isActive() else 0
         return int(libvirt.VIR_DOMAIN_AFFECT_CONFIG | live)
 
-    def read(
+    def wait_for_inventory(
         self,
-        wanted: Callable[[Inventory], bool] = lambda _: True,
+        condition: Callable[[Inventory], bool] = lambda _: True,
         seconds: float = BOOT_SECONDS,
     ) -> Inventory:
-        """Return the guest's latest inventory, once it is as wanted.
+        """Return the guest's latest inventory once it meets the condition.
 
-        :raises AssertionError: it is not within that time; with the console's end
+        :raises AssertionError: no inventory met the condition in time
         """
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
-            seen = inventory.last(self.said())
-            if seen is not None and wanted(seen):
-                return seen
+            latest = inventory.last(self.console_text())
+            if latest is not None and condition(latest):
+                return latest
             time.sleep(0.25)
         raise AssertionError(
-            f"the guest did not print what was wanted within {seconds:.0f} s; "
-            f"its console ends with:\n{self.said()[-3000:]}"
+            f"the guest printed no such inventory within {seconds:.0f} s; "
+            f"its console ends with:\n{self.console_text()[-3000:]}"
         )
 
-    def said(self) -> str:
+    def console_text(self) -> str:
         """Return all that the guest has printed since its start."""
         try:
             return self.scene.console.read_text(errors="replace")
@@ -114,28 +118,45 @@ class Server:
             return ""
 
     def boot(self) -> Inventory:
-        """Start it cold and return what the guest sees."""
+        """Boot the guest cold and return its inventory."""
         self.stop()
         self.start()
-        return self.read()
+        return self.wait_for_inventory()
 
-    def hotplug_history(self) -> None:
-        """Unplug a volume, plug in two others and a NIC, while the guest looks on."""
-        scene = self.scene
-        self.boot()
-        self.detach(scene.volume_xml(1, "vdd"))
-        self.read(lambda seen: not has(seen, "volume-1"), HOTPLUG_SECONDS)
+    def unplug_volume(self) -> None:
+        """Detach a volume between others, which leaves a hole."""
+        self.detach(self.scene.volume_xml(1, "vdd"))
+
+    def plug_devices(self) -> None:
+        """Attach two volumes and a NIC; the first volume takes the hole's name."""
         for number, target in ((4, "vdd"), (5, "vdf")):
-            self.attach(scene.volume_xml(number, target))
-        self.attach(scene.nic_xml(2))
-        self.read(
-            lambda seen: (
-                has(seen, "volume-4")
-                and has(seen, "volume-5")
-                and len(seen.of_kind("nic")) == 2
+            self.attach(self.scene.volume_xml(number, target))
+        self.attach(self.scene.nic_xml(2))
+
+    def hotplug(self) -> None:
+        """Boot the guest, then unplug and plug devices while it is running."""
+        self.boot()
+        self.unplug_volume()
+        self.wait_for_inventory(
+            lambda latest: not has_disk(latest, "volume-1"), HOTPLUG_SECONDS
+        )
+        self.plug_devices()
+        self.wait_for_inventory(
+            lambda latest: (
+                has_disk(latest, "volume-4")
+                and has_disk(latest, "volume-5")
+                and len(latest.of_kind("nic")) == 2
             ),
             HOTPLUG_SECONDS,
         )
+
+
+def define(xml: str) -> libvirt.virDomain:
+    """Define a domain, validated against libvirt's schema.
+
+    :raises libvirt.libvirtError: libvirt rejects the definition
+    """
+    return connection().defineXMLFlags(xml, libvirt.VIR_DOMAIN_DEFINE_VALIDATE)
 
 
 def definition(domain: libvirt.virDomain) -> str:
@@ -143,20 +164,38 @@ def definition(domain: libvirt.virDomain) -> str:
     return str(domain.XMLDesc(_INACTIVE))
 
 
-def has(seen: Inventory, serial: str) -> bool:
-    """Return whether the guest sees a disk of that serial number."""
+def derive(original_xml: str, device: str, bus: str, medium: Medium) -> plan.RescuePlan:
+    """Return the plan of a rescue.
+
+    :raises Refused: the server cannot be rescued with this device on this bus
+    """
+    return plan.derive(original_xml, plan.RescueRequest(device, bus), medium)
+
+
+def rescue_medium(cleanup: Callable[..., object], device: str) -> Medium:
+    """Return a rescue medium that boots; a disk's file is removed by the cleanup."""
+    if device == "cdrom":
+        return Medium.from_file(str(images().rescue_iso))
+    disk = overlay(images().rescue_qcow2, new_folder(cleanup) / "disk.rescue")
+    return Medium.from_file(str(disk), "qcow2")
+
+
+def has_disk(seen: Inventory, serial: str) -> bool:
+    """Return True if the guest sees a disk with this serial number."""
     return any(disk.serial == serial for disk in seen.disks)
 
 
-def new_folder(cleanup: Callable[..., None], parent: str | None = None) -> Path:
-    """Return a new folder that is removed in the end."""
+def new_folder(cleanup: Callable[..., object], parent: str | None = None) -> Path:
+    """Return a new folder that the cleanup removes."""
     folder = Path(tempfile.mkdtemp(prefix="stable-rescue-", dir=parent))
     cleanup(shutil.rmtree, folder, ignore_errors=True)
     return folder
 
 
-def new_server(cleanup: Callable[..., None], machine: str, **options: object) -> Server:
-    """Return a new server, defined but off, that is removed in the end."""
+def new_server(
+    cleanup: Callable[..., object], machine: str, **options: object
+) -> Server:
+    """Return a new server, defined but off, that the cleanup removes."""
     scene = Scene(new_folder(cleanup), machine, **options)
     scene.make_disks(images())
     server = Server(scene)
@@ -165,12 +204,12 @@ def new_server(cleanup: Callable[..., None], machine: str, **options: object) ->
 
 
 class TestCase(unittest.TestCase):
-    """Tests that need libvirt."""
+    """A test with a connection to libvirt."""
 
     def setUp(self) -> None:
         super().setUp()
         self.connection = connection()
 
     def new_server(self, machine: str, **options: object) -> Server:
-        """Return a new server that ends with the test."""
+        """Return a new server that is removed after the test."""
         return new_server(self.addCleanup, machine, **options)

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Every combination of server and rescue device, put to libvirt and judged there.
+"""Every combination of server and rescue device, defined in libvirt and judged.
 
 The servers: machine x firmware x history x USB x virtio-scsi units. The rescue devices:
-each device on each bus, the impossible pairs too. Nothing is sampled away.
+each device on each bus, the impossible pairs too. All combinations are run.
 """
 
 import itertools
@@ -36,8 +36,8 @@ USB = {
     "two inputs": "",
     "xhci": "<controller type='usb' index='0' model='qemu-xhci' ports='15'/>",
 }
-# Two inputs on each machine's old way: USB 1 on pc, USB 2 with companions on q35.
-_INPUTS = {
+# For two inputs, the older controllers: USB 1 on pc, USB 2 with companions on q35.
+_INPUT_CONTROLLERS = {
     "pc": "<controller type='usb' index='0' model='piix3-uhci'/>",
     "q35": "<controller type='usb' index='0' model='ich9-ehci1'/>"
     + "".join(
@@ -46,7 +46,7 @@ _INPUTS = {
         for number in (1, 2, 3)
     ),
 }
-SCSI = {
+SCSI_UNITS = {
     "none": (),
     "gaps": (0, 2, 5),
     "7": range(7),
@@ -54,16 +54,15 @@ SCSI = {
     "26": range(26),
 }
 
-_VALIDATE = libvirt.VIR_DOMAIN_DEFINE_VALIDATE
 _CONFIG = libvirt.VIR_DOMAIN_AFFECT_CONFIG
 _MEDIUM = Medium.from_file("/nonexistent/disk.rescue")
-# All that a rescue may say otherwise outside the devices (DESIGN.md, edits 1 and 6).
+# All that a rescue may change outside the devices (E1, E6).
 _MAY_DIFFER = re.compile(r"os/(boot|nvram)(\[\d+\])?(@.+)?")
 
 
 @dataclass(frozen=True)
 class Original:
-    """A server before its rescue."""
+    """A server before its rescue, described by its values on each axis."""
 
     machine: str
     firmware: str
@@ -81,16 +80,16 @@ class Original:
         return "q35" if "q35" in self.machine else "pc"
 
     def define(self) -> libvirt.virDomain:
-        """Define it in libvirt, with its history; its files need not exist.
+        """Define the server and give it its history; its files need not exist.
 
-        :raises libvirt.libvirtError: where libvirt itself refuses such a server
+        :raises libvirt.libvirtError: libvirt rejects the server
         """
         scene, definition = self._definition()
-        domain = base.connection().defineXMLFlags(definition.to_xml(), _VALIDATE)
+        domain = base.define(definition.to_xml())
         try:
-            return self._live_through(scene, domain)
+            return self._give_history(scene, domain)
         except libvirt.libvirtError:
-            remove(domain)
+            undefine(domain)
             raise
 
     def _definition(self) -> tuple[Scene, Domain]:
@@ -98,31 +97,30 @@ class Original:
             Path("/nonexistent"),
             self.family,
             "bios" if self.firmware == "bios" else "uefi",
-            usb=USB[self.usb] or _INPUTS[self.family],
+            usb=USB[self.usb] or _INPUT_CONTROLLERS[self.family],
         )
         definition = Domain.parse(scene.xml())
-        kind = definition.root.find("os/type")
-        kind.set("machine", self.machine)
+        definition.root.find("os/type").set("machine", self.machine)
         if self.usb == "two inputs":
             _append(definition, "<input type='keyboard' bus='usb'/>")
         if self.scsi != "none":
             _append(
                 definition, "<controller type='scsi' index='0' model='virtio-scsi'/>"
             )
-        for place, unit in enumerate(SCSI[self.scsi], 1):
-            _append(definition, _scsi_disk(place, unit))
+        for number, unit in enumerate(SCSI_UNITS[self.scsi], 1):
+            _append(definition, _scsi_disk(number, unit))
         if self.firmware == "uefi secure boot":
-            _secure(definition)
+            _enable_secure_boot(definition)
         return scene, definition
 
-    def _live_through(
+    def _give_history(
         self, scene: Scene, domain: libvirt.virDomain
     ) -> libvirt.virDomain:
         if self.history == "full":
-            return _fill(domain)
+            return fill(domain)
         if self.history in ("hole", "filled"):
             domain.detachDeviceFlags(scene.volume_xml(1, "vdd"), _CONFIG)
-        if self.history == "filled":  # out of order, and more than there was
+        if self.history == "filled":  # More devices than before, names out of order.
             for number, target in ((4, "vdf"), (5, "vdd")):
                 domain.attachDeviceFlags(scene.volume_xml(number, target), _CONFIG)
             domain.attachDeviceFlags(scene.nic_xml(2), _CONFIG)
@@ -131,10 +129,10 @@ class Original:
 
 @dataclass(frozen=True)
 class Result:
-    """What became of one rescue device on one server.
+    """The outcome of one rescue device on one server.
 
-    A case holds where there are no complaints: a rescue that was refused has a
-    message, one that was derived has been judged.
+    A refused rescue has a message. The complaints say what is wrong with a derived
+    rescue, or with the original definition afterwards.
     """
 
     original: Original
@@ -150,22 +148,22 @@ class Result:
 
 def originals(machine: str, firmware: str) -> Iterator[Original]:
     """Yield every server of a machine and a firmware."""
-    for history, usb, scsi in itertools.product(HISTORIES, USB, SCSI):
+    for history, usb, scsi in itertools.product(HISTORIES, USB, SCSI_UNITS):
         yield Original(machine, firmware, history, usb, scsi)
 
 
 def run(machine: str, firmware: str) -> list[Result]:
-    """Put every case of a machine and a firmware to libvirt."""
-    found = []
+    """Return the results of every rescue device on every server."""
+    results = []
     for original in originals(machine, firmware):
-        found += run_pairs(original, PAIRS)
-    return found
+        results += run_pairs(original, PAIRS)
+    return results
 
 
 def run_pairs(original: Original, pairs: tuple[tuple[str, str], ...]) -> list[Result]:
-    """Put rescue devices on one server to libvirt, and judge what it makes of them.
+    """Return the results of rescue devices on one server.
 
-    :raises libvirt.libvirtError: where libvirt refuses the server itself
+    :raises libvirt.libvirtError: libvirt rejects the server
     """
     domain = original.define()
     try:
@@ -175,158 +173,164 @@ def run_pairs(original: Original, pairs: tuple[tuple[str, str], ...]) -> list[Re
             for device, bus in pairs
         ]
     finally:
-        remove(domain)
+        undefine(domain)
 
 
-def remove(domain: libvirt.virDomain) -> None:
-    """Forget a domain that was only ever defined."""
+def undefine(domain: libvirt.virDomain) -> None:
+    """Undefine a domain that was never started."""
     domain.undefineFlags(libvirt.VIR_DOMAIN_UNDEFINE_KEEP_NVRAM)
 
 
 class Judge:
-    """Says what is wrong with rescues of one server, by what libvirt makes of them."""
+    """Judges the rescues of one server by the definitions that libvirt returns."""
 
-    def __init__(self, own: str, command_line: bool = True) -> None:
-        """Judge rescues of a server.
+    def __init__(self, original_xml: str, command_line: bool = True) -> None:
+        """Keep what the server's rescues are compared with.
 
-        :param command_line: by what QEMU would be told, too
+        :param command_line: also compare QEMU's command lines
         """
-        self.own = own
-        self.told = qemu_devices(own)[0] if command_line else None
+        self.original_xml = original_xml
+        self.original_devices = qemu_devices(original_xml)[0] if command_line else None
 
     def case(
         self, domain: libvirt.virDomain, device: str, bus: str
     ) -> tuple[str, tuple[str, ...]]:
-        """Return the message of a refusal, or none, and the complaints."""
-        request = plan.RescueRequest(device, bus)
+        """Return the refusal's message, or an empty text, and the complaints."""
         try:
-            derived = plan.derive(self.own, request, _MEDIUM)
+            derived = base.derive(self.original_xml, device, bus, _MEDIUM)
         except Refused as refusal:
-            return str(refusal), tuple(self._unchanged(domain))
+            return str(refusal), tuple(self._original_complaints(domain))
         try:
-            rescue = base.connection().defineXMLFlags(derived.after, _VALIDATE)
+            defined = base.definition(base.define(derived.after))
         except libvirt.libvirtError as error:
-            return "", (f"libvirt refuses: {error}",)
-        complaints = list(self.definition(derived, base.definition(rescue)))
-        base.connection().defineXML(self.own)
-        return "", (*complaints, *self._unchanged(domain))
+            return "", (f"libvirt rejects the rescue definition: {error}",)
+        complaints = list(self._rescue_complaints(derived, defined))
+        base.connection().defineXML(self.original_xml)
+        return "", (*complaints, *self._original_complaints(domain))
 
-    def _unchanged(self, domain: libvirt.virDomain) -> Iterator[str]:
-        if base.definition(domain) != self.own:
-            yield "the original is not what it was"
+    def _original_complaints(self, domain: libvirt.virDomain) -> Iterator[str]:
+        if base.definition(domain) != self.original_xml:
+            yield "the original definition has changed"
 
-    def definition(self, derived: plan.RescuePlan, got: str) -> Iterator[str]:
-        """Yield what is wrong with a rescue definition as libvirt gives it back."""
-        kept = compare.compare(derived.after, got)
+    def _rescue_complaints(
+        self, derived: plan.RescuePlan, defined: str
+    ) -> Iterator[str]:
+        """Yield what is wrong with the rescue definition that libvirt returns."""
+        kept = compare.compare(derived.after, defined)
         if kept.disturbed or kept.changed or kept.appeared or kept.rest:
-            yield f"libvirt made something else of it: {kept}"
-        found = compare.compare(self.own, got)
-        yield from self._devices(found)
-        if bad := [path for path in found.rest if not _MAY_DIFFER.fullmatch(path)]:
-            yield f"changed outside the devices: {bad}"
-        yield from _highest(Domain.parse(got))
-        if self.told is not None:
-            yield from self._command_line(got, self.told)
+            yield f"libvirt changed the rescue definition: {kept}"
+        comparison = compare.compare(self.original_xml, defined)
+        yield from self._device_complaints(comparison)
+        changed = [path for path in comparison.rest if not _MAY_DIFFER.fullmatch(path)]
+        if changed:
+            yield f"changed outside the devices: {changed}"
+        yield from _order_complaints(Domain.parse(defined))
+        if self.original_devices is not None:
+            yield from self._command_line_complaints(defined, self.original_devices)
 
     @staticmethod
-    def _devices(found: compare.Comparison) -> Iterator[str]:
-        if found.disturbed:
-            yield f"disturbed: {found}"
-        for change in found.changed:
+    def _device_complaints(comparison: compare.Comparison) -> Iterator[str]:
+        if comparison.disturbed:
+            yield f"disturbed: {comparison}"
+        for change in comparison.changed:
             if set(change.changed) - {"boot", "boot@order"}:
                 yield f"changed: {change.device} {change.changed}"
-        disks = [device for device in found.appeared if device.kind == "disk"]
-        others = {device.kind for device in found.appeared} - {"disk", "controller"}
-        if len(disks) != 1 or others:
-            yield f"appeared: {[str(device) for device in found.appeared]}"
+        kinds = [device.kind for device in comparison.appeared]
+        if kinds.count("disk") != 1 or set(kinds) - {"disk", "controller"}:
+            yield f"appeared: {[str(device) for device in comparison.appeared]}"
 
     @staticmethod
-    def _command_line(got: str, before: dict[str, dict[str, Any]]) -> Iterator[str]:
-        """Yield where QEMU is told otherwise of a device it was told of before."""
-        told, booting = qemu_devices(got)
-        for name, arguments in before.items():
-            if told.get(name) != arguments:
-                yield f"QEMU is told {told.get(name)}, not {arguments}"
-        if booting not in ([(RESCUE_ALIAS, 1)], [("isa-fdc", 1)]):
-            yield f"QEMU is told to boot {booting}"
+    def _command_line_complaints(
+        defined: str, original_devices: dict[str, dict[str, Any]]
+    ) -> Iterator[str]:
+        """Yield each original device whose arguments to QEMU have changed."""
+        devices, boot_orders = qemu_devices(defined)
+        for name, arguments in original_devices.items():
+            if devices.get(name) != arguments:
+                yield f"QEMU's device {name}: {devices.get(name)}, not {arguments}"
+        if boot_orders not in ([(RESCUE_ALIAS, 1)], [("isa-fdc", 1)]):
+            yield f"QEMU's boot orders: {boot_orders}"
 
 
 def qemu_devices(xml: str) -> tuple[dict[str, dict[str, Any]], list[tuple[str, int]]]:
-    """Return QEMU's devices by id, and the ids that have a boot order, with it.
+    """Return the devices on QEMU's command line, and the boot orders.
 
-    The arguments of the devices are told without the boot order. That of a floppy is
-    its controller's.
+    The devices are their arguments by id, without the boot order. The boot orders are
+    pairs of id and number; a floppy's belongs to its controller, isa-fdc.
     """
     command = base.connection().domainXMLToNative("qemu-argv", xml)
-    devices, booting = {}, []
+    devices, boot_orders = {}, []
     for option, argument in itertools.pairwise(shlex.split(command)):
         if option == "-global" and argument.startswith("isa-fdc.bootindex"):
-            booting.append(("isa-fdc", int(argument.split("=")[1])))
+            boot_orders.append(("isa-fdc", int(argument.split("=")[1])))
         if option == "-device":
-            told = json.loads(argument)
-            # companions of a USB controller have no id
-            name = told.get("id") or f"{told['driver']} {told.get('addr')}"
+            arguments = json.loads(argument)
+            # The companions of a USB controller have no id.
+            name = arguments.get("id") or (
+                f"{arguments['driver']} {arguments.get('addr')}"
+            )
             for key in ("bootindex", "bootindexA", "bootindexB"):
-                if key in told:
-                    booting.append((name.removesuffix(" None"), told.pop(key)))
-            told.pop("drive", None)  # a name with a counter in it
-            devices[name] = told
-    return devices, booting
+                if key in arguments:
+                    order = arguments.pop(key)
+                    boot_orders.append((name.removesuffix(" None"), order))
+            arguments.pop("drive", None)  # This name contains a counter.
+            devices[name] = arguments
+    return devices, boot_orders
 
 
-# A position in the order in which a guest meets devices.
+# A position in the order in which a guest finds devices.
 _Position = tuple[int, ...]
 
 
-def _highest(definition: Domain) -> Iterator[str]:
-    """Yield a complaint where the rescue disk is not the last one on its bus."""
+def _order_complaints(definition: Domain) -> Iterator[str]:
+    """Yield each disk that a guest does not find before the rescue disk on its bus."""
     (alias,) = definition.root.iterfind(f"devices/disk/alias[@name='{RESCUE_ALIAS}']")
     rescue = alias.getparent()
-    bus = rescue.find("target").get("bus")
-    ours = _position(definition, rescue)
-    for disk in definition.disks(bus):
-        if disk is not rescue and _position(definition, disk) >= ours:
+    last = _position(definition, rescue)
+    for disk in definition.disks(rescue.find("target").get("bus")):
+        position = _position(definition, disk)
+        if disk is not rescue and position >= last:
             name = disk.find("target").get("dev")
-            yield f"{name} at {_position(definition, disk)} is not below {ours}"
+            yield f"{name} at {position} is not below {last}"
 
 
 def _position(definition: Domain, device: etree._Element) -> _Position:
-    place = device.find("address")
-    if place is None:
+    address = device.find("address")
+    if address is None:
         return ()
     number = {
         key: int(text, 0)
-        for key, text in place.items()
+        for key, text in address.items()
         if key not in ("type", "port", "multifunction")
     }
-    if place.get("type") == "pci":
-        own = (0, number["slot"], number["function"])
+    if address.get("type") == "pci":
+        on_bus = (0, number["slot"], number["function"])
         if not number["bus"]:
-            return own
-        # Linux, drivers/pci/bus.c: what lies behind a bus's bridges comes last.
+            return on_bus
+        # Linux adds what is behind a bus's bridges last (drivers/pci/bus.c).
         *above, _device, slot, function = _controller(definition, "pci", number["bus"])
-        return (*above, 1, slot, function, *own)
-    if place.get("type") == "usb":
-        ports = (int(part) for part in place.get("port").split("."))
+        return (*above, 1, slot, function, *on_bus)
+    if address.get("type") == "usb":
+        ports = (int(part) for part in address.get("port").split("."))
         return (*_controller(definition, "usb", number["bus"]), *ports)
     kind = device.find("target").get("bus")
-    own = (number["bus"], number["target"], number["unit"])
-    return (*_controller(definition, kind, number["controller"]), *own)
+    on_controller = (number["bus"], number["target"], number["unit"])
+    return (*_controller(definition, kind, number["controller"]), *on_controller)
 
 
 def _controller(definition: Domain, kind: str, index: int) -> _Position:
     for controller in definition.controllers(kind):
         if controller.get("index") == str(index):
             return _position(definition, controller)
-    raise AssertionError(f"there is no {kind} controller {index}")
+    raise AssertionError(f"the definition has no {kind} controller {index}")
 
 
 def _append(definition: Domain, xml: str) -> None:
     definition.append_device(etree.fromstring(xml))
 
 
-def _scsi_disk(place: int, unit: int) -> str:
-    name = "sd" + ("aa" if place == 26 else chr(ord("a") + place))
+def _scsi_disk(number: int, unit: int) -> str:
+    name = "sd" + ("aa" if number == 26 else chr(ord("a") + number))
     return (
         "<disk type='file' device='disk'><driver name='qemu' type='raw'/>"
         f"<source file='/nonexistent/scsi-{unit}'/><target dev='{name}' bus='scsi'/>"
@@ -335,34 +339,31 @@ def _scsi_disk(place: int, unit: int) -> str:
     )
 
 
-def _secure(definition: Domain) -> None:
-    """Have secure boot, as Nova has it: with the firmware that is enrolled."""
-    for path, file in (("loader", "CODE"), ("nvram", "VARS")):
-        element = definition.root.find(f"os/{path}")
-        firmware = f"/usr/share/OVMF/OVMF_{file}_4M.ms.fd"
-        if path == "loader":
-            element.set("secure", "yes")
-            element.text = firmware
-        else:
-            element.set("template", firmware)
+def _enable_secure_boot(definition: Domain) -> None:
+    """Enable secure boot as Nova does, with the firmware that has enrolled keys."""
+    firmware = "/usr/share/OVMF/OVMF_{}_4M.ms.fd"
+    loader = definition.root.find("os/loader")
+    loader.set("secure", "yes")
+    loader.text = firmware.format("CODE")
+    definition.root.find("os/nvram").set("template", firmware.format("VARS"))
     etree.SubElement(definition.root.find("features"), "smm", state="on")
 
 
-def _fill(domain: libvirt.virDomain) -> libvirt.virDomain:
-    """Leave no PCI slot free on pc, and no root port on q35."""
+def fill(domain: libvirt.virDomain) -> libvirt.virDomain:
+    """Add disks until no PCI slot (pc) or root port (q35) is free."""
     definition = Domain.parse(base.definition(domain))
-    places = definition.root.iterfind("devices/*/address[@type='pci']")
-    used = {(int(p.get("bus"), 16), int(p.get("slot"), 16)) for p in places}
+    addresses = definition.root.iterfind("devices/*/address[@type='pci']")
+    used = {(int(a.get("bus"), 16), int(a.get("slot"), 16)) for a in addresses}
     ports = definition.root.findall("devices/controller[@model='pcie-root-port']")
-    free = [(int(port.get("index")), 0) for port in ports]
+    slots = [(int(port.get("index")), 0) for port in ports]
     if not ports:
-        free = [(0, slot) for slot in range(1, 32)]
+        slots = [(0, slot) for slot in range(1, 32)]
     names = (f"vd{a}{b}" for a in "ab" for b in "abcdefghijklmnopqrstuvwxyz")
-    for (bus, slot), name in zip(sorted(set(free) - used), names, strict=False):
+    for (bus, slot), name in zip(sorted(set(slots) - used), names, strict=False):
         _append(
             definition,
             "<disk type='file' device='disk'><driver name='qemu' type='raw'/>"
             f"<source file='/nonexistent/{name}'/><target dev='{name}' bus='virtio'/>"
             f"<address type='pci' bus='{bus:#04x}' slot='{slot:#04x}'/></disk>",
         )
-    return base.connection().defineXMLFlags(definition.to_xml(), _VALIDATE)
+    return base.define(definition.to_xml())

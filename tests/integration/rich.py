@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Definitions with as many of libvirt's elements as each machine takes.
+"""Definitions with as many of libvirt's elements as each machine accepts.
 
-What needs hardware (host devices, SEV) is only ever defined.
+Elements that need hardware (host devices, SEV) are defined, never started.
 """
 
 from collections.abc import Iterator
@@ -14,10 +14,11 @@ from stable_rescue.domain.document import Domain
 from tests.integration import base
 from tests.integration.scene import Scene
 
+# Children of <domain>.
 _OUTSIDE = """
 <extra xmlns:qemu='http://libvirt.org/schemas/domain/qemu/1.0'>
   <title>a rich server</title>
-  <description>all that it can have</description>
+  <description>every element that libvirt accepts</description>
   <cpu mode='custom' match='exact'><model>qemu64</model>
     <numa><cell id='0' cpus='0' memory='262144' unit='KiB' memAccess='shared'/></numa>
   </cpu>
@@ -49,7 +50,7 @@ _OUTSIDE = """
 
 _METADATA = """
 <metadata>
-  <!-- a comment of an operator -->
+  <!-- a comment by an operator -->
   <a:owner xmlns:a="http://example.org/a" a:id="1">
     <a:note>text <b>and</b> more &lt;text&gt;</a:note><!-- inside -->
   </a:owner>
@@ -156,7 +157,7 @@ _DEVICES = """
   <crypto model='virtio' type='qemu'><backend model='builtin' queues='1'/></crypto>
 </devices>"""
 
-# What needs hardware to start, or to be told of: it is defined and compared.
+# libvirt needs the hardware to start these devices or to write QEMU's command line.
 _HARDWARE = """
 <devices>
   <interface type='hostdev' managed='yes'>
@@ -183,7 +184,7 @@ _HARDWARE = """
     <model type='virtio'/></interface>
 </devices>"""
 
-# PCI topologies of each machine beside what the matrix has.
+# PCI topologies of each machine that matrix.py does not have.
 _PCI = {
     "pc": """
 <devices>
@@ -221,7 +222,7 @@ _FEATURES = {
     "pc": "<extra/>",
     "q35": "<extra><features><acpi/><apic/><ioapic driver='qemu'/></features></extra>",
 }
-# libvirt takes it on hosts of that kind alone.
+# libvirt accepts this on hosts with SEV only.
 _LAUNCH = """
 <extra>
   <launchSecurity type='sev'>
@@ -230,7 +231,7 @@ _LAUNCH = """
 </extra>"""
 
 
-# The secrets that the disks name: libvirt has them before it makes a command line.
+# libvirt needs the secrets of the disks to write QEMU's command line.
 _SECRETS = (
     ("0a81f5b2-8403-7b23-c8d6-21ccc2f80d6f", "ceph", "name"),
     ("0a81f5b2-8403-7b23-c8d6-21ccc2f80d70", "volume", "volume"),
@@ -249,52 +250,54 @@ def define_secrets() -> Iterator[libvirt.virSecret]:
 
 
 def define(machine: str, hardware: bool = False) -> tuple[libvirt.virDomain, list[str]]:
-    """Define a server with all that libvirt takes, element by element.
+    """Define a server with each element that libvirt accepts, one after the other.
 
-    :param hardware: with what needs hardware, too
-    :returns: the domain, and what libvirt did not take, with its reason
+    :param hardware: also define the elements that need hardware
+    :returns: the domain, and the elements that libvirt rejected, with its errors
+    """
+    domain = base.define(_first_definition(machine).to_xml())
+    rejected = []
+    for parent, element in _elements(machine, hardware):
+        extended = Domain.parse(base.definition(domain))
+        if parent == "devices":
+            extended.append_device(element)
+        else:
+            for present in extended.root.findall(str(element.tag)):
+                extended.root.remove(present)
+            extended.root.append(element)
+        try:
+            domain = base.define(extended.to_xml())
+        except libvirt.libvirtError as error:
+            kinds = (element.get(key, "") for key in ("type", "device", "model"))
+            name = " ".join(filter(None, (str(element.tag), *kinds)))
+            rejected.append(f"{name}: {error}")
+    # libvirt writes some elements differently once it has read its own output.
+    for _ in range(3):
+        domain = base.connection().defineXML(base.definition(domain))
+    return domain, rejected
+
+
+def _first_definition(machine: str) -> Domain:
+    """Return a server with metadata, and a boot order in place of <boot dev>.
+
+    With that, each further device can have a boot order (F12).
     """
     scene = Scene(Path("/nonexistent"), machine, scsi_volume=True)
     definition = Domain.parse(scene.xml())
     metadata = definition.root.find("metadata")
     metadata.extend(etree.fromstring(_METADATA))
-    # Boot orders, for every kind of device that can have one.
     boot = definition.root.find("os/boot")
     boot.getparent().remove(boot)
     etree.SubElement(next(definition.disks()), "boot", order="1")
-    domain = _try(definition)
-    refused = []
-    for where, element in _elements(machine, hardware):
-        tried = Domain.parse(base.definition(domain))
-        if where == "devices":
-            tried.append_device(element)
-        else:
-            for same in tried.root.findall(str(element.tag)):
-                tried.root.remove(same)
-            tried.root.append(element)
-        try:
-            domain = _try(tried)
-        except libvirt.libvirtError as error:
-            kinds = (element.get(key, "") for key in ("type", "device", "model"))
-            name = " ".join(filter(None, (str(element.tag), *kinds)))
-            refused.append(f"{name}: {error}")
-    # Some elements are written otherwise once they have been read: settle them.
-    for _ in range(3):
-        domain = base.connection().defineXML(base.definition(domain))
-    return domain, refused
+    return definition
 
 
 def _elements(machine: str, hardware: bool) -> Iterator[tuple[str, etree._Element]]:
+    """Yield each element with the tag of its parent; "extra" is the domain."""
     texts = [_OUTSIDE, _FEATURES[machine], _PCI[machine], _DEVICES]
     if hardware:
         texts += [_LAUNCH, _HARDWARE]
     for text in texts:
-        extra = etree.fromstring(text)
-        for element in list(extra):
-            yield str(extra.tag), element
-
-
-def _try(definition: Domain) -> libvirt.virDomain:
-    return base.connection().defineXMLFlags(
-        definition.to_xml(), libvirt.VIR_DOMAIN_DEFINE_VALIDATE
-    )
+        parent = etree.fromstring(text)
+        for element in list(parent):
+            yield str(parent.tag), element

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A server as Nova defines it: its disks and its domain definition."""
+"""A server as Nova defines it: the files of its disks, and its definition."""
 
 import subprocess
 import uuid
@@ -30,19 +30,20 @@ _FIRMWARE = {
 
 @dataclass
 class Scene:
-    """A server with local disks, a config drive, volumes and one NIC."""
+    """A server with three local disks, a config drive, two volumes and one NIC."""
 
     folder: Path
     machine: str
     firmware: str = "bios"
-    scsi_volume: bool = False  # volume 3 on virtio-scsi, with units free below it
-    bootable: bool = True
-    usb: str = ""  # a controller to use in place of the usual one
+    #: Adds volume 3 on virtio-scsi, with free units below it.
+    scsi_volume: bool = False
+    #: The USB controllers, if not the machine's usual one.
+    usb: str = ""
     uuid: str = field(default_factory=lambda: str(uuid.uuid4()))
 
     @property
     def console(self) -> Path:
-        """The file that the guest's serial console goes to."""
+        """The file that the guest's serial console is written to."""
         return self.folder / "console.log"
 
     @property
@@ -56,7 +57,7 @@ class Scene:
         for number, name in enumerate(("disk.eph0", "disk.swap"), 1):
             with (self.folder / name).open("wb") as stream:
                 stream.truncate(number * 32 * MIB)
-        # A config drive is known by its label: the shortest ISO 9660 that has one.
+        # Guests find a config drive by its label: the shortest ISO 9660 that has one.
         config = bytearray(64 * 1024)
         config[32768:32774] = b"\1CD001"
         config[32808:32840] = b"config-2".ljust(32)
@@ -70,7 +71,7 @@ class Scene:
         return self.folder / f"volume-{number}"
 
     def volume_xml(self, number: int, target: str, bus: str = "virtio") -> str:
-        """Return the <disk> of a volume; its serial tells it to the guest."""
+        """Return the <disk> of a volume; the guest identifies it by its serial."""
         address = ""
         if bus == "scsi":
             address = (
@@ -84,8 +85,16 @@ class Scene:
       <serial>volume-{number}</serial>{address}
     </disk>"""
 
+    def _local_disk_xml(self, name: str, target: str, image_format: str = "raw") -> str:
+        return f"""
+    <disk type='file' device='disk'>
+      <driver name='qemu' type='{image_format}' cache='writeback'/>
+      <source file='{self.folder}/{name}'/>
+      <target dev='{target}' bus='virtio'/>
+    </disk>"""
+
     def nic_xml(self, number: int) -> str:
-        """Return an <interface>; the user network needs nothing of the host."""
+        """Return an <interface>; a user network needs no bridge on the host."""
         return f"""
     <interface type='user'>
       <mac address='fa:16:3e:00:00:{number:02x}'/>
@@ -93,21 +102,23 @@ class Scene:
     </interface>"""
 
     def xml(self) -> str:
-        """Return the definition as Nova would first have it: without addresses."""
-        last = self.volume_xml(3, "sda", "scsi") if self.scsi_volume else ""
+        """Return the definition as Nova first writes it: without addresses."""
+        volumes = [self.volume_xml(1, "vdd"), self.volume_xml(2, "vde")]
         controllers = _CONTROLLERS[self.machine]
+        cdrom_target, cdrom_bus = {"pc": ("hda", "ide"), "q35": ("sda", "sata")}[
+            self.machine
+        ]
         if self.usb:
             controllers = "\n".join(
                 line for line in controllers.splitlines() if "'usb'" not in line
             )
             controllers += self.usb
         if self.scsi_volume:
+            volumes.append(self.volume_xml(3, "sda", "scsi"))
             controllers += "<controller type='scsi' index='0' model='virtio-scsi'/>"
-        cdrom = {"pc": ("hda", "ide"), "q35": ("sda", "sata")}[self.machine]
-        if self.scsi_volume and self.machine == "q35":
-            cdrom = ("sdb", "sata")
-        no_usb = "model='none'" in controllers
-        tablet = "" if no_usb else "<input type='tablet' bus='usb'/>"
+            cdrom_target = cdrom_target.replace("sda", "sdb")
+        has_usb = "model='none'" not in controllers
+        tablet = "<input type='tablet' bus='usb'/>" if has_usb else ""
         firmware = _FIRMWARE[self.firmware].format(nvram=self.nvram)
         return f"""\
 <domain type='qemu'>
@@ -133,28 +144,15 @@ class Scene:
   <on_poweroff>destroy</on_poweroff>
   <on_reboot>restart</on_reboot>
   <on_crash>destroy</on_crash>
-  <devices>
-    <disk type='file' device='disk'>
-      <driver name='qemu' type='qcow2' cache='writeback'/>
-      <source file='{self.folder}/disk'/>
-      <target dev='vda' bus='virtio'/>
-    </disk>
-    <disk type='file' device='disk'>
-      <driver name='qemu' type='raw' cache='writeback'/>
-      <source file='{self.folder}/disk.eph0'/>
-      <target dev='vdb' bus='virtio'/>
-    </disk>
-    <disk type='file' device='disk'>
-      <driver name='qemu' type='raw' cache='writeback'/>
-      <source file='{self.folder}/disk.swap'/>
-      <target dev='vdc' bus='virtio'/>
-    </disk>
+  <devices>{self._local_disk_xml("disk", "vda", "qcow2")}
+    {self._local_disk_xml("disk.eph0", "vdb")}
+    {self._local_disk_xml("disk.swap", "vdc")}
     <disk type='file' device='cdrom'>
       <driver name='qemu' type='raw' cache='writeback'/>
       <source file='{self.folder}/disk.config'/>
-      <target dev='{cdrom[0]}' bus='{cdrom[1]}'/>
+      <target dev='{cdrom_target}' bus='{cdrom_bus}'/>
       <readonly/>
-    </disk>{self.volume_xml(1, "vdd")}{self.volume_xml(2, "vde")}{last}{controllers}
+    </disk>{"".join(volumes)}{controllers}
     {self.nic_xml(1)}
     <serial type='file'><source path='{self.console}'/></serial>
     {tablet}
@@ -167,7 +165,7 @@ class Scene:
 
 
 def overlay(backing: Path, target: Path, size: str = "") -> Path:
-    """Create a qcow2 image on top of another; returns `target`."""
+    """Create a qcow2 image with another as its backing file; return its path."""
     command = ["qemu-img", "create", "-q", "-f", "qcow2", "-F", "qcow2"]
     command += ["-b", str(backing), str(target), *([size] if size else [])]
     subprocess.run(command, check=True)

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The manual's page of what is supported, made from a run of the matrix.
+"""Generates the manual's support matrix from a run of tests.integration.matrix.
 
-``python -m tests.integration.support --write`` runs it all and writes the page; it
-wants the sandbox of the integration tests around it (CONTRIBUTING).
+``python -m tests.integration.support --write`` runs the matrix and writes the page. Run
+it in the sandbox of the integration tests (CONTRIBUTING.rst shows how).
 """
 
 import argparse
@@ -11,15 +11,14 @@ import sys
 from collections.abc import Sequence
 
 from lab.sandbox import REPOSITORY
-from stable_rescue import plan
 from stable_rescue.domain.medium import Medium
 from stable_rescue.exception import Refused
-from tests.integration import matrix, test_boots, test_uefi
+from tests.integration import base, matrix, test_boots, test_uefi
 from tests.integration.matrix import Result
 
 PAGE = REPOSITORY / "doc" / "source" / "support-matrix.rst"
 
-#: What libvirt can be asked for on x86_64. Secure boot needs q35.
+#: The machines and firmware of x86_64. libvirt supports secure boot on q35 only.
 SERVERS = (
     ("pc", "bios"),
     ("pc", "uefi"),
@@ -29,8 +28,8 @@ SERVERS = (
 )
 _FIRMWARE = {"bios": "BIOS", "uefi": "UEFI", "uefi secure boot": "UEFI, secure boot"}
 
-# Arch, machine type and kind of what no test here can define with an emulator.
-_OTHERS = (
+# Architecture, machine type and kind of servers that no test defines in libvirt.
+_OTHER_MACHINES = (
     ("aarch64", "virt", "hvm"),
     ("ppc64le", "pseries", "hvm"),
     ("s390x", "s390-ccw-virtio", "hvm"),
@@ -40,34 +39,34 @@ _OTHERS = (
 )
 _NAMES = {"exe": "an LXC container"}
 
-_HEAD = """\
+INTRODUCTION = """\
 ==============
 Support matrix
 ==============
 
 .. This page is generated: python -m tests.integration.support --write
 
-A rescue device and its bus come from the rescue image's properties
-``hw_rescue_device`` and ``hw_rescue_bus``. What follows is the outcome of a run of
-the integration tests, which put every combination to libvirt: each device on each
-bus, on servers of
+The properties ``hw_rescue_device`` and ``hw_rescue_bus`` of the rescue image choose
+the rescue device and its bus. This page shows the results of a run of the integration
+tests, which define every combination in libvirt: each device on each bus, on servers
+with
 
 * each machine and firmware below;
 * four histories: none, a volume unplugged (a hole), others plugged into its place,
   and no PCI slot (pc) or root port (q35) left free;
-* three ways of USB: no controller (model none), two input devices, xHCI;
-* five ways of virtio-scsi: none, units with gaps, 7, 16 and 26 units.
+* three USB set-ups: no controller (model none), two input devices, xHCI;
+* five virtio-scsi set-ups: none, units with gaps, 7, 16 and 26 units.
 
-*Defined* means: libvirt takes the rescue definition, checked against its schema, and
-gives it back unchanged; every device of the server is what and where it was; the
-rescue disk is the last on its bus; and the server's own definition, defined back, is
-the same to the byte. *Command line* means: QEMU is told of every device of the server
-what it was told before, and to boot one, the rescue device. *Booted* means: a guest
-with a history of plugging booted the rescue device and found each of its own devices
-in its old place.
+*Defined* means: libvirt accepts the rescue definition, validated against its schema,
+and returns it unchanged; every device of the server keeps its properties and its
+address; the rescue disk is the last disk on its bus; and the original definition, once
+it is defined again, is the same to the byte. *Command line* means: QEMU gets the same
+arguments for every device of the server, and one device to boot from, the rescue
+device. *Booted* means: a guest with a hotplug history booted the rescue device and
+found each original device at its address.
 
-The same holds for every version of the two machine types that libvirt lists: each bus
-and each device is defined on each of them by a test.
+A test also defines each supported device and bus on every version of the two machine
+types that libvirt lists.
 """
 
 
@@ -92,57 +91,60 @@ def _row(
     machine: str, firmware: str, pair: tuple[str, str], results: Sequence[Result]
 ) -> str:
     device, bus = pair
-    found = [r for r in results if (r.device, r.bus) == pair]
-    messages = sorted({r.message for r in found if r.message})
-    derived = [r for r in found if not r.message and not r.complaints]
+    of_pair = [r for r in results if (r.device, r.bus) == pair]
+    messages = sorted({r.message for r in of_pair if r.message})
+    derived = [r for r in of_pair if not r.message and not r.complaints]
     if not derived:
         return _cells(device, bus, "no", "; ".join(messages))
     proof = f"defined, command line: {len(derived)} servers"
     if (machine, firmware, device, bus) in booted():
         proof += "; booted in a guest"
-    if device == "floppy":  # test_floppy: too small for a guest that tells more
+    if device == "floppy":  # By test_floppy; no guest that reports devices fits.
         proof += "; its boot sector was started"
     for message in messages:
-        times = sum(r.message == message for r in found)
-        proof += f". {times} servers are refused: {message}"
+        count = sum(r.message == message for r in of_pair)
+        proof += f". {count} servers are refused: {message}"
     return _cells(device, bus, "yes", proof)
 
 
 def _cells(*texts: str) -> str:
     return "\n".join(
-        f"   {'  -' if place else '* -'} {text}" for place, text in enumerate(texts)
+        f"   {'  -' if column else '* -'} {text}" for column, text in enumerate(texts)
     )
 
 
 def booted() -> set[tuple[str, str, str, str]]:
-    """Return machine, firmware, device and bus of each rescue that a test boots."""
-    found = set()
+    """Return machine, firmware, device and bus of each rescue that a test boots.
+
+    The names of the tests say what they boot: test_disk_on_usb_boots_...
+    """
+    rescues = set()
     for case in (*vars(test_boots).values(), *vars(test_uefi).values()):
         machine, options = getattr(case, "machine", ""), getattr(case, "options", {})
         for name in dir(case) if machine else ():
-            if known := re.fullmatch(r"test_(disk|cdrom|floppy)_on_(\w+)", name):
+            if match := re.match(r"test_(disk|cdrom)_on_([a-z]+)_boots_", name):
                 firmware = options.get("firmware", "bios")
-                found.add((machine, firmware, *known.groups()))
-    return found
+                rescues.add((machine, firmware, *match.groups()))
+    return rescues
 
 
-def others() -> str:
+def other_machines() -> str:
     """Return the page's section on all other machines."""
     rows = []
-    for arch, machine, kind in _OTHERS:
+    for arch, machine, kind in _OTHER_MACHINES:
         name = _NAMES.get(kind) or f"{machine} ({arch})"
-        taken, messages = [], set()
+        derived, messages = [], set()
         for device, bus in matrix.PAIRS:
             try:
-                taken.append(_derived(arch, machine, kind, device, bus))
+                derived.append(_derived(arch, machine, kind, device, bus))
             except Refused as refusal:
                 messages.add(str(refusal))
-        if taken:
+        if derived:
             answer = "definition only"
-            said = f"{', '.join(taken)}. No guest and no libvirt has tried it."
+            remark = f"{', '.join(derived)}. Not tested with libvirt or a guest."
         else:
-            answer, said = "no", "; ".join(sorted(messages))
-        rows.append(_cells(name, answer, said))
+            answer, remark = "no", "; ".join(sorted(messages))
+        rows.append(_cells(name, answer, remark))
     return "\n".join(
         (
             "\nOther machines\n--------------\n",
@@ -157,35 +159,30 @@ def others() -> str:
 
 
 def _derived(arch: str, machine: str, kind: str, device: str, bus: str) -> str:
-    definition = f"""\
+    original_xml = f"""\
 <domain type='{"lxc" if kind == "exe" else "qemu"}'>
   <name>other</name><uuid>7f2b6e5c-3b1f-4c61-9a0e-0d5a4c7be001</uuid>
   <os><type arch='{arch}' machine='{machine}'>{kind}</type></os>
   <devices/>
 </domain>"""
     medium = Medium.from_file("/nonexistent/disk.rescue")
-    plan.derive(definition, plan.RescueRequest(device, bus), medium)
+    base.derive(original_xml, device, bus, medium)
     return f"{device} on {bus}"
 
 
-def head() -> str:
-    """Return the page's introduction."""
-    return _HEAD
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the whole matrix and print the page, or write it."""
-    parser = argparse.ArgumentParser(description="Make the support matrix.")
+    """Run the whole matrix and print or write the page."""
+    parser = argparse.ArgumentParser(description="Generate the support matrix.")
     parser.add_argument("--write", action="store_true", help="write the page")
     options = parser.parse_args(arguments)
-    page, wrong = head(), []
+    page, failed = INTRODUCTION, []
     for machine, firmware in SERVERS:
         results = matrix.run(machine, firmware)
-        wrong += [result for result in results if result.complaints]
+        failed += [result for result in results if result.complaints]
         page += section(machine, firmware, results)
-    page += others()
-    if wrong:
-        print("\n".join(map(str, wrong)), file=sys.stderr)
+    page += other_machines()
+    if failed:
+        print("\n".join(map(str, failed)), file=sys.stderr)
         return 1
     if options.write:
         PAGE.write_text(page)

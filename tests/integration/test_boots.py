@@ -1,123 +1,116 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Servers with a history are rescued, and nothing moves: told by their guests."""
+"""Guests with a hotplug history boot the rescue system, and no device moves."""
 
 from typing import ClassVar
 
-from stable_rescue import plan
-from stable_rescue.domain.medium import Medium
 from stable_rescue.tempest.guest import Inventory, compare
 from tests.integration import base
-from tests.integration.scene import overlay
 
 _XHCI = "0c0330"  # PCI class: serial bus, USB, xHCI
 
 
 class RescueBoots:
-    """What each machine's tests share: one server with a hotplug history."""
+    """Tests of one server with a hotplug history; each machine has a class."""
 
     machine: ClassVar[str]
     options: ClassVar[dict[str, object]] = {}
     server: ClassVar[base.Server]
     baseline: ClassVar[Inventory]
-    own: ClassVar[str]
+    original_xml: ClassVar[str]
 
     @classmethod
     def setUpClass(cls) -> None:
         super().setUpClass()
         cls.server = base.new_server(cls.addClassCleanup, cls.machine, **cls.options)
-        cls.server.hotplug_history()
-        # Names follow addresses at a cold boot only (LIBVIRT F7): compare with that.
+        cls.server.hotplug()
+        # Names follow addresses at a cold boot only (F31), so the baseline is one.
         cls.baseline = cls.server.boot()
-        cls.own = cls.server.definition()
+        cls.original_xml = cls.server.definition()
 
-    def rescued(self, device: str, bus: str) -> Inventory:
-        """Rescue the server and return what the rescue system sees."""
-        server = self.server
-        self.addCleanup(server.define, self.own)
-        folder = base.new_folder(self.addCleanup)
-        if device == "cdrom":
-            medium = Medium.from_file(str(base.images().rescue_iso))
-        else:
-            disk = overlay(base.images().rescue_qcow2, folder / "disk.rescue")
-            medium = Medium.from_file(str(disk), "qcow2")
-        request = plan.RescueRequest(device, bus)
-        derived = plan.derive(self.own, request, medium)
+    def boot_rescue(self, device: str, bus: str) -> Inventory:
+        """Rescue the server and return the inventory of the rescue system."""
+        self.addCleanup(self.server.define, self.original_xml)
+        medium = base.rescue_medium(self.addCleanup, device)
+        derived = base.derive(self.original_xml, device, bus, medium)
         self.assertEqual((device, bus), (derived.device, derived.bus))
-        server.define(derived.after)
-        return server.boot()
+        self.server.define(derived.after)
+        return self.server.boot()
 
-    def check(self, device: str, bus: str) -> None:
-        seen = self.rescued(device, bus)
-        found = compare(self.baseline, seen)
-        self.assertEqual((), found.disturbed, str(found))
-        self.assertGreaterEqual(len(found.originals), 14)
-        # It booted the rescue disk: the firmware's word, and the kernel's.
-        self.assertEqual("rescue", seen.image)
-        self.assertIsNotNone(seen.boot_disk)
-        self.assertIn(seen.boot_disk, found.appeared)
-        self.assertEqual(f"rescue {base.images().build}", seen.boot_disk.label)
-        self.assertEqual(device == "cdrom", seen.boot_disk.is_cdrom)
+    def check_rescue_and_unrescue(self, device: str, bus: str) -> None:
+        rescued = self.boot_rescue(device, bus)
+        comparison = compare(self.baseline, rescued)
+        self.assertEqual((), comparison.disturbed, str(comparison))
+        self.assertGreaterEqual(len(comparison.originals), 14)
+        # Firmware and kernel agree that the rescue disk was booted.
+        self.assertEqual("rescue", rescued.image)
+        self.assertIsNotNone(rescued.boot_disk)
+        self.assertIn(rescued.boot_disk, comparison.appeared)
+        self.assertEqual(f"rescue {base.images().build}", rescued.boot_disk.label)
+        self.assertEqual(device == "cdrom", rescued.boot_disk.is_cdrom)
         if bus == "usb":
-            self.check_usb_controller(seen)
+            self.check_usb_controller(rescued)
 
-        self.server.define(self.own)
-        self.assertEqual(self.own, self.server.definition())
-        again = self.server.boot()
-        self.assertEqual("original", again.image)
-        self.assertEqual(self.baseline.boot_disk, again.boot_disk)
-        found = compare(self.baseline, again)
-        self.assertEqual((), found.disturbed, str(found))
-        self.assertEqual((), found.appeared)
+        self.server.define(self.original_xml)
+        self.assertEqual(self.original_xml, self.server.definition())
+        unrescued = self.server.boot()
+        self.assertEqual("original", unrescued.image)
+        self.assertEqual(self.baseline.boot_disk, unrescued.boot_disk)
+        comparison = compare(self.baseline, unrescued)
+        self.assertEqual((), comparison.disturbed, str(comparison))
+        self.assertEqual((), comparison.appeared)
 
-    def check_usb_controller(self, seen: Inventory) -> None:
-        """An xHCI of its own: firmware takes minutes through a UHCI (LIBVIRT)."""
-        controller, _, port = seen.boot_disk.address.partition("/usb:")
+    def check_usb_controller(self, rescued: Inventory) -> None:
+        """Check that the rescue disk is alone on an xHCI controller (F14, U33)."""
+        controller, _, port = rescued.boot_disk.address.partition("/usb:")
         self.assertEqual("1", port.partition("/")[0])
-        (function,) = (d for d in seen.of_kind("pci") if d.address == controller)
+        (function,) = (d for d in rescued.of_kind("pci") if d.address == controller)
         self.assertEqual(_XHCI, function.pci_class)
-        on_it = [d for d in seen.of_kind("usb") if d.address.startswith(controller)]
-        self.assertEqual([f"{controller}/usb:1"], [d.address for d in on_it])
+        addresses = [device.address for device in rescued.of_kind("usb")]
+        self.assertEqual(
+            [f"{controller}/usb:1"],
+            [address for address in addresses if address.startswith(controller)],
+        )
 
-    def test_disk_on_virtio(self):
-        self.check("disk", "virtio")
+    def test_disk_on_virtio_boots_and_moves_nothing(self):
+        self.check_rescue_and_unrescue("disk", "virtio")
 
-    def test_disk_on_usb(self):
-        self.check("disk", "usb")
+    def test_disk_on_usb_boots_and_moves_nothing(self):
+        self.check_rescue_and_unrescue("disk", "usb")
 
-    def test_disk_on_scsi(self):
-        self.check("disk", "scsi")
+    def test_disk_on_scsi_boots_and_moves_nothing(self):
+        self.check_rescue_and_unrescue("disk", "scsi")
 
 
 class PcTest(RescueBoots, base.TestCase):
     machine = "pc"
 
-    def test_cdrom_on_ide(self):
-        self.check("cdrom", "ide")
+    def test_cdrom_on_ide_boots_and_moves_nothing(self):
+        self.check_rescue_and_unrescue("cdrom", "ide")
 
 
 class Q35Test(RescueBoots, base.TestCase):
     machine = "q35"
     options: ClassVar = {"scsi_volume": True}
 
-    def test_cdrom_on_sata(self):
-        self.check("cdrom", "sata")
+    def test_cdrom_on_sata_boots_and_moves_nothing(self):
+        self.check_rescue_and_unrescue("cdrom", "sata")
 
 
 class Q35UefiTest(RescueBoots, base.TestCase):
-    """OVMF: the rescue boots on a copy of the server's variables (UPSTREAM U31)."""
+    """OVMF boots the rescue from a copy of the server's NVRAM file (U31)."""
 
     machine = "q35"
     options: ClassVar = {"firmware": "uefi"}
 
-    def rescued(self, device: str, bus: str) -> Inventory:
-        variables = self.server.scene.nvram
-        before = variables.read_bytes()
-        self.addCleanup(variables.with_suffix(".fd.rescue").unlink)
-        seen = super().rescued(device, bus)
-        self.assertEqual("uefi", seen.firmware)
+    def boot_rescue(self, device: str, bus: str) -> Inventory:
+        nvram = self.server.scene.nvram
+        nvram_before = nvram.read_bytes()
+        self.addCleanup(nvram.with_suffix(".fd.rescue").unlink)
+        rescued = super().boot_rescue(device, bus)
+        self.assertEqual("uefi", rescued.firmware)
         self.server.stop()
-        self.assertEqual(before, variables.read_bytes())
-        return seen
+        self.assertEqual(nvram_before, nvram.read_bytes())
+        return rescued
 
-    def test_cdrom_on_sata(self):
-        self.check("cdrom", "sata")
+    def test_cdrom_on_sata_boots_and_moves_nothing(self):
+        self.check_rescue_and_unrescue("cdrom", "sata")

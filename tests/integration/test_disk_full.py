@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A real filesystem runs full while a rescue is prepared; needs root.
+"""A rescue is refused if the filesystem runs full while it is prepared.
 
-Nova's API, compute service and image backends are as in the functional tests.
+The filesystem is a real tmpfs, so the tests need root. Nova's API, compute service and
+image backends are those of the functional tests.
 """
 
 import os
@@ -13,7 +14,7 @@ from oslo_utils import units
 from tests.functional import images
 
 CONF = images.CONF
-# One of it has room on the filesystem, two have not.
+# The filesystem has room for one image of this size, not for two.
 DATA = os.urandom(6 * units.Mi)
 
 
@@ -28,38 +29,41 @@ class DiskFullTest(images.ImagesTestBase):
         self.addCleanup(subprocess.run, ["umount", root], check=True)
         self.folder(self.server).mkdir()
 
-    def free(self) -> int:
-        found = os.statvfs(CONF.instances_path)
-        return found.f_bavail * found.f_bsize
+    def free_bytes(self) -> int:
+        status = os.statvfs(CONF.instances_path)
+        return status.f_bavail * status.f_bsize
 
-    def test_while_it_is_fetched(self) -> None:
-        image, before = self.add_image(DATA + DATA), self.free()
+    def assert_space_released(self, free_before: int) -> None:
+        """Check that only Nova's cache directory and lock file take space."""
+        self.assertLess(free_before - self.free_bytes(), units.Mi)
+
+    def test_disk_full_while_the_image_is_fetched_is_refused(self) -> None:
+        image, free_before = self.add_image(DATA + DATA), self.free_bytes()
         self.assertIn("No space left on device", self.refused(image))
-        # The directory and the lock that Nova makes are pages of their own.
-        self.assertLess(before - self.free(), units.Mi)
+        self.assert_space_released(free_before)
 
-    def test_while_it_is_converted(self) -> None:
+    def test_disk_full_while_the_image_is_converted_is_refused(self) -> None:
         raw, qcow2 = self.files_made / "raw", self.files_made / "qcow2"
         raw.write_bytes(DATA)
         self.run_tool("qemu-img", "convert", "-O", "qcow2", raw, qcow2)
-        image, before = self.add_image(qcow2.read_bytes(), "qcow2"), self.free()
-        told = self.refused(image)
-        self.assertIn("cannot be used", told)
-        self.assertNotIn(CONF.instances_path, told)
-        self.assertLess(before - self.free(), units.Mi)
+        image = self.add_image(qcow2.read_bytes(), "qcow2")
+        free_before = self.free_bytes()
+        message = self.refused(image)
+        self.assertIn("cannot be used", message)
+        self.assertNotIn(CONF.instances_path, message)
+        self.assert_space_released(free_before)
 
-    def test_while_the_medium_is_made(self) -> None:
-        """The image stays in the cache: it is whole, and was inspected."""
+    def test_disk_full_while_the_medium_is_made_is_refused(self) -> None:
+        """The image stays in the cache, because it is complete and inspected."""
         image = self.add_image(DATA)
-        base = self.base_of(image)
-        base.parent.mkdir()
-        base.write_bytes(DATA)
-        told = self.refused(image)
-        self.assertIn("cannot prepare the rescue", told)
-        self.assertEqual(DATA, base.read_bytes())
+        cached = self.base_of(image)
+        cached.parent.mkdir()
+        cached.write_bytes(DATA)
+        self.assertIn("cannot prepare the rescue", self.refused(image))
+        self.assertEqual(DATA, cached.read_bytes())
 
-    def test_while_the_record_is_written(self) -> None:
+    def test_disk_full_while_the_record_is_written_is_refused(self) -> None:
         filler = Path(CONF.instances_path, "filler")
-        filler.write_bytes(bytes(self.free()))
-        told = self.refused(self.add_image(DATA))
-        self.assertIn("No space left on device", told)
+        filler.write_bytes(bytes(self.free_bytes()))
+        message = self.refused(self.add_image(DATA))
+        self.assertIn("No space left on device", message)

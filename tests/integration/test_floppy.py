@@ -1,17 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A rescue floppy is what SeaBIOS starts, and the original is not."""
+"""SeaBIOS boots the rescue floppy, and not the original root disk."""
 
 import time
 
-from stable_rescue import plan
 from stable_rescue.domain.medium import Medium
 from tests.integration import base
 
-_SAYS = b"RESCUE FLOPPY\r\n"
-_BYTES = 1_474_560
-_SECONDS = 60.0
+_MESSAGE = "RESCUE FLOPPY"
+_FLOPPY_SIZE = 1_474_560
+_BOOT_SECONDS = 60.0
 
-# A boot sector that writes a text to the first serial port and halts.
+# x86 code that writes the text at 0x7c30 to the first serial port and halts.
 _CODE = bytes.fromhex(
     "fa 31c0 8ed8 be307c fc"  # cli; xor ax,ax; mov ds,ax; mov si,0x7c30; cld
     "ac 84c0 7411"  # next: lodsb; test al,al; jz end
@@ -24,31 +23,31 @@ _CODE = bytes.fromhex(
 
 
 def boot_sector() -> bytes:
-    """Return the first sector of the floppy."""
-    return (_CODE.ljust(0x30, b"\0") + _SAYS).ljust(510, b"\0") + b"\x55\xaa"
+    """Return the first sector of a floppy that prints the message."""
+    text = f"{_MESSAGE}\r\n".encode()
+    return (_CODE.ljust(0x30, b"\0") + text).ljust(510, b"\0") + b"\x55\xaa"
 
 
 class FloppyTest(base.TestCase):
-    def check(self, machine: str) -> None:
+    def check_floppy_boots(self, machine: str) -> None:
         server = self.new_server(machine)
-        own = server.definition()
+        original_xml = server.definition()
         floppy = server.scene.folder / "disk.rescue"
-        floppy.write_bytes(boot_sector().ljust(_BYTES, b"\0"))
-        request = plan.RescueRequest("floppy", "fdc")
-        derived = plan.derive(own, request, Medium.from_file(str(floppy)))
-        server.define(derived.after)
+        floppy.write_bytes(boot_sector().ljust(_FLOPPY_SIZE, b"\0"))
+        medium = Medium.from_file(str(floppy))
+        server.define(base.derive(original_xml, "floppy", "fdc", medium).after)
         server.start()
-        deadline = time.monotonic() + _SECONDS
-        while "RESCUE FLOPPY" not in server.said() and time.monotonic() < deadline:
+        deadline = time.monotonic() + _BOOT_SECONDS
+        while _MESSAGE not in server.console_text() and time.monotonic() < deadline:
             time.sleep(0.25)
-        self.assertIn("RESCUE FLOPPY", server.said())
+        self.assertIn(_MESSAGE, server.console_text())
 
         server.stop()
-        server.define(own)
-        self.assertEqual(own, server.definition())
+        server.define(original_xml)
+        self.assertEqual(original_xml, server.definition())
 
-    def test_pc(self):
-        self.check("pc")
+    def test_rescue_floppy_boots_on_pc(self):
+        self.check_floppy_boots("pc")
 
-    def test_q35(self):
-        self.check("q35")
+    def test_rescue_floppy_boots_on_q35(self):
+        self.check_floppy_boots("q35")

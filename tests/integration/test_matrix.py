@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""LIBVIRT.md, matrix 1: every combination, by libvirt's word and none of ours."""
+"""Every combination of server and rescue device is derived as libvirt accepts it."""
 
 import re
 from typing import ClassVar
@@ -10,7 +10,7 @@ from lxml import etree
 from tests.integration import base, matrix, support
 from tests.integration.matrix import Original, Result
 
-# What each machine is known to carry, by libvirt's rules and the firmware's drivers.
+# The pairs of device and bus that libvirt and the firmware support (F17, F18, F33).
 _PC = {
     *(("disk", bus) for bus in ("virtio", "scsi", "usb", "ide")),
     *(("cdrom", bus) for bus in ("ide", "scsi", "usb")),
@@ -20,15 +20,17 @@ _Q35 = {
     *(("cdrom", bus) for bus in ("sata", "scsi", "usb")),
 }
 _FLOPPY = ("floppy", "fdc")
-_HOW = "python -m tests.integration.support --write, in the sandbox, makes it anew"
+_HOW_TO_UPDATE = (
+    "run python -m tests.integration.support --write in the sandbox to update the page"
+)
 
 
 class Matrix:
-    """All servers of one machine and firmware, each rescued in each way."""
+    """All servers of one machine and firmware, each with every rescue device."""
 
     machine: ClassVar[str]
     firmware: ClassVar[str]
-    carried: ClassVar[set[tuple[str, str]]]
+    supported: ClassVar[set[tuple[str, str]]]
     results: ClassVar[list[Result]]
 
     @classmethod
@@ -36,87 +38,90 @@ class Matrix:
         super().setUpClass()
         cls.results = matrix.run(cls.machine, cls.firmware)
 
-    def check(self, history: str) -> None:
-        """Check that each case is derived and sound, or refused as it must be."""
-        found = [r for r in self.results if r.original.history == history]
-        self.assertEqual(3 * 5 * 18, len(found))
-        self.assertEqual([], [str(r) for r in found if r.complaints][:5])
-        for result in found:
-            self.assertRegex(result.message, self.expected(result), str(result))
+    def check_servers_with_history(self, history: str) -> None:
+        """Check that each rescue is derived without complaint, or refused."""
+        results = [r for r in self.results if r.original.history == history]
+        self.assertEqual(3 * 5 * 18, len(results))
+        self.assertEqual([], [str(r) for r in results if r.complaints][:5])
+        for result in results:
+            expected = self.expected_message(result)
+            self.assertRegex(result.message, expected, str(result))
 
-    def expected(self, result: Result) -> str:
-        """Return what a result's message must match."""
+    def expected_message(self, result: Result) -> str:
+        """Return the pattern that a result's message must match."""
         original, device, bus = result.original, result.device, result.bus
-        if (device, bus) not in self.carried:
+        if (device, bus) not in self.supported:
             return rf"^a {device} (on bus {bus} )?is not possible .* takes disk on "
-        # a slot is needed for the disk or for a controller
-        needs = bus in ("virtio", "usb") or (bus == "scsi" and original.scsi == "none")
-        if self.machine == "pc" and original.history == "full" and needs:
+        # The disk or its controller needs a PCI slot (F15).
+        needs_slot = bus in ("virtio", "usb") or (
+            bus == "scsi" and original.scsi == "none"
+        )
+        if self.machine == "pc" and original.history == "full" and needs_slot:
             return "^no room is left on the machine's PCI buses$"
         return "^$"
 
-    def test_no_history(self):
-        self.check("none")
+    def test_rescues_without_history_are_derived_or_refused(self):
+        self.check_servers_with_history("none")
 
-    def test_a_hole(self):
-        self.check("hole")
+    def test_rescues_with_a_hole_are_derived_or_refused(self):
+        self.check_servers_with_history("hole")
 
-    def test_a_filled_hole(self):
-        self.check("filled")
+    def test_rescues_with_a_filled_hole_are_derived_or_refused(self):
+        self.check_servers_with_history("filled")
 
-    def test_no_slot_left(self):
-        self.check("full")
+    def test_rescues_without_a_free_slot_are_derived_or_refused(self):
+        self.check_servers_with_history("full")
 
-    def test_the_manual_says_so(self):
+    def test_support_page_has_the_section_of_these_results(self):
         section = support.section(self.machine, self.firmware, self.results)
-        self.assertIn(section, support.PAGE.read_text(), _HOW)
+        self.assertIn(section, support.PAGE.read_text(), _HOW_TO_UPDATE)
 
 
 class PcBiosTest(Matrix, base.TestCase):
     machine, firmware = "pc", "bios"
-    carried: ClassVar = _PC | {_FLOPPY}
+    supported: ClassVar = _PC | {_FLOPPY}
 
 
 class PcUefiTest(Matrix, base.TestCase):
     machine, firmware = "pc", "uefi"
-    carried: ClassVar = _PC
+    supported: ClassVar = _PC
 
 
 class Q35BiosTest(Matrix, base.TestCase):
     machine, firmware = "q35", "bios"
-    carried: ClassVar = _Q35 | {_FLOPPY}
+    supported: ClassVar = _Q35 | {_FLOPPY}
 
 
 class Q35UefiTest(Matrix, base.TestCase):
     machine, firmware = "q35", "uefi"
-    carried: ClassVar = _Q35
+    supported: ClassVar = _Q35
 
 
 class Q35SecureBootTest(Matrix, base.TestCase):
     machine, firmware = "q35", "uefi secure boot"
-    carried: ClassVar = _Q35
+    supported: ClassVar = _Q35
 
 
 class PcSecureBootTest(base.TestCase):
-    def test_libvirt_has_no_such_server(self):
+    def test_libvirt_rejects_secure_boot_on_pc(self):
         for original in matrix.originals("pc", "uefi secure boot"):
             with self.assertRaisesRegex(libvirt.libvirtError, "q35"):
-                matrix.remove(original.define())
+                matrix.undefine(original.define())
 
 
 class PageTest(base.TestCase):
-    """What the manual says beside the sections that the matrix has."""
+    """The parts of the support page that need no results."""
 
-    def test_the_rest_of_the_page(self):
+    def test_support_page_has_introduction_and_other_machines(self):
         page = support.PAGE.read_text()
-        self.assertTrue(page.startswith(support.head()), _HOW)
-        self.assertTrue(page.endswith(support.others()), _HOW)
+        self.assertTrue(page.startswith(support.INTRODUCTION), _HOW_TO_UPDATE)
+        self.assertTrue(page.endswith(support.other_machines()), _HOW_TO_UPDATE)
         self.assertEqual(
             len(support.SERVERS) + 1, len(re.findall("^-+$", page, re.MULTILINE))
         )
 
-    def test_every_other_machine_has_its_answer(self):
-        rows = support.others().split("* -")[2:]
+    def test_support_page_has_a_row_for_every_other_machine(self):
+        rows = support.other_machines().split("* -")[2:]
         self.assertEqual(6, len(rows))
         self.assertIn("definition only", rows[0])
         for row in rows[1:]:
@@ -124,18 +129,18 @@ class PageTest(base.TestCase):
 
 
 class Versions:
-    """Each version and alias of a machine that libvirt lists, each way, once."""
+    """Every version of a machine that libvirt lists, with each supported pair."""
 
     family: ClassVar[str]
-    pairs: ClassVar[set[tuple[str, str]]]
+    supported: ClassVar[set[tuple[str, str]]]
 
-    def test_every_version(self):
+    def test_rescues_on_every_machine_version_are_derived(self):
         capabilities = etree.fromstring(self.connection.getCapabilities())
         listed = capabilities.iterfind("guest/arch[@name='x86_64']//machine")
-        mine = re.compile(f"{self.family}|pc-{self.family.replace('pc', 'i440fx')}-.+")
-        names = {m.text for m in listed if mine.fullmatch(m.text)}
+        name = re.compile(f"{self.family}|pc-{self.family.replace('pc', 'i440fx')}-.+")
+        names = {machine.text for machine in listed if name.fullmatch(machine.text)}
         self.assertGreater(len(names), 10)
-        pairs = tuple(sorted(self.pairs))
+        pairs = tuple(sorted(self.supported))
         for name in sorted(names):
             original = Original(name, "bios", "hole", "two inputs", "gaps")
             for result in matrix.run_pairs(original, pairs):
@@ -144,9 +149,9 @@ class Versions:
 
 class PcVersionsTest(Versions, base.TestCase):
     family = "pc"
-    pairs: ClassVar = PcBiosTest.carried
+    supported: ClassVar = PcBiosTest.supported
 
 
 class Q35VersionsTest(Versions, base.TestCase):
     family = "q35"
-    pairs: ClassVar = Q35BiosTest.carried
+    supported: ClassVar = Q35BiosTest.supported

@@ -1,12 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Devices that a definition hands to QEMU past libvirt stay where QEMU put them."""
+"""Devices passed to QEMU with <qemu:commandline> stay at their addresses."""
 
 import json
 
 import libvirt_qemu
 from lxml import etree
 
-from stable_rescue import plan
 from stable_rescue.domain.document import Domain
 from stable_rescue.domain.medium import Medium
 from tests.integration import base
@@ -22,59 +21,56 @@ _COMMAND_LINE = """\
 
 
 class PassthroughTest(base.TestCase):
-    """Servers started paused: QEMU itself says where each device is."""
+    """The servers are started paused; QEMU reports where each device is."""
 
-    def places(self, server: base.Server) -> dict[str, tuple[int, int]]:
-        """Return the slots and functions of the root bus by QEMU's devices' ids.
+    def addresses(self, server: base.Server) -> dict[str, tuple[int, int]]:
+        """Return slot and function of each device on the root bus, by its id in QEMU.
 
-        What lies behind a bridge is not told before firmware has numbered it.
+        Devices behind a bridge have no bus number before firmware has assigned it.
         """
         server.start(paused=True)
         try:
-            said = libvirt_qemu.qemuMonitorCommand(
+            answer = libvirt_qemu.qemuMonitorCommand(
                 server.domain, '{"execute":"query-pci"}', 0
             )
         finally:
             server.stop()
-        (root,) = json.loads(said)["return"]
+        (root,) = json.loads(answer)["return"]
         return {
             device["qdev_id"]: (device["slot"], device["function"])
             for device in root["devices"]
-            if device["qdev_id"]  # the chipset's own have none
+            if device["qdev_id"]  # The chipset's devices have none.
         }
 
-    def check(self, machine: str, hole: bool) -> None:
+    def check_passed_devices_stay(self, machine: str, hole: bool) -> None:
         server = self.new_server(machine)
-        definition = Domain.parse(server.definition())
-        for disk in list(definition.disks()):
+        domain = Domain.parse(server.definition())
+        for disk in list(domain.disks()):
             if hole and disk.findtext("serial") == "volume-1":
-                definition.devices.remove(disk)
-        definition.root.append(etree.fromstring(_COMMAND_LINE))
-        server.define(definition.to_xml())
-        own = server.definition()
-        before = self.places(server)
+                domain.devices.remove(disk)
+        domain.root.append(etree.fromstring(_COMMAND_LINE))
+        server.define(domain.to_xml())
+        original_xml = server.definition()
+        before = self.addresses(server)
         self.assertLessEqual({"mine", "other", "fixed"}, before.keys())
 
-        medium = server.scene.folder / "disk.rescue"
-        with medium.open("wb") as stream:
+        file = server.scene.folder / "disk.rescue"
+        with file.open("wb") as stream:
             stream.truncate(MIB)
+        medium = Medium.from_file(str(file))
         for bus in ("virtio", "scsi", "usb"):
             with self.subTest(f"{machine} {bus}"):
-                derived = plan.derive(
-                    own,
-                    plan.RescueRequest("disk", bus),
-                    Medium.from_file(str(medium)),
-                )
+                derived = base.derive(original_xml, "disk", bus, medium)
                 self.assertEqual(2, len(derived.findings), derived.findings)
                 server.define(derived.after)
-                after = self.places(server)
+                after = self.addresses(server)
                 self.assertEqual(before, {name: after.get(name) for name in before})
 
-    def test_pc(self):
-        self.check("pc", hole=False)
+    def test_devices_of_qemu_commandline_stay_on_pc(self):
+        self.check_passed_devices_stay("pc", hole=False)
 
-    def test_pc_with_a_hole(self):
-        self.check("pc", hole=True)
+    def test_devices_of_qemu_commandline_stay_on_pc_with_a_hole(self):
+        self.check_passed_devices_stay("pc", hole=True)
 
-    def test_q35(self):
-        self.check("q35", hole=False)
+    def test_devices_of_qemu_commandline_stay_on_q35(self):
+        self.check_passed_devices_stay("q35", hole=False)

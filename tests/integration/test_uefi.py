@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""UEFI servers keep the boot entry of an installed guest (UPSTREAM U31)."""
+"""UEFI servers keep the boot entry of the installed guest (F2, U31)."""
 
 import hashlib
 import time
@@ -7,69 +7,61 @@ from typing import ClassVar
 
 from lxml import etree
 
-from stable_rescue import plan
 from stable_rescue.domain.medium import Medium
 from stable_rescue.tempest.guest import Inventory, compare
 from tests.integration import base, variables
-from tests.integration.scene import MIB, overlay
+from tests.integration.scene import MIB
 
 _SHELL = "UEFI Interactive Shell"
 
 
 class InstalledGuest:
-    """What the classes share: a server whose NVRAM has an entry for its root disk.
+    """A server whose NVRAM file has a boot entry for its root disk.
 
-    Volumes were plugged and unplugged while it was off: addresses are as uneven as
-    a running guest's history leaves them.
+    Devices were unplugged and plugged while the server was off, so its addresses are
+    as uneven as those of a server with a hotplug history.
     """
 
     machine: ClassVar[str] = "q35"
     options: ClassVar[dict[str, object]] = {"firmware": "uefi"}
     server: ClassVar[base.Server]
-    own: ClassVar[str]
+    original_xml: ClassVar[str]
 
     @classmethod
     def setUpClass(cls) -> None:
         super().setUpClass()
-        server = base.new_server(cls.addClassCleanup, cls.machine, **cls.options)
-        variables.seed(server.scene.nvram, base.images().original_raw)
-        server.detach(server.scene.volume_xml(1, "vdd"))
-        for number, target in ((4, "vdd"), (5, "vdf")):
-            server.attach(server.scene.volume_xml(number, target))
-        server.attach(server.scene.nic_xml(2))
-        cls.server, cls.own = server, server.definition()
+        cls.server = base.new_server(cls.addClassCleanup, cls.machine, **cls.options)
+        variables.seed(cls.server.scene.nvram, base.images().original_raw)
+        cls.server.unplug_volume()
+        cls.server.plug_devices()
+        cls.original_xml = cls.server.definition()
 
-    def derive(self, medium: Medium, device: str, bus: str) -> str:
-        """Return the rescue definition; what it leaves ends with the test."""
-        copy = self.server.scene.nvram.with_suffix(".fd.rescue")
-        copy.unlink(missing_ok=True)  # of an earlier rescue: each has its own
-        self.addCleanup(copy.unlink, missing_ok=True)
-        self.addCleanup(self.server.define, self.own)
+    def rescue_xml(self, medium: Medium, device: str, bus: str) -> str:
+        """Return the rescue definition; the test's cleanup ends the rescue."""
+        nvram_copy = self.server.scene.nvram.with_suffix(".fd.rescue")
+        nvram_copy.unlink(missing_ok=True)  # Each rescue starts with a new copy.
+        self.addCleanup(nvram_copy.unlink, missing_ok=True)
+        self.addCleanup(self.server.define, self.original_xml)
         self.addCleanup(self.server.stop)
-        request = plan.RescueRequest(device, bus)
-        return plan.derive(self.own, request, medium).after
+        return base.derive(self.original_xml, device, bus, medium).after
 
-    def rescue_medium(self, device: str = "disk") -> Medium:
-        """Return a bootable rescue medium."""
-        if device == "cdrom":
-            return Medium.from_file(str(base.images().rescue_iso))
-        folder = base.new_folder(self.addCleanup)
-        disk = overlay(base.images().rescue_qcow2, folder / "disk.rescue")
-        return Medium.from_file(str(disk), "qcow2")
+    def rescue_xml_that_boots(self, device: str, bus: str) -> str:
+        medium = base.rescue_medium(self.addCleanup, device)
+        return self.rescue_xml(medium, device, bus)
 
-    def checksum(self) -> str:
+    def nvram_checksum(self) -> str:
         """Return the sha256 of the server's NVRAM file."""
         return hashlib.sha256(self.server.scene.nvram.read_bytes()).hexdigest()
 
     def assert_rescued(self, seen: Inventory, device: str) -> None:
-        """The firmware and the kernel say that the rescue disk was booted."""
+        """Check that firmware and kernel report the rescue disk as booted."""
         self.assertEqual(("uefi", "rescue"), (seen.firmware, seen.image))
         self.assertIsNotNone(seen.boot_disk)
         self.assertEqual(f"rescue {base.images().build}", seen.boot_disk.label)
         self.assertEqual(device == "cdrom", seen.boot_disk.is_cdrom)
 
-    def assert_original(self, seen: Inventory) -> None:
-        """It is the original, and booted by its own entry."""
+    def assert_booted_by_entry(self, seen: Inventory) -> None:
+        """Check that the original system was booted by its boot entry."""
         self.assertEqual(("uefi", "original"), (seen.firmware, seen.image))
         self.assertEqual(f"{variables.SEEDED:04X}", seen.boot_facts["boot_current"])
         nvram = self.server.scene.nvram
@@ -80,7 +72,7 @@ class InstalledGuest:
 
 
 class EntryKept(InstalledGuest):
-    """Rescues of a server that has booted by its entry before."""
+    """Rescues of a server that was booted by its boot entry before."""
 
     baseline: ClassVar[Inventory]
 
@@ -91,99 +83,99 @@ class EntryKept(InstalledGuest):
 
     def setUp(self) -> None:
         super().setUp()
-        self.assert_original(self.baseline)
+        self.assert_booted_by_entry(self.baseline)
         self.server.stop()
 
-    def check(self, device: str, bus: str) -> None:
-        server, before = self.server, self.checksum()
-        server.define(self.derive(self.rescue_medium(device), device, bus))
-        seen = server.boot()
-        self.assert_rescued(seen, device)
-        found = compare(self.baseline, seen)
-        self.assertEqual((), found.disturbed, str(found))
-        self.assertIn(seen.boot_disk, found.appeared)
+    def check_rescue_and_unrescue(self, device: str, bus: str) -> None:
+        server, checksum_before = self.server, self.nvram_checksum()
+        server.define(self.rescue_xml_that_boots(device, bus))
+        rescued = server.boot()
+        self.assert_rescued(rescued, device)
+        comparison = compare(self.baseline, rescued)
+        self.assertEqual((), comparison.disturbed, str(comparison))
+        self.assertIn(rescued.boot_disk, comparison.appeared)
         server.stop()
-        self.assertEqual(before, self.checksum())
+        self.assertEqual(checksum_before, self.nvram_checksum())
 
-        server.define(self.own)
-        self.assertEqual(self.own, server.definition())
-        again = server.boot()
-        self.assert_original(again)
-        self.assertEqual((), compare(self.baseline, again).disturbed)
+        server.define(self.original_xml)
+        self.assertEqual(self.original_xml, server.definition())
+        unrescued = server.boot()
+        self.assert_booted_by_entry(unrescued)
+        self.assertEqual((), compare(self.baseline, unrescued).disturbed)
 
 
 class EntryKeptTest(EntryKept, base.TestCase):
-    def test_disk_on_virtio(self):
-        self.check("disk", "virtio")
+    def test_disk_on_virtio_boots_and_keeps_the_boot_entry(self):
+        self.check_rescue_and_unrescue("disk", "virtio")
 
-    def test_disk_on_scsi(self):
-        self.check("disk", "scsi")
+    def test_disk_on_scsi_boots_and_keeps_the_boot_entry(self):
+        """F4: with libvirt's implicit lsilogic the original would boot (U32)."""
+        self.check_rescue_and_unrescue("disk", "scsi")
 
-    def test_disk_on_usb(self):
-        self.check("disk", "usb")
+    def test_disk_on_usb_boots_and_keeps_the_boot_entry(self):
+        self.check_rescue_and_unrescue("disk", "usb")
 
 
 class EntryKeptOnSataTest(EntryKept, base.TestCase):
-    def test_disk_on_sata(self):
-        self.check("disk", "sata")
+    def test_disk_on_sata_boots_and_keeps_the_boot_entry(self):
+        self.check_rescue_and_unrescue("disk", "sata")
 
-    def test_cdrom_on_sata(self):
-        self.check("cdrom", "sata")
+    def test_cdrom_on_sata_boots_and_keeps_the_boot_entry(self):
+        self.check_rescue_and_unrescue("cdrom", "sata")
 
-    def test_entry_is_lost_without_a_copy(self):
-        """Nova runs the rescue on the server's own NVRAM: the others can fail."""
-        server = self.server
-        nvram = server.scene.nvram
-        kept = nvram.read_bytes()
-        self.addCleanup(nvram.write_bytes, kept)
-        definition = self.derive(self.rescue_medium(), "disk", "virtio")
-        rescue = etree.fromstring(definition)
-        ours = rescue.find("os/nvram")
-        ours.getparent().replace(ours, etree.fromstring(self.own).find("os/nvram"))
-        server.define(etree.tostring(rescue, encoding="unicode"))
-        self.assert_rescued(server.boot(), "disk")
-        server.stop()
-        self.assertNotEqual(kept, nvram.read_bytes())
+    def test_rescue_without_nvram_copy_loses_the_boot_entry(self):
+        """Stock rescue has no copy. This shows that the other tests can fail."""
+        nvram = self.server.scene.nvram
+        nvram_before = nvram.read_bytes()
+        self.addCleanup(nvram.write_bytes, nvram_before)
+        rescue = etree.fromstring(self.rescue_xml_that_boots("disk", "virtio"))
+        copied = rescue.find("os/nvram")
+        original = etree.fromstring(self.original_xml)
+        copied.getparent().replace(copied, original.find("os/nvram"))
+        self.server.define(etree.tostring(rescue, encoding="unicode"))
+        self.assert_rescued(self.server.boot(), "disk")
+        self.server.stop()
+        self.assertNotEqual(nvram_before, nvram.read_bytes())
         self.assertIsNone(variables.boot_entry(nvram))
 
 
 class BlankDiskTest(InstalledGuest, base.TestCase):
-    """A rescue disk that cannot be booted: the original is not booted in its place."""
+    """If the rescue disk cannot be booted, the original is not booted instead (F3)."""
 
-    seconds: ClassVar[float]  # that a rescue took here to come up
+    #: How long a rescue that boots takes on this machine.
+    rescue_seconds: ClassVar[float]
 
     def setUp(self) -> None:
         super().setUp()
-        if "seconds" not in vars(type(self)):
-            self.server.define(self.derive(self.rescue_medium(), "disk", "virtio"))
+        if "rescue_seconds" not in vars(type(self)):
+            self.server.define(self.rescue_xml_that_boots("disk", "virtio"))
             started = time.monotonic()
             self.assert_rescued(self.server.boot(), "disk")
-            type(self).seconds = time.monotonic() - started
+            type(self).rescue_seconds = time.monotonic() - started
             self.server.stop()
 
-    def check(self, bus: str) -> None:
-        server, before = self.server, self.checksum()
+    def check_blank_disk_boots_nothing(self, bus: str) -> None:
+        server, checksum_before = self.server, self.nvram_checksum()
         blank = server.scene.folder / "disk.rescue"
         with blank.open("wb") as stream:
             stream.truncate(64 * MIB)
-        medium = Medium.from_file(str(blank))
-        server.define(self.derive(medium, "disk", bus))
+        server.define(self.rescue_xml(Medium.from_file(str(blank)), "disk", bus))
         server.start()
-        # Twice as long as a rescue took, and until the firmware is through with it:
-        # it ends in its shell, as there is nothing left to boot.
+        # Firmware that has nothing left to boot starts its shell. Wait for that, and
+        # at least twice as long as a rescue takes.
         started = time.monotonic()
         while (passed := time.monotonic() - started) < base.BOOT_SECONDS:
-            if passed > 2 * self.seconds and _SHELL in server.said():
+            if passed > 2 * self.rescue_seconds and _SHELL in server.console_text():
                 break
             time.sleep(0.25)
-        self.assertIn(_SHELL, server.said())
-        self.assertNotIn("LAB1", server.said())
+        self.assertIn(_SHELL, server.console_text())
+        self.assertNotIn("LAB1", server.console_text())
         server.stop()
-        self.assertEqual(before, self.checksum())
+        self.assertEqual(checksum_before, self.nvram_checksum())
         self.assertEqual([variables.SEEDED], variables.boot_order(server.scene.nvram))
 
-    def test_disk_on_virtio_is_blank(self):
-        self.check("virtio")
+    def test_blank_disk_on_virtio_never_boots_the_original(self):
+        self.check_blank_disk_boots_nothing("virtio")
 
-    def test_disk_on_scsi_is_blank(self):
-        self.check("scsi")
+    def test_blank_disk_on_scsi_never_boots_the_original(self):
+        self.check_blank_disk_boots_nothing("scsi")

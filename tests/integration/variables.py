@@ -10,19 +10,20 @@ from virt.firmware.varstore import edk2
 
 TEMPLATE = Path("/usr/share/OVMF/OVMF_VARS_4M.fd")
 
-#: The number of the seeded entry: one that OVMF does not give to its own.
+#: The number of the seeded boot entry; OVMF does not use it for the entries it adds.
 SEEDED = 0x0042
 _TITLE = "lab original"
 _LOADER = "\\EFI\\BOOT\\BOOTX64.EFI"
-_MEDIA, _HARD_DRIVE = 0x04, 0x01  # a device path node's type (UEFI 2.10, 10.3.5.1)
+# Type and subtype of a device path node (UEFI 2.10, 10.3.5.1).
+_MEDIA, _HARD_DRIVE = 0x04, 0x01
 _MBR = 0x01
 
 
 def seed(nvram: Path, disk: Path) -> None:
-    """Make an NVRAM file as an installed guest's, from the firmware's template.
+    """Make an NVRAM file like that of an installed guest, from OVMF's template.
 
-    Its one boot entry, the first in BootOrder, starts the loader on the first
-    partition of `disk`, a raw image with an MBR: HD(1,MBR,...)/...
+    The file gets one boot entry, which is the first in BootOrder and starts the loader
+    on the first partition of `disk`, a raw image with an MBR: HD(1,MBR,...)/...
     """
     shutil.copy(TEMPLATE, nvram)
     store = edk2.Edk2VarStore(str(nvram))
@@ -46,13 +47,13 @@ def _partition(disk: Path) -> devpath.DevicePathElem:
 
 
 def boot_order(nvram: Path) -> list[int]:
-    """Return the numbers in BootOrder; none where there is no such variable."""
+    """Return the numbers in BootOrder; an empty list if there is no such variable."""
     data = _read(nvram).get("BootOrder", b"")
     return [number for (number,) in struct.iter_unpack("<H", data)]
 
 
 def boot_entry(nvram: Path, number: int = SEEDED) -> bytes | None:
-    """Return a boot entry as it is stored; None where it is not there."""
+    """Return a boot entry as it is stored, or None if there is no such entry."""
     return _read(nvram).get(f"Boot{number:04X}")
 
 
