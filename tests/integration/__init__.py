@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Tests with a real libvirt and QEMU, and guests that boot and tell what they see.
+"""Tests with a real libvirt and QEMU, whose guests boot and print what they see.
 
-They run in namespaces with a libvirtd of their own::
+Run them in a sandbox that has its own namespaces and libvirtd::
 
     python -m lab.sandbox --state .lab/integration --libvirtd -- \\
         stestr --test-path tests/integration run --concurrency 2

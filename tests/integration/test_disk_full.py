@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """A rescue is refused if the filesystem runs full while it is prepared.
 
-The filesystem is a real tmpfs, so the tests need root. Nova's API, compute service and
-image backends are those of the functional tests.
+The filesystem is a real tmpfs, so the tests need root. All else is as in the functional
+tests.
 """
 
 import os

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Several volumes at once through os-brick's own ISCSIConnector, and their undoing."""
+"""Several volumes are connected at once through os-brick's ISCSIConnector (U28)."""
 
 import os
 import subprocess
@@ -11,21 +11,21 @@ from pathlib import Path
 from lab import loops
 from lab.sandbox import REPOSITORY
 
-# For busy machines; it takes a few seconds.
-SCENE_SECONDS = 240
+# A scenario takes a few seconds; this is for busy machines.
+SCENARIO_SECONDS = 240
 
 
 class IscsiTest(unittest.TestCase):
-    def play(self, scene: str) -> None:
-        """Play a scene in a mount namespace of its own."""
+    def run_scenario(self, scenario: str) -> None:
+        """Run a scenario in a new mount namespace."""
         with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
             try:
-                played = subprocess.run(
+                process = subprocess.run(
                     [
                         *("unshare", "--mount", "--propagation", "private"),
-                        *("timeout", "--kill-after=5", str(SCENE_SECONDS)),
-                        *(sys.executable, "-m", "tests.integration.iscsi.scenes"),
-                        scene,
+                        *("timeout", "--kill-after=5", str(SCENARIO_SECONDS)),
+                        *(sys.executable, "-m", "tests.integration.iscsi.scenarios"),
+                        scenario,
                     ],
                     check=False,
                     stdout=subprocess.PIPE,
@@ -36,11 +36,11 @@ class IscsiTest(unittest.TestCase):
                 )
             finally:
                 left = loops.detach(Path(folder))
-        self.assertEqual(0, played.returncode, played.stdout[-4000:])
+        self.assertEqual(0, process.returncode, process.stdout[-4000:])
         self.assertEqual([], left)
 
-    def test_several_volumes_are_connected_used_and_disconnected(self) -> None:
-        self.play("several")
+    def test_volumes_are_connected_used_and_disconnected(self) -> None:
+        self.run_scenario("several")
 
-    def test_one_that_fails_has_the_others_undone(self) -> None:
-        self.play("one_fails")
+    def test_failed_volume_disconnects_the_newly_connected(self) -> None:
+        self.run_scenario("one_fails")

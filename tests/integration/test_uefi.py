@@ -19,7 +19,7 @@ class InstalledGuest:
     """A server whose NVRAM file has a boot entry for its root disk.
 
     Devices were unplugged and plugged while the server was off, so its addresses are
-    as uneven as those of a server with a hotplug history.
+    as uneven as after hotplug.
     """
 
     machine: ClassVar[str] = "q35"

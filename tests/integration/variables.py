@@ -20,7 +20,7 @@ _MBR = 0x01
 
 
 def seed(nvram: Path, disk: Path) -> None:
-    """Make an NVRAM file like that of an installed guest, from OVMF's template.
+    """Write the NVRAM file that an installed guest would have, from OVMF's template.
 
     The file gets one boot entry, which is the first in BootOrder and starts the loader
     on the first partition of `disk`, a raw image with an MBR: HD(1,MBR,...)/...

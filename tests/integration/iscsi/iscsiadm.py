@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Stands for open-iscsi's iscsiadm, as far as os-brick calls it.
+"""Replaces open-iscsi's iscsiadm, as far as os-brick calls it.
 
-Arguments as iscsiadm's; the folder of its records is in $ISCSI_FOLDER. A session has
-one LUN, 1, and is a process of qemu-storage-daemon. /sys/class and /sys/block have to
-be writable, and /dev private.
+The arguments are the same; $ISCSI_FOLDER names the folder of the records. A session is
+a qemu-storage-daemon process and has one LUN, 1. /sys/class and /sys/block must be
+writable, and /dev private to the mount namespace.
 """
 
 import argparse
@@ -18,14 +18,14 @@ from pathlib import Path
 FOLDER = Path(os.environ["ISCSI_FOLDER"])
 INITIATOR = "iqn.2026-01.org.example:host"
 LUN = 1
-# iscsiadm(8), exit status
+# Exit status, see iscsiadm(8).
 NO_OBJECTS = 21
 LOGIN_FAILED = 8
 LOGIN_SECONDS = 20.0
 
 
 class Session:
-    """A node's record and, if it is logged in, its session."""
+    """The record of a node, and its session if it is logged in."""
 
     def __init__(self, portal: str, target: str) -> None:
         self.portal, self.target = portal, target
@@ -35,33 +35,33 @@ class Session:
 
     @property
     def number(self) -> int:
-        """One number for all that the kernel numbers: host, session, disk."""
+        """The number of the host, of the session and of the disk."""
         return int((self.folder / "number").read_text())
 
     @property
     def disk(self) -> str:
-        """The name of its disk."""
+        """The name of the session's disk."""
         return f"sdx{self.number}"
 
     @property
     def known(self) -> bool:
-        """Whether there is a record."""
+        """Whether the node has a record."""
         return self.folder.is_dir()
 
     @property
     def open(self) -> bool:
-        """Whether it is logged in."""
+        """Whether the session is open."""
         return self.pid.exists()
 
     def new(self) -> None:
-        """Make the record."""
+        """Create the record."""
         number = 1 + max((session.number for session in sessions()), default=0)
         self.folder.mkdir(parents=True)
         (self.folder / "number").write_text(str(number))
         (self.folder / "portal").write_text(f"{self.portal} {self.target}")
 
     def login(self) -> bool:
-        """Open the session, and its disk; say whether the target lets us."""
+        """Open the session and create its disk; return True if the target allows it."""
         self.file.touch()
         started = subprocess.run(
             [
@@ -80,17 +80,17 @@ class Session:
         if started.returncode:
             self.pid.unlink(missing_ok=True)
             return False
-        found = subprocess.run(
+        attached = subprocess.run(
             ["losetup", "--find", "--show", str(self.file)],
             check=True,
             capture_output=True,
             text=True,
         )
-        self._show(Path(found.stdout.strip()))
+        self._show(Path(attached.stdout.strip()))
         return True
 
     def logout(self) -> None:
-        """End the session; its disk is gone before, or goes with it."""
+        """End the session and remove its disk, if os-brick has not removed it."""
         self.hide()
         os.kill(int(self.pid.read_text()), 15)
         deadline = time.monotonic() + LOGIN_SECONDS
@@ -98,12 +98,12 @@ class Session:
             time.sleep(0.02)
 
     def _show(self, loop: Path) -> None:
-        """Show a loop device as the disk that the kernel would have."""
+        """Create what the kernel would show of a disk, for a loop device."""
         number = self.number
         session = f"host{number}/device/session{number}"
-        place = f"{number}:0:0:{LUN}"
+        address = f"{number}:0:0:{LUN}"
         for kind in ("iscsi_host", "scsi_host"):
-            disk = Path("/sys/class", kind, session, f"target{number}:0:0", place)
+            disk = Path("/sys/class", kind, session, f"target{number}:0:0", address)
             (disk / "block" / self.disk).mkdir(parents=True)
         device = Path("/sys/block", self.disk, "device")
         device.mkdir(parents=True)
@@ -113,7 +113,7 @@ class Session:
             link.parent.mkdir(parents=True, exist_ok=True)
             link.symlink_to(f"/dev/{self.disk}")
         (self.folder / "loop").write_text(str(loop))
-        # The kernel removes a disk when 1 is written here.
+        # The kernel removes a disk when 1 is written here. A process does it instead.
         os.mkfifo(device / "delete")
         subprocess.Popen(
             [sys.executable, "-IS", __file__, "--remove", self.portal, self.target],
@@ -131,7 +131,7 @@ class Session:
         )
 
     def hide(self) -> None:
-        """Remove the disk, if it is there."""
+        """Remove the disk, if there is one."""
         loop = self.folder / "loop"
         for link in self._links():
             link.unlink(missing_ok=True)
@@ -145,16 +145,14 @@ class Session:
 
 
 def sessions() -> list[Session]:
-    """Return the records, in order."""
-    found = []
-    for path in sorted(FOLDER.glob("*/portal")):
-        portal, target = path.read_text().split()
-        found.append(Session(portal, target))
-    return found
+    """Return a session for each record, in the order of their names."""
+    return [
+        Session(*path.read_text().split()) for path in sorted(FOLDER.glob("*/portal"))
+    ]
 
 
 def main() -> int:
-    """Do what the arguments ask for; return iscsiadm's exit status."""
+    """Run the command in the arguments; return iscsiadm's exit status."""
     if sys.argv[1] == "--remove":
         os.read(0, 1)
         Session(*sys.argv[2:]).hide()
@@ -166,10 +164,10 @@ def main() -> int:
         parser.add_argument(name, action="store_true")
     options, _others = parser.parse_known_args()
     if options.m == "session":
-        for found in sessions():
-            if found.open:
-                where = f"{found.portal},1 {found.target}"
-                print(f"tcp: [{found.number}] {where} (non-flash)")
+        for session in sessions():
+            if session.open:
+                portal = f"{session.portal},1 {session.target}"
+                print(f"tcp: [{session.number}] {portal} (non-flash)")
         return 0
     if options.m == "discoverydb":
         for kind in ("SENDTARGETS", "iSNS", "STATIC", "FIRMWARE"):
@@ -178,14 +176,14 @@ def main() -> int:
     if options.m != "node":
         return NO_OBJECTS
     if not options.T:
-        for found in sessions():
-            print(f"{found.portal},1 {found.target}")
+        for session in sessions():
+            print(f"{session.portal},1 {session.target}")
         return 0
-    return node(Session(options.p, options.T), options)
+    return node_command(Session(options.p, options.T), options)
 
 
-def node(session: Session, options: argparse.Namespace) -> int:
-    """Do what is asked of one node."""
+def node_command(session: Session, options: argparse.Namespace) -> int:
+    """Run a command in mode node; return iscsiadm's exit status."""
     if options.op == "new":
         session.new()
     elif not session.known:
@@ -198,7 +196,7 @@ def node(session: Session, options: argparse.Namespace) -> int:
     elif options.op == "delete":
         shutil.rmtree(session.folder)
     elif options.n == "node.session.scan":
-        # As in releases without it: the disk is there when the login returns.
+        # As releases without this setting: the login returns when the disk exists.
         print("iscsiadm: Cannot modify node.session.scan", file=sys.stderr)
     return 0
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A real tgtd with volumes in files, in this mount and network namespace."""
+"""A tgtd that exports volumes, in the mount and network namespace of the process."""
 
 import os
 import shutil
@@ -15,11 +15,12 @@ from tests.integration.iscsi import iscsiadm
 
 PORTAL = "127.0.0.1:3260"
 START_SECONDS = 30.0
-SIZE = 1024**3  # of each volume, in bytes; the files are sparse
+#: The size of each volume in bytes. Their files are sparse.
+SIZE = 1024**3
 
 
 class Target:
-    """The target's volumes: each has a target of its own, with LUN 1."""
+    """The volumes of a tgtd: each is LUN 1 of a separate iSCSI target."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -30,22 +31,22 @@ class Target:
         return self.folder / volume
 
     def add(self, volume: str, initiator: str = "ALL") -> None:
-        """Export a volume to hosts; to none but another initiator's if so told."""
+        """Create a volume and export it to one initiator, or to all."""
         with self.file(volume).open("wb") as file:
             file.truncate(SIZE)
         number = self._ids[volume] = 1 + len(self._ids)
         self._admin("target", "new", number, "--targetname", self.name(volume))
-        store = ("--lun", str(iscsiadm.LUN), "--backing-store", str(self.file(volume)))
-        self._admin("logicalunit", "new", number, *store)
+        lun = ("--lun", str(iscsiadm.LUN), "--backing-store", str(self.file(volume)))
+        self._admin("logicalunit", "new", number, *lun)
         access = "--initiator-address" if initiator == "ALL" else "--initiator-name"
         self._admin("target", "bind", number, access, initiator)
 
     def name(self, volume: str) -> str:
-        """Return a volume's target name."""
+        """Return the name of a volume's target."""
         return f"iqn.2026-01.org.example:{volume}"
 
     def connection_info(self, volume: str) -> dict[str, Any]:
-        """Return what Cinder would tell of a volume."""
+        """Return the connection_info that Cinder would return for a volume."""
         return {
             "driver_volume_type": "iscsi",
             "serial": volume,
@@ -60,37 +61,22 @@ class Target:
         }
 
     def sessions(self) -> int:
-        """Return how many sessions tgtd has."""
-        shown = self._admin("target", "show")
-        return shown.count("Initiator: ")
+        """Return the number of tgtd's sessions."""
+        return self._admin("target", "show").count("Initiator: ")
 
-    def _admin(self, mode: str, action: str, number: int = 0, *more: str) -> str:
-        which = ("--tid", str(number)) if number else ()
+    def _admin(self, mode: str, action: str, number: int = 0, *options: str) -> str:
+        target = ("--tid", str(number)) if number else ()
         command = ("tgtadm", "--lld", "iscsi", "--mode", mode, "--op", action)
-        done = subprocess.run(
-            [*command, *which, *more], check=True, capture_output=True, text=True
-        )
-        return done.stdout
+        return subprocess.run(
+            [*command, *target, *options], check=True, capture_output=True, text=True
+        ).stdout
 
 
 @contextmanager
 def running(folder: Path) -> Iterator[Target]:
-    """Run tgtd; end it, and what of its sessions is left, behind the block."""
-    for name in ("class", "block"):
-        upper, work = folder / f"{name}.upper", folder / f"{name}.work"
-        upper.mkdir()
-        work.mkdir()
-        options = f"lowerdir=/sys/{name},upperdir={upper},workdir={work}"
-        mount = ["mount", "-t", "overlay", "-o", options, "overlay", f"/sys/{name}"]
-        subprocess.run(mount, check=True)
-    programs = folder / "bin"
-    programs.mkdir()
-    program = programs / "iscsiadm"
-    program.write_text(
-        f'#!/bin/sh\nexec {sys.executable} -IS {iscsiadm.__file__} "$@"\n'
-    )
-    program.chmod(0o755)
-    os.environ["PATH"] = f"{programs}:{os.environ['PATH']}"
+    """Run tgtd; end it and all its sessions after the block."""
+    _make_sys_writable(folder)
+    _install_iscsiadm(folder / "bin")
     with (folder / "tgtd.log").open("wb") as log:
         tgtd = subprocess.Popen(
             ["tgtd", "--foreground", "--iscsi", f"portal={PORTAL}"],
@@ -99,7 +85,7 @@ def running(folder: Path) -> Iterator[Target]:
         )
     target = Target(folder)
     try:
-        _wait_for(target, tgtd)
+        _wait_until_ready(target, tgtd)
         yield target
     finally:
         for session in iscsiadm.sessions():
@@ -110,7 +96,7 @@ def running(folder: Path) -> Iterator[Target]:
         shutil.rmtree(iscsiadm.FOLDER, ignore_errors=True)
 
 
-def _wait_for(target: Target, tgtd: subprocess.Popen[bytes]) -> None:
+def _wait_until_ready(target: Target, tgtd: subprocess.Popen[bytes]) -> None:
     deadline = time.monotonic() + START_SECONDS
     while True:
         try:
@@ -120,3 +106,25 @@ def _wait_for(target: Target, tgtd: subprocess.Popen[bytes]) -> None:
             if tgtd.poll() is not None or time.monotonic() > deadline:
                 raise
             time.sleep(0.05)
+
+
+def _make_sys_writable(folder: Path) -> None:
+    """Mount an overlay over the parts of /sys that iscsiadm writes to."""
+    for name in ("class", "block"):
+        upper, work = folder / f"{name}.upper", folder / f"{name}.work"
+        upper.mkdir()
+        work.mkdir()
+        options = f"lowerdir=/sys/{name},upperdir={upper},workdir={work}"
+        mount = ["mount", "-t", "overlay", "-o", options, "overlay", f"/sys/{name}"]
+        subprocess.run(mount, check=True)
+
+
+def _install_iscsiadm(folder: Path) -> None:
+    """Put this package's iscsiadm first on the PATH."""
+    folder.mkdir()
+    program = folder / "iscsiadm"
+    program.write_text(
+        f'#!/bin/sh\nexec {sys.executable} -IS {iscsiadm.__file__} "$@"\n'
+    )
+    program.chmod(0o755)
+    os.environ["PATH"] = f"{folder}:{os.environ['PATH']}"

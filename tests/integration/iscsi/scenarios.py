@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What is tried against the target; `python -m tests.integration.iscsi.scenes NAME`.
+"""Scenarios with an iSCSI target: `python -m tests.integration.iscsi.scenarios NAME`.
 
-It needs a mount namespace of its own, for its /sys.
+Run each in a new mount namespace, because the scenarios mount over /sys.
 """
 
 import os
@@ -13,7 +13,7 @@ from unittest import mock
 
 from lxml import etree
 
-# Before anything that reads it.
+# The imports below read this variable.
 _FOLDER = Path(tempfile.mkdtemp(prefix="iscsi-", dir=os.environ.get("TMPDIR")))
 os.environ["ISCSI_FOLDER"] = str(_FOLDER / "nodes")
 
@@ -34,7 +34,7 @@ MARKER = b"written on the host"
 
 
 class Device(dict):
-    """What Nova's DriverVolumeBlockDevice is to us."""
+    """Replaces Nova's DriverVolumeBlockDevice."""
 
     volume_size = target.SIZE // 1024**3
 
@@ -48,10 +48,9 @@ class Device(dict):
 
 
 class Host:
-    """Nova's libvirt driver, as far as volumes go, and a server's volumes."""
+    """Nova's libvirt driver without libvirt, and the volumes of one server."""
 
     def __init__(self, exported: target.Target, names: list[str]) -> None:
-        # Its host is libvirt's, which is not asked for more than secrets here.
         self.driver = libvirt_driver.LibvirtDriver.__new__(libvirt_driver.LibvirtDriver)
         self.driver.volume_drivers = {}
         self.driver._host = mock.Mock()
@@ -64,33 +63,37 @@ class Host:
         self.context = nova_context.get_admin_context()
         self.instance = mock.Mock(uuid="a server")
         devices, disks = [], []
-        for place, name in enumerate(names):
-            dev = f"vd{chr(ord('b') + place)}"
+        for number, name in enumerate(names):
+            dev = f"vd{chr(ord('b') + number)}"
             devices.append(Device(name, exported.connection_info(name), dev))
             disks.append(
                 "<disk type='block' device='disk'><source dev='/dev/gone'/>"
                 f"<target dev='{dev}' bus='virtio'/><serial>{name}</serial></disk>"
             )
-        self.info = {"block_device_mapping": devices}
-        self.definition = (
+        self.block_device_info = {"block_device_mapping": devices}
+        self.original_xml = (
             "<domain><name>a</name><uuid>b</uuid><os><type>hvm</type></os>"
             f"<devices>{''.join(disks)}</devices></domain>"
         )
 
     def connect(self) -> volumes.Connected:
-        """Connect the volumes as a rescue of a stopped server does."""
+        """Connect the volumes, as the rescue of a stopped server does."""
         with mock.patch("stable_rescue.storage.attachment.save"):
             return volumes.connect(
-                self.driver, self.context, self.instance, self.info, self.definition
+                self.driver,
+                self.context,
+                self.instance,
+                self.block_device_info,
+                self.original_xml,
             )
 
     def disconnect(self, connected: volumes.Connected) -> None:
-        """Undo it."""
+        """Disconnect what connect() connected."""
         volumes.disconnect(self.driver, self.context, self.instance, connected.made)
 
 
 def several(exported: target.Target) -> None:
-    """Three volumes are connected, are what they should be, and are undone."""
+    """Connect three volumes, write to each of them, and disconnect them."""
     names = ["first", "second", "third"]
     for name in names:
         exported.add(name)
@@ -100,11 +103,12 @@ def several(exported: target.Target) -> None:
     for name, disk in zip(names, connected.disks.values(), strict=True):
         path = sources.path_of(etree.fromstring(disk))
         assert path, disk
-        _write(path, MARKER + name.encode())
-        held = exported.file(name).read_bytes()[: len(MARKER) + len(name)]
-        assert held == MARKER + name.encode(), (path, held)
-    fresh = sources.refreshed(host.definition, connected.disks)
-    assert "/dev/gone" not in fresh, fresh
+        written = MARKER + name.encode()
+        _write(path, written)
+        exported_data = exported.file(name).read_bytes()[: len(written)]
+        assert exported_data == written, (path, exported_data)
+    refreshed = sources.refreshed(host.original_xml, connected.disks)
+    assert "/dev/gone" not in refreshed, refreshed
     again = host.connect()
     assert all(volume.was_there for volume in again.made), again
     assert again.disks == connected.disks
@@ -115,29 +119,32 @@ def several(exported: target.Target) -> None:
 
 
 def one_fails(exported: target.Target) -> None:
-    """One volume is not for this host: what is new is undone, what was there stays."""
+    """Connect four volumes, of which one is exported to another host.
+
+    The new connections are undone; the volume that was connected before stays.
+    """
     exported.add("kept")
-    before = Host(exported, ["kept"])
-    kept = before.connect()
+    host_before = Host(exported, ["kept"])
+    kept = host_before.connect()
     for name in ("new", "another"):
         exported.add(name)
-    exported.add("not-ours", initiator="iqn.2026-01.org.example:another-host")
-    host = Host(exported, ["kept", "new", "not-ours", "another"])
+    exported.add("foreign", initiator="iqn.2026-01.org.example:another-host")
+    host = Host(exported, ["kept", "new", "foreign", "another"])
     try:
         host.connect()
     except exception.Refused as exc:
-        assert "volume not-ours (vdd) cannot be connected" in str(exc), exc
+        assert "volume foreign (vdd) cannot be connected" in str(exc), exc
     else:
-        raise AssertionError("it has connected what is not for this host")
-    left = [session.target for session in iscsiadm.sessions() if session.open]
-    assert left == [exported.name("kept")], left
+        raise AssertionError("a volume exported to another host was connected")
+    targets = [session.target for session in iscsiadm.sessions() if session.open]
+    assert targets == [exported.name("kept")], targets
     assert exported.sessions() == 1
-    before.disconnect(kept)
+    host_before.disconnect(kept)
     _assert_nothing_left(exported)
 
 
 def _write(path: str, data: bytes) -> None:
-    """Write to a device's first sector, past any cache."""
+    """Write to the first sector of a device, through all caches."""
     device = os.open(path, os.O_WRONLY | os.O_SYNC)
     try:
         os.write(device, data.ljust(512, b"\0"))
@@ -153,18 +160,18 @@ def _assert_nothing_left(exported: target.Target) -> None:
     assert not list(_FOLDER.glob("nodes/*"))
 
 
-SCENES = {"several": several, "one_fails": one_fails}
+SCENARIOS = {"several": several, "one_fails": one_fails}
 
 
 def main(name: str) -> None:
-    """Play a scene."""
+    """Run a scenario."""
     CONF([], project="nova", default_config_files=[])
     conf.register_opts(CONF)
     CONF.set_override("lock_path", str(_FOLDER), group="oslo_concurrency")
     os_brick.setup(CONF)
-    privileged.default.set_client_mode(False)  # it runs as root
+    privileged.default.set_client_mode(False)  # This process is root already.
     with target.running(_FOLDER) as exported:
-        SCENES[name](exported)
+        SCENARIOS[name](exported)
 
 
 if __name__ == "__main__":
