@@ -12,10 +12,13 @@ import time
 from collections.abc import Callable, Iterator
 
 from stable_rescue import plan
+from stable_rescue.domain.document import Domain
 from stable_rescue.domain.medium import Medium
 
 SIZES = (10, 100, 300, 1000)
-_MEDIUM = Medium.from_file("/var/lib/nova/instances/x/disk.rescue", "qcow2")
+_MEDIA = plan.RescueMedia(
+    Medium.from_file("/var/lib/nova/instances/x/disk.rescue", "qcow2")
+)
 _DISK = (
     "<disk type='file' device='disk'><driver name='qemu' type='raw' cache='none'/>"
     "<source file='/images/{number}'/><target dev='{name}' bus='{bus}'/>{address}"
@@ -88,7 +91,7 @@ def measure(definition: str, bus: str) -> tuple[float, float]:
     """Return CPU and wall time of one plan, in milliseconds."""
     request = plan.RescueRequest(bus=bus, gaps=True)
     cpu, wall = time.process_time(), time.perf_counter()
-    plan.derive(definition, request, _MEDIUM)
+    plan.derive(Domain.parse(definition), request, _MEDIA)
     cpu, wall = time.process_time() - cpu, time.perf_counter() - wall
     return cpu * 1000, wall * 1000
 

@@ -17,6 +17,7 @@ import statistics
 import time
 
 from stable_rescue import plan
+from stable_rescue.domain.document import Domain
 from stable_rescue.domain.medium import Medium
 from tests.integration import base
 from tests.integration.scene import overlay
@@ -33,7 +34,9 @@ def seconds(server: base.Server, own: str, bus: str) -> float:
         folder = base.new_folder(stack.callback)
         disk = overlay(base.images().rescue_qcow2, folder / "disk.rescue")
         medium = Medium.from_file(str(disk), "qcow2")
-        server.define(plan.derive(own, plan.RescueRequest("disk", bus), medium).after)
+        request = plan.RescueRequest("disk", bus)
+        derived = plan.derive(Domain.parse(own), request, plan.RescueMedia(medium))
+        server.define(derived.rescue.to_xml())
         stack.callback(server.stop)
         started = time.monotonic()
         server.start()

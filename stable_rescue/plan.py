@@ -3,7 +3,7 @@
 
 import dataclasses
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import product
 from typing import Any
 
@@ -30,123 +30,147 @@ from stable_rescue.domain.nvram import NvramCopy
 class RescueRequest:
     """What the rescue image asks for, and what the operator allows.
 
-    An empty bus is the server's own default. The fallback buses are tried in their
-    order where the first has no room; gaps allows a place before other devices,
-    which renames them in the guest; mismatch allows disks that differ from the block
+    Without a bus, the server's default is used. The fallback buses are tried in order
+    if that bus has no room. ``gaps`` allows an address before other devices, which
+    renames them in the guest; ``mismatch`` allows disks that differ from the block
     device mapping.
     """
 
     device: str = "disk"
-    bus: str = ""
+    bus: str | None = None
     fallback_buses: tuple[str, ...] = ()
     gaps: bool = False
     mismatch: bool = False
 
 
 @dataclass(frozen=True)
+class RescueMedia:
+    """Everything that is made on the compute host for a rescue.
+
+    ``nvram_copy`` is where the private UEFI variables go (next to the original if not
+    given), ``kernel`` the rescue image's own kernel. ``config_drive`` is added if the
+    server has none; ``replaces_config_drive`` makes an existing one read the
+    regenerated drive.
+    """
+
+    medium: Medium
+    nvram_copy: NvramCopy | None = None
+    kernel: Kernel | None = None
+    config_drive: Medium | None = None
+    replaces_config_drive: bool = False
+
+
+@dataclass(frozen=True)
+class ServerDisks:
+    """The server's disks according to Nova.
+
+    ``expected`` is the block device mapping; without it the definition is not checked
+    against one. ``volumes`` has, by target name, the <disk> that Nova would write for
+    a volume now.
+    """
+
+    expected: BlockDevices | None = None
+    volumes: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class RescuePlan:
     """A decided rescue.
 
-    ``before`` is the definition as it was read, to the letter but for volumes whose
-    source is another now (edit 4); ``after`` is the rescue definition; ``edits`` is
-    what lies between what was read and that; ``findings`` what its owner or the
-    operator should know.
+    ``original`` is the definition as it was read, except for volume sources that have
+    changed since (E4). ``edits`` lists everything that leads from the definition that
+    was read to ``rescue``; ``findings`` what the owner or the operator should know.
     """
 
     device: str
     bus: str
-    before: str
-    after: str
+    original: Domain
+    rescue: Domain
     edits: tuple[Edit, ...]
     findings: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the plan as plain values, for output."""
-        return dataclasses.asdict(self)
+        """Return the plan as plain values, the definitions as text."""
+        return {
+            "device": self.device,
+            "bus": self.bus,
+            "original": self.original.to_xml(),
+            "rescue": self.rescue.to_xml(),
+            "edits": [dataclasses.asdict(edit) for edit in self.edits],
+            "findings": list(self.findings),
+        }
 
 
-def resolve(definition: str, request: RescueRequest) -> RescueRequest:
+def resolve(original: Domain, request: RescueRequest) -> RescueRequest:
     """Return the request with its bus decided, checked against the machine.
 
-    :raises Refused: where the server's machine cannot carry it
-    :raises InvalidDomain: where the definition cannot be read
+    :raises Refused: if the server's machine type cannot carry the rescue device
     """
-    return _decide(Domain.parse(definition), request)
+    return dataclasses.replace(request, bus=_bus_of(original, request))
 
 
-def _decide(domain: Domain, request: RescueRequest) -> RescueRequest:
-    machine.family_of(domain)  # before all else: is the machine supported?
+def _bus_of(domain: Domain, request: RescueRequest) -> str:
+    machine.family_of(domain)  # refuses an unsupported machine type first of all
     bus = request.bus or machine.default_bus(domain, request.device)
     machine.check(domain, request.device, bus)
-    return dataclasses.replace(request, bus=bus)
+    return bus
 
 
 def derive(
-    definition: str,
+    original: Domain,
     request: RescueRequest,
-    medium: Medium,
-    nvram_copy: NvramCopy | None = None,
-    kernel: Kernel | None = None,
-    new_config_drive: bool = False,
-    expected: BlockDevices | None = None,
-    volumes: Mapping[str, str] | None = None,
-    config_drive: Medium | None = None,
+    media: RescueMedia,
+    disks: ServerDisks = ServerDisks(),
 ) -> RescuePlan:
     """Return the plan that rescues the server of this definition.
 
     The same input gives the same plan, to the byte.
 
-    :param nvram_copy: where the rescue's own UEFI variables go; beside the server's
-        own if not given
-    :param kernel: the kernel that the rescue image brings along
-    :param new_config_drive: a config drive is made anew for the rescue
-    :param expected: the disks that the server has by Nova's database; not compared if
-        not given
-    :param volumes: by target name, the <disk> that Nova would write for a volume now
-    :param config_drive: the new one, to be added where the server has none
-    :raises Refused: where it cannot be done, with a reason for the server's owner
-    :raises InvalidDomain: where the definition or the medium cannot be read
-    :raises InvariantBroken: where the result is not what it must be (our fault)
+    :raises Refused: if the rescue is not possible, with a reason for the server's owner
+    :raises InvalidDomain: if the medium or a volume's <disk> cannot be read
+    :raises InvariantBroken: if the result is not what it must be (a bug)
     """
-    before = Domain.parse(definition)
-    decided = _decide(before, request)
-    if recognise.is_rescue(before):
+    wanted_bus = _bus_of(original, request)
+    if recognise.is_rescue(original):
         raise exception.Refused("the definition is itself a rescue definition")
-    passthrough.check(before)
-    mismatches = mapping.differences(before, expected) if expected else ()
+    passthrough.check(original)
+    mismatches: tuple[str, ...] = ()
+    if disks.expected:
+        mismatches = mapping.differences(original, disks.expected)
     if mismatches and not request.mismatch:
         raise exception.Refused("; ".join(mismatches))
-    done = sources.refresh(before, volumes or {})
-    if done:
-        # What the server comes back to, too: its old source is no more.
-        definition = before.to_xml()
-    after = before.copy()
-    done += edits.strip_boot(after)
-    done += edits.boot_kernel(after, kernel)
-    done += edits.protect_nvram(after, _nvram_copy(before, nvram_copy))
-    if new_config_drive:
-        done += edits.swap_config_drive(after)
-    if recognise.has_config_drive(before):
-        config_drive = None
-    bus, after, added = _add_disks(after, decided, medium, config_drive)
-    _check(before, after)
+    # The server returns to the refreshed definition: its old sources are gone.
+    original, made = sources.refreshed(original, disks.volumes)
+    draft = original.copy()
+    made += edits.strip_boot(draft)
+    made += edits.boot_kernel(draft, media.kernel)
+    made += edits.protect_nvram(draft, _nvram_copy(original, media.nvram_copy))
+    if media.replaces_config_drive:
+        made += edits.swap_config_drive(draft)
+    added_drive = media.config_drive
+    if recognise.has_config_drive(original):
+        added_drive = None
+    bus, rescue, added = _add_disks(
+        draft, request, wanted_bus, media.medium, added_drive
+    )
+    _check(original, rescue)
     return RescuePlan(
-        decided.device,
+        request.device,
         bus,
-        definition,
-        after.to_xml(),
-        (*done, *added),
-        (*mismatches, *_findings(after, decided, bus, added)),
+        original,
+        rescue,
+        (*made, *added),
+        (*mismatches, *_findings(rescue, wanted_bus, bus, added)),
     )
 
 
-def _check(before: Domain, after: Domain) -> None:
-    """Check the result; a fault that was there before is not ours."""
+def _check(original: Domain, rescue: Domain) -> None:
+    """Check the result; refuse if the original itself breaks an invariant."""
     try:
-        invariants.check(before, after)
+        invariants.check(original, rescue)
     except exception.InvariantBroken:
         try:
-            invariants.check_unique(before)
+            invariants.check_unique(original)
         except exception.InvariantBroken as exc:
             raise exception.Refused(f"the server's definition is wrong: {exc}") from exc
         raise
@@ -160,46 +184,48 @@ def _nvram_copy(domain: Domain, wanted: NvramCopy | None) -> NvramCopy | None:
 
 
 def _add_disks(
-    domain: Domain, request: RescueRequest, medium: Medium, drive: Medium | None
+    domain: Domain,
+    request: RescueRequest,
+    wanted_bus: str,
+    medium: Medium,
+    drive: Medium | None,
 ) -> tuple[str, Domain, list[Edit]]:
-    """Add the rescue disk on the first bus that has room; return it and the result.
+    """Add the rescue disk on the first bus with room, after the config drive if any.
 
-    A config drive goes before it, on the first bus that leaves it its room.
+    The config drive goes on the first bus that still leaves room for the rescue disk.
+
+    :returns: the bus of the rescue disk, the rescue definition, and the edits
     """
     allowed = machine.buses_for(domain, request.device)
-    fallback = [b for b in request.fallback_buses if b in allowed and b != request.bus]
+    fallback = [b for b in request.fallback_buses if b in allowed and b != wanted_bus]
+    drive_buses: tuple[str | None, ...] = (None,)
+    if drive is not None:
+        drive_buses = machine.buses_for(domain, drive.device)
     first: exception.NoRoom | None = None
-    for bus, drives in product((request.bus, *fallback), _buses_of(domain, drive)):
-        tried = domain.copy()
+    for bus, drive_bus in product((wanted_bus, *fallback), drive_buses):
+        draft = domain.copy()
         try:
-            done = []
-            if drive is not None:
-                done += edits.add_config_drive(tried, drive, drives, request.gaps)
-            done += edits.add_rescue_disk(
-                tried, medium, request.device, bus, request.gaps
+            made = []
+            if drive is not None and drive_bus is not None:
+                made += edits.add_config_drive(draft, drive, drive_bus, request.gaps)
+            made += edits.add_rescue_disk(
+                draft, medium, request.device, bus, request.gaps
             )
         except exception.NoRoom as exc:
             first = first or exc
         else:
-            return bus, tried, done
+            return bus, draft, made
     assert first is not None  # the loop has run at least once
     raise first
 
 
-def _buses_of(domain: Domain, drive: Medium | None) -> tuple[str, ...]:
-    """Return the buses that a config drive may go on; one of no name without it."""
-    if drive is None:
-        return ("",)
-    return machine.buses_for(domain, drive.element().get("device", "disk"))
-
-
 def _findings(
-    domain: Domain, request: RescueRequest, bus: str, added: list[Edit]
+    domain: Domain, wanted_bus: str, bus: str, added: list[Edit]
 ) -> tuple[str, ...]:
     """Return what to know of a plan, by its rescue definition."""
     found = [edit.what for edit in added if edit.name == "gap"]
-    if bus != request.bus:
-        found.append(f"bus {request.bus} has no room; {bus} is taken in its place")
+    if bus != wanted_bus:
+        found.append(f"bus {wanted_bus} has no room; {bus} is taken in its place")
     found += [
         f"QEMU itself places {driver}, which the server's definition hands to it "
         "directly; the rescue leaves the slot free that QEMU takes at a cold boot"
@@ -212,7 +238,7 @@ def _findings(
             "other names in the guest; their addresses do not change"
         )
     if machine.is_secure(domain):
-        # LIBVIRT F6
+        # F6
         found.append(
             "the server has UEFI secure boot: a rescue image that is not signed does "
             "not boot, and nothing after it does"

@@ -86,17 +86,16 @@ def run(options: argparse.Namespace) -> str:
     properties.check(given)
     for name in given.keys() - properties.ALLOWED.keys():
         print(f"stable-rescue: {name} has no bearing on a plan", file=sys.stderr)
-    domain = complete.check(definition)
-    medium = options.medium or _MEDIUM.format(uuid=domain.uuid)
+    original = complete.parse(definition)
+    path = options.medium or _MEDIUM.format(uuid=original.uuid)
     request = plans.RescueRequest(
         device=given.get("hw_rescue_device", "disk"),
-        bus=given.get("hw_rescue_bus", ""),
+        bus=given.get("hw_rescue_bus"),
         fallback_buses=tuple(options.fallback_buses),
         gaps=options.allow_gaps,
     )
-    made = plans.derive(
-        definition, request, Medium.from_file(medium, options.medium_format)
-    )
+    media = plans.RescueMedia(Medium.from_file(path, options.medium_format))
+    made = plans.derive(original, request, media)
     return _FORMATS[options.format](made)
 
 
@@ -134,7 +133,7 @@ def _as_json(made: plans.RescuePlan) -> str:
 
 
 def _compared(made: plans.RescuePlan) -> dict[str, list[str]]:
-    found = compare.compare(made.before, made.after)
+    found = compare.compare(made.original, made.rescue)
     return {
         "moved": [str(change.device) for change in found.moved],
         "renamed": [str(change.device) for change in found.renamed],
@@ -146,7 +145,7 @@ def _compared(made: plans.RescuePlan) -> dict[str, list[str]]:
 
 
 def _as_xml(made: plans.RescuePlan) -> str:
-    return made.after + "\n"
+    return made.rescue.to_xml() + "\n"
 
 
 _FORMATS = {"table": table.of_plan, "json": _as_json, "xml": _as_xml}

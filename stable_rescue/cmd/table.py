@@ -15,18 +15,17 @@ _LAST = ("controller",)
 
 def of_plan(made: RescuePlan) -> str:
     """Return a plan as lines of text."""
-    before = Domain.parse(made.before)
-    kind = before.root.find("os/type")
+    kind = made.original.root.find("os/type")
     machine_type = "" if kind is None else kind.get("machine", "")
-    firmware = "UEFI" if machine.is_uefi(before) else "BIOS"
-    name = (before.root.findtext("name") or "").strip()
+    firmware = "UEFI" if machine.is_uefi(made.original) else "BIOS"
+    name = (made.original.root.findtext("name") or "").strip()
     lines = [
-        f"Server    {name}, {before.uuid}",
+        f"Server    {name}, {made.original.uuid}",
         f"Machine   {machine_type}, {firmware}",
         f"Rescue    {made.device} on {made.bus}",
         "",
         "Devices of the server",
-        *_table(("device", "target", "address", "source"), _devices(before)),
+        *_table(("device", "target", "address", "source"), _devices(made.original)),
         "",
         "Edits",
         *_table(("what", "rule"), ((edit.what, edit.rule) for edit in made.edits)),
@@ -41,7 +40,7 @@ def of_plan(made: RescuePlan) -> str:
 
 
 def _judged(made: RescuePlan) -> compare.Comparison:
-    return compare.compare(made.before, made.after)
+    return compare.compare(made.original, made.rescue)
 
 
 def _devices(domain: Domain) -> list[tuple[str, str, str, str]]:

@@ -129,19 +129,16 @@ class Comparison:
         return "\n".join(lines)
 
 
-def compare(before: Domain | str | bytes, after: Domain | str | bytes) -> Comparison:
+def compare(before: Domain, after: Domain) -> Comparison:
     """Return what became of each device of `before`, what is new, and the rest.
 
     A device is known again by what it is, not by where it is: a disk by its source,
     a NIC by its MAC. Of those that nothing tells apart, one at an unchanged address
     is taken to be the same.
-
-    :raises InvalidDomain: where one of them is no definition
     """
-    old, new = _read(before), _read(after)
     return Comparison(
-        tuple(_match(devices_of(old), devices_of(new))),
-        _differences(_rest_of(old), _rest_of(new)),
+        tuple(_match(devices_of(before), devices_of(after))),
+        _differences(_rest_of(before), _rest_of(after)),
     )
 
 
@@ -153,10 +150,6 @@ def devices_of(domain: Domain) -> tuple[Device, ...]:
     return tuple(
         _device(child) for child in domain.each_device() if child.get("model") != "none"
     )
-
-
-def _read(definition: Domain | str | bytes) -> Domain:
-    return definition if isinstance(definition, Domain) else Domain.parse(definition)
 
 
 # How devices are known again, best first. A key of None says nothing.

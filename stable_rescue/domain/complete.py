@@ -35,18 +35,27 @@ _ALWAYS = {
 }
 
 
-def check(definition: str) -> Domain:
+def parse(text: str) -> Domain:
     """Return the domain of a definition that lacks nothing.
 
-    :raises Refused: where libvirt has not filled it in yet, naming what is missing
-    :raises InvalidDomain: where it is no definition
+    :raises Refused: if libvirt has not completed it, naming what is missing
+    :raises InvalidDomain: if it is not a definition
     """
-    root = document.parse_element(definition)
+    root = document.parse_element(text)
     if root.tag == "domain" and root.find("name") is not None:
         for tag in ("uuid", "devices"):
             if root.find(tag) is None:
                 raise _refused(f"there is no <{tag}>")
-    domain = Domain.parse(definition)
+    domain = Domain.parse(text)
+    check(domain)
+    return domain
+
+
+def check(domain: Domain) -> None:
+    """Check that a definition lacks nothing.
+
+    :raises Refused: if libvirt has not completed it, naming what is missing
+    """
     for kind in _ALWAYS[machine.family_of(domain)]:
         if not any(document.index_of(c) == 0 for c in domain.controllers(kind)):
             raise _refused(f"there is no {kind} controller 0")
@@ -60,7 +69,6 @@ def check(definition: str) -> Domain:
         invariants.check_unique(domain)
     except exception.InvariantBroken as exc:
         raise _refused(str(exc)) from exc
-    return domain
 
 
 def _refused(reason: str) -> exception.Refused:

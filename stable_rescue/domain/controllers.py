@@ -13,7 +13,7 @@ from lxml import etree
 from stable_rescue import exception
 from stable_rescue.domain import address, document, pci
 from stable_rescue.domain.address import Drive
-from stable_rescue.domain.document import Domain
+from stable_rescue.domain.document import Domain, Draft
 
 _VIRTIO_SCSI = ("virtio-scsi", "virtio-transitional", "virtio-non-transitional")
 # libvirt takes LUNs to 16383 and targets to 255; Nova stops at 256 LUNs, so do we.
@@ -42,7 +42,7 @@ class Seat:
     in_gap: bool = False
 
 
-def seat(domain: Domain, bus: str, gaps: bool = False) -> Seat:
+def seat(domain: Draft, bus: str, gaps: bool = False) -> Seat:
     """Make room for the rescue disk behind all others on a bus.
 
     The controller that it needs is added to the domain.
@@ -53,7 +53,7 @@ def seat(domain: Domain, bus: str, gaps: bool = False) -> Seat:
     return _SEATS[bus](domain, gaps)
 
 
-def _on_pci(domain: Domain, gaps: bool) -> Seat:
+def _on_pci(domain: Draft, gaps: bool) -> Seat:
     place = pci.last_place(domain, gaps)
     if place.port is None:
         return Seat(place.address.element(), in_gap=place.in_gap)
@@ -63,7 +63,7 @@ def _on_pci(domain: Domain, gaps: bool) -> Seat:
 
 
 def _with_controller(
-    domain: Domain, controller: etree._Element, disk: etree._Element, gaps: bool
+    domain: Draft, controller: etree._Element, disk: etree._Element, gaps: bool
 ) -> Seat:
     """Append a controller in the last PCI place; return the disk's seat on it."""
     seated = _on_pci(domain, gaps)
@@ -79,7 +79,7 @@ def _describe(controller: etree._Element) -> str:
     )
 
 
-def _on_usb(domain: Domain, gaps: bool) -> Seat:
+def _on_usb(domain: Draft, gaps: bool) -> Seat:
     # LIBVIRT.md: model none is the one controller that may change.
     for controller in domain.controllers("usb"):
         if controller.get("model") == "none":
@@ -109,7 +109,7 @@ def _drives_on(domain: Domain, controller: int, bus: str) -> list[Drive]:
     return [drive for drive in found if drive and drive.controller == controller]
 
 
-def _on_scsi(domain: Domain, gaps: bool) -> Seat:
+def _on_scsi(domain: Draft, gaps: bool) -> Seat:
     joined = pci.last_of(domain, domain.controllers("scsi"))
     if joined is not None and joined.get("model") in _VIRTIO_SCSI:
         index = document.index_of(joined)
@@ -128,7 +128,7 @@ def _on_scsi(domain: Domain, gaps: bool) -> Seat:
     return _with_controller(domain, controller, Drive(index, 0, 0, 0).element(), gaps)
 
 
-def _on_sata(domain: Domain, gaps: bool) -> Seat:
+def _on_sata(domain: Draft, gaps: bool) -> Seat:
     joined = pci.last_of(domain, domain.controllers("sata"))
     index = 0 if joined is None else document.index_of(joined)
     used = {drive.unit for drive in _drives_on(domain, index, "sata")}
@@ -141,7 +141,7 @@ def _on_sata(domain: Domain, gaps: bool) -> Seat:
     return _with_controller(domain, controller, Drive(index, 0, 0, 0).element(), gaps)
 
 
-def _on_ide(domain: Domain, gaps: bool) -> Seat:
+def _on_ide(domain: Draft, gaps: bool) -> Seat:
     used = {d.bus * _IDE_UNITS + d.unit for d in _drives_on(domain, 0, "ide")}
     place, in_gap = _unit_behind(used, _IDE_PLACES, "ide", gaps)
     bus, unit = divmod(place, _IDE_UNITS)
@@ -149,7 +149,7 @@ def _on_ide(domain: Domain, gaps: bool) -> Seat:
     return Seat(Drive(0, bus, 0, unit).element(), added, in_gap)
 
 
-def _chipsets_own(domain: Domain, kind: str) -> tuple[str, ...]:
+def _chipsets_own(domain: Draft, kind: str) -> tuple[str, ...]:
     """Add the chipset's own controller where the definition does not name it.
 
     The guest has it in any case; libvirt would add it, but leaves it out of some
@@ -170,7 +170,7 @@ def _chipsets_own(domain: Domain, kind: str) -> tuple[str, ...]:
     return (_describe(controller),)
 
 
-def _on_fdc(domain: Domain, gaps: bool) -> Seat:
+def _on_fdc(domain: Draft, gaps: bool) -> Seat:
     used = {drive.unit for drive in _drives_on(domain, 0, "fdc")}
     unit, in_gap = _unit_behind(used, _FDC_UNITS, "fdc", gaps)
     added: tuple[str, ...] = ()
@@ -193,7 +193,7 @@ def _unit_behind(used: set[int], room: int, bus: str, gaps: bool) -> tuple[int, 
     raise exception.NoRoom(f"no room is left on the {bus} bus{where}")
 
 
-_SEATS: dict[str, Callable[[Domain, bool], Seat]] = {
+_SEATS: dict[str, Callable[[Draft, bool], Seat]] = {
     "virtio": _on_pci,
     "usb": _on_usb,
     "scsi": _on_scsi,

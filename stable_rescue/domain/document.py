@@ -48,16 +48,21 @@ def parse_element(text: str | bytes) -> etree._Element:
 
 
 class Domain:
-    """A domain definition. Edits work on a :meth:`copy`, never on what was read."""
+    """A domain definition as it was read. Only a :meth:`copy` of it may be edited.
 
-    def __init__(self, root: etree._Element) -> None:
+    The text is kept: :meth:`to_xml` returns it to the letter. An edit of ``root``
+    would be lost, so every function that edits takes a :class:`Draft`.
+    """
+
+    def __init__(self, root: etree._Element, text: str) -> None:
         self.root = root
+        self._text = text
 
-    @classmethod
-    def parse(cls, text: str | bytes) -> "Domain":
-        """Read a definition as libvirt writes it.
+    @staticmethod
+    def parse(text: str | bytes) -> "Domain":
+        """Parse a definition as libvirt writes it.
 
-        :raises InvalidDomain: where it is no domain with a name and devices
+        :raises InvalidDomain: if it is not a domain with a name, UUID, OS and devices
         """
         root = parse_element(text)
         if root.tag != "domain":
@@ -67,15 +72,15 @@ class Domain:
         for required in ("name", "uuid", "os/type", "devices"):
             if root.find(required) is None:
                 raise exception.InvalidDomain(f"the definition has no <{required}>")
-        return cls(root)
+        return Domain(root, text if isinstance(text, str) else text.decode())
 
-    def copy(self) -> "Domain":
-        """Return an independent copy."""
-        return Domain(copy.deepcopy(self.root))
+    def copy(self) -> "Draft":
+        """Return an independent copy that may be edited."""
+        return Draft(copy.deepcopy(self.root))
 
     def to_xml(self) -> str:
         """Return the definition as text, ready for libvirt's defineXML."""
-        return etree.tostring(self.root, encoding="unicode", with_tail=False)
+        return self._text
 
     @property
     def uuid(self) -> str:
@@ -117,6 +122,17 @@ class Domain:
     def next_controller_index(self, kind: str) -> int:
         """Return the lowest index above every controller of this type."""
         return 1 + max((index_of(c) for c in self.controllers(kind)), default=-1)
+
+
+class Draft(Domain):
+    """A domain definition that is being edited."""
+
+    def __init__(self, root: etree._Element) -> None:
+        super().__init__(root, "")
+
+    def to_xml(self) -> str:
+        """Return the definition with its edits as text."""
+        return etree.tostring(self.root, encoding="unicode", with_tail=False)
 
     def append_device(self, element: etree._Element) -> None:
         """Add a device behind all others, indented like them."""

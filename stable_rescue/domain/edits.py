@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from lxml import etree
 
 from stable_rescue.domain import controllers, document, nvram, recognise
-from stable_rescue.domain.document import Domain
+from stable_rescue.domain.document import Domain, Draft
 from stable_rescue.domain.medium import Medium
 from stable_rescue.domain.nvram import NvramCopy
 
@@ -38,11 +38,11 @@ class Kernel:
     """A rescue image's own kernel, as files of the host."""
 
     path: str
-    ramdisk: str = ""
-    command_line: str = ""
+    ramdisk: str | None = None
+    command_line: str | None = None
 
 
-def strip_boot(domain: Domain) -> list[Edit]:
+def strip_boot(domain: Draft) -> list[Edit]:
     """Drop every boot order and direct kernel boot (DESIGN.md, edit 1)."""
     done = []
     os_element = domain.root.find("os")
@@ -60,14 +60,14 @@ def strip_boot(domain: Domain) -> list[Edit]:
     return done
 
 
-def protect_nvram(domain: Domain, copy: NvramCopy | None) -> list[Edit]:
+def protect_nvram(domain: Draft, copy: NvramCopy | None) -> list[Edit]:
     """Swap the NVRAM for a private copy, where there is one (DESIGN.md, edit 6)."""
     if copy is None:
         return []
     return [Edit("nvram", nvram.redirect(domain, copy), "LIBVIRT F2")]
 
 
-def swap_config_drive(domain: Domain) -> list[Edit]:
+def swap_config_drive(domain: Draft) -> list[Edit]:
     """Have the config drive read the regenerated one, in its slot (edit 5, U3).
 
     A domain without a config drive is left as it is.
@@ -86,7 +86,7 @@ def swap_config_drive(domain: Domain) -> list[Edit]:
     return done
 
 
-def boot_kernel(domain: Domain, kernel: Kernel | None) -> list[Edit]:
+def boot_kernel(domain: Draft, kernel: Kernel | None) -> list[Edit]:
     """Boot the rescue image's own kernel, where it has one (DESIGN.md, edit 1)."""
     os_element = domain.root.find("os")
     if kernel is None or os_element is None:
@@ -102,7 +102,7 @@ def boot_kernel(domain: Domain, kernel: Kernel | None) -> list[Edit]:
 
 
 def add_rescue_disk(
-    domain: Domain, medium: Medium, device: str, bus: str, gaps: bool = False
+    domain: Draft, medium: Medium, device: str, bus: str, gaps: bool = False
 ) -> list[Edit]:
     """Add the rescue disk behind all others, and the controller that it needs.
 
@@ -118,7 +118,7 @@ def add_rescue_disk(
 
 
 def add_config_drive(
-    domain: Domain, drive: Medium, bus: str, gaps: bool = False
+    domain: Draft, drive: Medium, bus: str, gaps: bool = False
 ) -> list[Edit]:
     """Add a config drive behind all others, for the rescue alone (U3).
 
@@ -131,7 +131,7 @@ def add_config_drive(
 
 
 def _add_last(
-    domain: Domain, disk: etree._Element, bus: str, gaps: bool, alias: str
+    domain: Draft, disk: etree._Element, bus: str, gaps: bool, alias: str
 ) -> list[Edit]:
     """Add a disk behind all others; the rescue disk is the one that boots."""
     boots = alias == recognise.RESCUE_ALIAS

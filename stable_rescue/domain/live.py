@@ -1,21 +1,19 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A running domain's definition, made fit to be defined again."""
+"""Turn the definition of a running domain into one that can be defined again."""
 
 from stable_rescue.domain.document import Domain
 
 
-def settle(text: str) -> str:
-    """Return a live definition without what libvirt found out at run time.
+def persistent_form(running: Domain) -> Domain:
+    """Return a live definition without what libvirt detected at run time.
 
-    A disk's backing chain is probed at each start; one that is written down would
-    be taken for the operator's wish (LIBVIRT F1).
-
-    :raises InvalidDomain: where the text is no definition
+    libvirt probes the backing chain of a disk at each start. A chain that is part of
+    the definition would be taken as the operator's wish (F1).
     """
-    domain = Domain.parse(text)
+    domain = running.copy()
     for disk in domain.disks():
         for chain in disk.findall("backingStore"):
             disk.remove(chain)
     for resource in domain.root.findall("resource"):
         domain.root.remove(resource)
-    return domain.to_xml()
+    return domain

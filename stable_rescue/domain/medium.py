@@ -41,3 +41,8 @@ class Medium:
             element.text = element.text.strip() if element.text else None
             element.tail = None
         return disk
+
+    @property
+    def device(self) -> str:
+        """Return the kind of disk that the medium is described as."""
+        return self.element().get("device", "disk")

@@ -1,27 +1,28 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The NICs of a definition whose ports are gone."""
+"""The NICs of a definition whose ports no longer exist."""
 
 from collections.abc import Collection
 
 from stable_rescue.domain.document import Domain
 
 
-def without_gone(definition: str, macs: Collection[str]) -> tuple[str, list[str]]:
-    """Return a definition without the NICs that have no port any more (UPSTREAM U25).
+def without_gone(
+    domain: Domain, macs: Collection[str]
+) -> tuple[Domain, tuple[str, ...]]:
+    """Return a definition without the NICs that have no port any more (U25).
 
-    Nothing else changes; with no NIC gone, not a byte.
+    Nothing else changes. If every NIC has a port, the same domain is returned.
 
-    :param macs: the addresses of the ports that there are
-    :returns: the definition, and the addresses of the NICs that are left out
-    :raises InvalidDomain: where it is no definition
+    :param macs: the MAC addresses of the existing ports
+    :returns: the definition, and the MAC addresses of the removed NICs
     """
-    domain = Domain.parse(definition)
     present = {mac.lower() for mac in macs}
-    gone = []
-    for nic in list(domain.each_device("interface")):
+    draft = domain.copy()
+    removed = []
+    for nic in list(draft.each_device("interface")):
         mac = nic.find("mac")
         address = "" if mac is None else mac.get("address", "").lower()
         if address and address not in present:
-            domain.devices.remove(nic)
-            gone.append(address)
-    return (domain.to_xml(), gone) if gone else (definition, [])
+            draft.devices.remove(nic)
+            removed.append(address)
+    return (draft, tuple(removed)) if removed else (domain, ())

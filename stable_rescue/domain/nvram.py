@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from lxml import etree
 
 from stable_rescue import exception
-from stable_rescue.domain.document import Domain
+from stable_rescue.domain.document import Domain, Draft
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ def original_of(domain: Domain) -> str | None:
     return path
 
 
-def redirect(domain: Domain, copy: NvramCopy) -> str:
+def redirect(domain: Draft, copy: NvramCopy) -> str:
     """Have the domain run on a private copy of its NVRAM; return what was done.
 
     The domain has an NVRAM file (:func:`original_of`).

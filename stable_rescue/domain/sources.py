@@ -20,34 +20,24 @@ from stable_rescue.domain.edits import Edit
 _ACCESS = ("auth", "encryption")
 
 
-def refresh(domain: Domain, fresh: Mapping[str, str]) -> list[Edit]:
-    """Have the volumes read their present sources.
+def refreshed(domain: Domain, fresh: Mapping[str, str]) -> tuple[Domain, list[Edit]]:
+    """Return a definition whose volumes are read from their current sources (E4).
 
-    A disk whose source says the same already is left as it is, to the byte.
+    If no source differs, the same domain is returned.
 
     :param fresh: by target name, the <disk> that Nova would write for a volume now
-    :raises InvalidDomain: where one of them is no <disk> with a <source>
+    :raises InvalidDomain: if one of these is not a <disk> with a <source>
     """
+    draft = domain.copy()
     done = []
-    for disk in domain.disks():
+    for disk in draft.disks():
         target = document.target_of(disk)[0]
         if target in fresh:
             changed = _refresh(disk, _parse(fresh[target]))
             if changed:
                 what = f"{target} reads its volume by a new {', '.join(changed)}"
-                done.append(Edit("volume source", what, "UPSTREAM U16"))
-    return done
-
-
-def refreshed(definition: str, fresh: Mapping[str, str]) -> str:
-    """Return a definition whose volumes read their present sources.
-
-    Where none has changed, it is the same text.
-
-    :raises InvalidDomain: where one of them cannot be read
-    """
-    domain = Domain.parse(definition)
-    return domain.to_xml() if refresh(domain, fresh) else definition
+                done.append(Edit("volume source", what, "U16"))
+    return (draft, done) if done else (domain, [])
 
 
 def serial_of(disk: etree._Element) -> str:

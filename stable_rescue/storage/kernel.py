@@ -31,8 +31,8 @@ def kernel_of(instance: "objects.Instance", image: dict[str, Any]) -> Kernel | N
     ramdisk = _id(properties, "ramdisk_id")
     return Kernel(
         str(Path(folder, _KERNEL)),
-        str(Path(folder, _RAMDISK)) if ramdisk else "",
-        properties.get("os_command_line", ""),
+        str(Path(folder, _RAMDISK)) if ramdisk else None,
+        properties.get("os_command_line"),
     )
 
 

@@ -81,9 +81,9 @@ class Record:
             image.get("checksum"),
             plan.device,
             plan.bus,
-            plan.before,
-            plan.after,
-            defined or plan.before,
+            plan.original.to_xml(),
+            plan.rescue.to_xml(),
+            defined or plan.original.to_xml(),
             was_running,
             launched_at,
         )
@@ -94,8 +94,8 @@ class Record:
             self,
             device=plan.device,
             bus=plan.bus,
-            before=plan.before,
-            after=plan.after,
+            before=plan.original.to_xml(),
+            after=plan.rescue.to_xml(),
         )
 
     def at(self, state: State) -> Self:

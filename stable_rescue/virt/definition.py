@@ -113,10 +113,10 @@ def read(guest: libvirt_guest.Guest) -> str:
     inactive = defined(guest)
     if not guest.is_active():
         return inactive
-    running = str(guest.get_xml_desc(dump_sensitive=True, dump_migratable=True))
-    moved = differences(
-        layout_of(Domain.parse(running)), layout_of(Domain.parse(inactive))
+    running = Domain.parse(
+        str(guest.get_xml_desc(dump_sensitive=True, dump_migratable=True))
     )
+    moved = differences(layout_of(running), layout_of(Domain.parse(inactive)))
     if not moved:
         return inactive
     LOG.info(
@@ -125,4 +125,4 @@ def read(guest: libvirt_guest.Guest) -> str:
         ", ".join(" ".join(device) for device in moved),
         instance_uuid=guest.uuid,
     )
-    return live.settle(running)
+    return live.persistent_form(running).to_xml()

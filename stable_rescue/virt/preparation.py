@@ -13,8 +13,9 @@ from nova.virt.libvirt import driver as libvirt_driver
 from oslo_log import log as logging
 
 from stable_rescue import exception, nova_internals, plan
+from stable_rescue.domain.document import Domain
 from stable_rescue.image_meta import RescueImageMetaProps
-from stable_rescue.plan import RescuePlan, RescueRequest
+from stable_rescue.plan import RescueMedia, RescuePlan, RescueRequest, ServerDisks
 from stable_rescue.storage import (
     config_drive,
     content,
@@ -56,10 +57,10 @@ def request_of(image: dict[str, Any]) -> RescueRequest | None:
     props = RescueImageMetaProps.from_image(image)
     if props.asks_for_stable:
         device = props.get("hw_rescue_device", "disk")
-        bus = props.get("hw_rescue_bus", "")
+        bus = props.get("hw_rescue_bus")
     elif CONF.stable_rescue.default_mode == "stable":
         device = CONF.stable_rescue.default_device
-        bus = CONF.stable_rescue.default_bus or ""
+        bus = CONF.stable_rescue.default_bus or None
     else:
         return None
     if CONF.libvirt.virt_type not in _VIRT_TYPES:
@@ -101,22 +102,24 @@ def prepare(
         own = found.definition
         has_drive = config_drive.is_wanted(own)
         expected = volumes.expected(devices)
-        request = plan.resolve(own, request)
+        original = Domain.parse(own)
+        request = plan.resolve(original, request)
         findings = _inspect(driver, context, instance, image, request, own)
         rescue_medium = RescueMedium(driver, instance, request)
         added_drive = config_drive.to_add(driver, instance)
 
         def derive(disks: Mapping[str, str] | None = None) -> RescuePlan:
             made = plan.derive(
-                own,
+                original,
                 request,
-                rescue_medium.describe(),
-                nvram.copy_for(instance, own),
-                kernel.kernel_of(instance, image),
-                has_drive,
-                expected,
-                disks,
-                added_drive,
+                RescueMedia(
+                    rescue_medium.describe(),
+                    nvram.copy_for(instance, own),
+                    kernel.kernel_of(instance, image),
+                    added_drive,
+                    has_drive,
+                ),
+                ServerDisks(expected, disks or {}),
             )
             return dataclasses.replace(made, findings=(*findings, *made.findings))
 

@@ -307,10 +307,10 @@ def _with_ports(instance: "objects.Instance", own: str) -> str:
     macs = [vif["address"] for vif in instance.get_network_info()]
     if not macs:
         return own  # Neutron may not have been asked
-    changed, gone = nics.without_gone(own, macs)
+    changed, gone = nics.without_gone(Domain.parse(own), macs)
     if gone:
         LOG.info("Its NICs %s are gone in Neutron", ", ".join(gone), instance=instance)
-    return changed
+    return changed.to_xml()
 
 
 def _tidy(driver: libvirt_driver.LibvirtDriver, instance: "objects.Instance") -> None:
@@ -335,10 +335,10 @@ def _reconnect(
     disks = volumes.connect_again(driver, context, instance, found.before)
     store = records.store_of(instance)
     original = origin.saved_by(store) or found.before
-    fresh = sources.refreshed(original, disks)
+    fresh = sources.refreshed(Domain.parse(original), disks)[0].to_xml()
     if fresh != original:
         store.save_original(fresh)
-    after = sources.refreshed(found.after, disks)
+    after = sources.refreshed(Domain.parse(found.after), disks)[0].to_xml()
     return dataclasses.replace(found, before=fresh, after=after)
 
 

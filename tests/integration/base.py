@@ -15,6 +15,7 @@ import libvirt
 from lab import guest
 from lab.sandbox import REPOSITORY
 from stable_rescue import plan
+from stable_rescue.domain.document import Domain
 from stable_rescue.domain.medium import Medium
 from stable_rescue.tempest.guest import inventory
 from stable_rescue.tempest.guest.inventory import Inventory
@@ -169,7 +170,8 @@ def derive(original_xml: str, device: str, bus: str, medium: Medium) -> plan.Res
 
     :raises Refused: the server cannot be rescued with this device on this bus
     """
-    return plan.derive(original_xml, plan.RescueRequest(device, bus), medium)
+    request, media = plan.RescueRequest(device, bus), plan.RescueMedia(medium)
+    return plan.derive(Domain.parse(original_xml), request, media)
 
 
 def rescue_medium(cleanup: Callable[..., object], device: str) -> Medium:

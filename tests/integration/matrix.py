@@ -99,7 +99,7 @@ class Original:
             "bios" if self.firmware == "bios" else "uefi",
             usb=USB[self.usb] or _INPUT_CONTROLLERS[self.family],
         )
-        definition = Domain.parse(scene.xml())
+        definition = Domain.parse(scene.xml()).copy()
         definition.root.find("os/type").set("machine", self.machine)
         if self.usb == "two inputs":
             _append(definition, "<input type='keyboard' bus='usb'/>")
@@ -201,7 +201,7 @@ class Judge:
         except Refused as refusal:
             return str(refusal), tuple(self._original_complaints(domain))
         try:
-            defined = base.definition(base.define(derived.after))
+            defined = base.definition(base.define(derived.rescue.to_xml()))
         except libvirt.libvirtError as error:
             return "", (f"libvirt rejects the rescue definition: {error}",)
         complaints = list(self._rescue_complaints(derived, defined))
@@ -216,15 +216,16 @@ class Judge:
         self, derived: plan.RescuePlan, defined: str
     ) -> Iterator[str]:
         """Yield what is wrong with the rescue definition that libvirt returns."""
-        kept = compare.compare(derived.after, defined)
+        rescue = Domain.parse(defined)
+        kept = compare.compare(derived.rescue, rescue)
         if kept.disturbed or kept.changed or kept.appeared or kept.rest:
             yield f"libvirt changed the rescue definition: {kept}"
-        comparison = compare.compare(self.original_xml, defined)
+        comparison = compare.compare(derived.original, rescue)
         yield from self._device_complaints(comparison)
         changed = [path for path in comparison.rest if not _MAY_DIFFER.fullmatch(path)]
         if changed:
             yield f"changed outside the devices: {changed}"
-        yield from _order_complaints(Domain.parse(defined))
+        yield from _order_complaints(rescue)
         if self.original_devices is not None:
             yield from self._command_line_complaints(defined, self.original_devices)
 
@@ -351,7 +352,7 @@ def _enable_secure_boot(definition: Domain) -> None:
 
 def fill(domain: libvirt.virDomain) -> libvirt.virDomain:
     """Add disks until no PCI slot (pc) or root port (q35) is free."""
-    definition = Domain.parse(base.definition(domain))
+    definition = Domain.parse(base.definition(domain)).copy()
     addresses = definition.root.iterfind("devices/*/address[@type='pci']")
     used = {(int(a.get("bus"), 16), int(a.get("slot"), 16)) for a in addresses}
     ports = definition.root.findall("devices/controller[@model='pcie-root-port']")

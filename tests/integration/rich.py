@@ -258,7 +258,7 @@ def define(machine: str, hardware: bool = False) -> tuple[libvirt.virDomain, lis
     domain = base.define(_first_definition(machine).to_xml())
     rejected = []
     for parent, element in _elements(machine, hardware):
-        extended = Domain.parse(base.definition(domain))
+        extended = Domain.parse(base.definition(domain)).copy()
         if parent == "devices":
             extended.append_device(element)
         else:
@@ -283,7 +283,7 @@ def _first_definition(machine: str) -> Domain:
     With that, each further device can have a boot order (F12).
     """
     scene = Scene(Path("/nonexistent"), machine, scsi_volume=True)
-    definition = Domain.parse(scene.xml())
+    definition = Domain.parse(scene.xml()).copy()
     metadata = definition.root.find("metadata")
     metadata.extend(etree.fromstring(_METADATA))
     boot = definition.root.find("os/boot")

@@ -33,7 +33,7 @@ class RescueBoots:
         medium = base.rescue_medium(self.addCleanup, device)
         derived = base.derive(self.original_xml, device, bus, medium)
         self.assertEqual((device, bus), (derived.device, derived.bus))
-        self.server.define(derived.after)
+        self.server.define(derived.rescue.to_xml())
         return self.server.boot()
 
     def check_rescue_and_unrescue(self, device: str, bus: str) -> None:

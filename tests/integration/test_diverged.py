@@ -36,7 +36,9 @@ class DivergedTest(base.TestCase):
 
         original_xml = definition.read(Guest(server.domain))
         medium = Medium.from_file(str(server.scene.volume(6)))
-        server.define(base.derive(original_xml, "disk", "virtio", medium).after)
+        server.define(
+            base.derive(original_xml, "disk", "virtio", medium).rescue.to_xml()
+        )
         # Defining over a running domain leaves its live definition alone (F26).
         self.assertEqual(live, self.live_layout(server))
         server.stop()

@@ -35,7 +35,9 @@ class FloppyTest(base.TestCase):
         floppy = server.scene.folder / "disk.rescue"
         floppy.write_bytes(boot_sector().ljust(_FLOPPY_SIZE, b"\0"))
         medium = Medium.from_file(str(floppy))
-        server.define(base.derive(original_xml, "floppy", "fdc", medium).after)
+        server.define(
+            base.derive(original_xml, "floppy", "fdc", medium).rescue.to_xml()
+        )
         server.start()
         deadline = time.monotonic() + _BOOT_SECONDS
         while _MESSAGE not in server.console_text() and time.monotonic() < deadline:

@@ -41,7 +41,7 @@ class RefusalTest(base.TestCase):
         self, original_xml: str, device: str, bus: str, target: str
     ) -> str:
         """Return libvirt's error for the same disk; libvirt chooses its address."""
-        domain = Domain.parse(original_xml)
+        domain = Domain.parse(original_xml).copy()
         disk = _MEDIUM.element()
         disk.set("device", device)
         etree.SubElement(disk, "target", dev=target, bus=bus)
@@ -64,7 +64,7 @@ class RefusalTest(base.TestCase):
                 self.assertIn("takes", self.refusal(original_xml, device, bus))
 
     def test_fifth_ide_drive_is_refused_and_rejected(self):
-        domain = Domain.parse(base.definition(self.new_domain("pc")))
+        domain = Domain.parse(base.definition(self.new_domain("pc"))).copy()
         for number, target in ((1, "hdb"), (2, "hdc"), (3, "hdd")):
             domain.append_device(
                 etree.fromstring(
@@ -84,4 +84,4 @@ class RefusalTest(base.TestCase):
         for bus in ("virtio", "scsi", "usb"):
             self.assertIn("PCI", self.refusal(original_xml, "disk", bus))
         self.assertIn("PCI", self.libvirt_error(original_xml, "disk", "virtio", "vdzz"))
-        base.define(base.derive(original_xml, "disk", "ide", _MEDIUM).after)
+        base.define(base.derive(original_xml, "disk", "ide", _MEDIUM).rescue.to_xml())

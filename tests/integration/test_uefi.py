@@ -43,7 +43,7 @@ class InstalledGuest:
         self.addCleanup(nvram_copy.unlink, missing_ok=True)
         self.addCleanup(self.server.define, self.original_xml)
         self.addCleanup(self.server.stop)
-        return base.derive(self.original_xml, device, bus, medium).after
+        return base.derive(self.original_xml, device, bus, medium).rescue.to_xml()
 
     def rescue_xml_that_boots(self, device: str, bus: str) -> str:
         medium = base.rescue_medium(self.addCleanup, device)

@@ -7,6 +7,7 @@ from typing import Any
 from unittest import mock
 
 from stable_rescue import plan
+from stable_rescue.domain.document import Domain
 from tests.integration import base
 from tests.integration.faults import server
 
@@ -18,9 +19,10 @@ class TrialTest(server.ServerTestBase):
 
         def spoil(*args: Any, **options: Any) -> plan.RescuePlan:
             found = derive(*args, **options)
-            after = pattern.sub(wrong, found.after)
-            assert after != found.after
-            return dataclasses.replace(found, after=after)
+            text = found.rescue.to_xml()
+            spoiled = pattern.sub(wrong, text)
+            assert spoiled != text
+            return dataclasses.replace(found, rescue=Domain.parse(spoiled))
 
         number = self.server.domain.ID()
         code, said = self.compute.act(

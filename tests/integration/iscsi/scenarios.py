@@ -26,6 +26,7 @@ from os_brick import privileged  # noqa: E402
 
 from stable_rescue import conf, exception  # noqa: E402
 from stable_rescue.domain import sources  # noqa: E402
+from stable_rescue.domain.document import Domain  # noqa: E402
 from stable_rescue.storage import volumes  # noqa: E402
 from tests.integration.iscsi import iscsiadm, target  # noqa: E402
 
@@ -107,7 +108,8 @@ def several(exported: target.Target) -> None:
         _write(path, written)
         exported_data = exported.file(name).read_bytes()[: len(written)]
         assert exported_data == written, (path, exported_data)
-    refreshed = sources.refreshed(host.original_xml, connected.disks)
+    original = Domain.parse(host.original_xml)
+    refreshed = sources.refreshed(original, connected.disks)[0].to_xml()
     assert "/dev/gone" not in refreshed, refreshed
     again = host.connect()
     assert all(volume.was_there for volume in again.made), again

@@ -87,13 +87,15 @@ class PlanCommandTest(base.BaseTestCase):
                 disk.find("target").get("bus"),
             ),
         )
-        self.assertEqual((), compare(samples.read("q35"), found).disturbed)
+        self.assertEqual(
+            (), compare(samples.parsed("q35"), Domain.parse(found)).disturbed
+        )
 
     def test_json_is_all_of_the_plan(self) -> None:
         found = json.loads(self.output("--format", "json"))
         self.assertEqual(
             ("disk", "virtio", samples.read("q35")),
-            (found["device"], found["bus"], found["before"]),
+            (found["device"], found["bus"], found["original"]),
         )
         self.assertEqual({"name", "what", "rule"}, found["edits"][0].keys())
         self.assertEqual([], found["comparison"]["moved"])

@@ -5,11 +5,13 @@ from pathlib import Path
 
 from lxml import etree
 
-from stable_rescue.domain.document import Domain
+from stable_rescue.domain.document import Domain, Draft
 from stable_rescue.domain.medium import Medium
+from stable_rescue.plan import RescueMedia
 
 GOLDEN = Path(__file__).parent / "golden"
 MEDIUM = Medium.from_file("/var/lib/nova/instances/0f4b0a6e/disk.rescue", "qcow2")
+MEDIA = RescueMedia(MEDIUM)
 
 
 def read(name: str) -> str:
@@ -17,9 +19,14 @@ def read(name: str) -> str:
     return (GOLDEN / f"{name}.xml").read_text()
 
 
-def domain(name: str) -> Domain:
-    """Return a golden definition, parsed."""
+def parsed(name: str) -> Domain:
+    """Return a golden definition as it was read."""
     return Domain.parse(read(name))
+
+
+def domain(name: str) -> Draft:
+    """Return a golden definition that a test may edit."""
+    return parsed(name).copy()
 
 
 def add(to: Domain, xml: str) -> None:

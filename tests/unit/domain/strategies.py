@@ -130,7 +130,7 @@ def domains(draw: st.DrawFn, machine: str | None = None) -> str:
 
 def _names(prefix: str) -> list[str]:
     letters = "abcdefghijklmnopqrstuvwxyz"
-    every = [*letters, *(a + b for a in "ab" for b in letters)]
+    every = [*letters, *(a + b for a in "abc" for b in letters)]
     return [prefix + name for name in every]
 
 
@@ -330,11 +330,11 @@ def requests() -> st.SearchStrategy[RescueRequest]:
 
     Mostly what some machine can do; what none can, too.
     """
-    disks = ("", "virtio", "scsi", "usb", "sata", "ide")
+    disks = (None, "virtio", "scsi", "usb", "sata", "ide")
     wanted = [
         *(("disk", bus) for bus in disks for _often in range(4)),
-        *(("cdrom", bus) for bus in ("", "scsi", "usb", "sata", "ide", "virtio")),
-        *(("floppy", bus) for bus in ("", "fdc", "usb")),
+        *(("cdrom", bus) for bus in (None, "scsi", "usb", "sata", "ide", "virtio")),
+        *(("floppy", bus) for bus in (None, "fdc", "usb")),
         ("disk", "fdc"),
     ]
     return st.builds(

@@ -52,7 +52,13 @@ class DocumentTest(base.BaseTestCase):
     def test_a_text_is_read_as_what_it_is_whatever_it_declares(self) -> None:
         own = samples.read("pc").replace(">web<", ">wéb<")
         declared = f"<?xml version='1.0' encoding='ISO-8859-1'?>{own}"
-        self.assertEqual(Domain.parse(own).to_xml(), Domain.parse(declared).to_xml())
+        self.assertEqual(*(Domain.parse(x).copy().to_xml() for x in (own, declared)))
+
+    @ddt.data("pc", "q35")
+    def test_parsed_definition_keeps_its_text(self, name: str) -> None:
+        text = samples.read(name) + "<!-- trailing -->\n"
+        for given in (text, text.encode()):
+            self.assertEqual(text, Domain.parse(given).to_xml())
 
     def test_a_copy_is_independent(self) -> None:
         own = samples.domain("pc")

@@ -95,10 +95,9 @@ def _text_between(after: Domain) -> None:
 class InvariantsTest(base.BaseTestCase):
     def setUp(self) -> None:
         super().setUp()
-        own = samples.read("pc")
+        self.before = samples.domain("pc")
         request = plan.RescueRequest("disk", "virtio")
-        self.before = Domain.parse(own)
-        self.after = Domain.parse(plan.derive(own, request, samples.MEDIUM).after)
+        self.after = plan.derive(self.before, request, samples.MEDIA).rescue
 
     def test_a_derived_definition_passes(self) -> None:
         self.assertIsNone(invariants.check(self.before, self.after))
@@ -143,8 +142,8 @@ class InvariantsTest(base.BaseTestCase):
         own = samples.domain("pc")
         samples.add(own, f"<{tag}><boot order='3'/></{tag}>")
         request = plan.RescueRequest("disk", "virtio")
-        made = plan.derive(own.to_xml(), request, samples.MEDIUM)
-        (boot,) = Domain.parse(made.after).root.iterfind(".//boot")
+        made = plan.derive(own, request, samples.MEDIA)
+        (boot,) = made.rescue.root.iterfind(".//boot")
         self.assertEqual("1", boot.get("order"))
 
     def test_a_fault_of_the_original_is_not_ours(self) -> None:
@@ -152,6 +151,6 @@ class InvariantsTest(base.BaseTestCase):
         samples.add_disk(own, "vda", "virtio", samples.pci(0, 20))
         request = plan.RescueRequest("disk", "usb")
         refused = self.assertRaises(
-            exception.Refused, plan.derive, own.to_xml(), request, samples.MEDIUM
+            exception.Refused, plan.derive, own, request, samples.MEDIA
         )
         self.assertIn("is wrong: target vda is there 2 times", str(refused))

@@ -3,7 +3,6 @@
 from oslotest import base
 
 from stable_rescue.domain import live
-from stable_rescue.domain.document import Domain
 from stable_rescue.domain.layout import differences, layout_of
 from tests.unit.domain import samples
 
@@ -33,7 +32,7 @@ class LayoutTest(base.BaseTestCase):
         )
 
     def test_settled_without_what_the_run_brought(self) -> None:
-        settled = Domain.parse(live.settle(samples.read("pc-migratable")))
+        settled = live.persistent_form(samples.parsed("pc-migratable"))
         self.assertEqual([], settled.root.findall(".//backingStore"))
         self.assertIsNone(settled.root.find("resource"))
         self.assertEqual(layout_of(samples.domain("pc-migratable")), layout_of(settled))

@@ -103,10 +103,10 @@ class DifferencesTest(unittest.TestCase):
 class PlanTest(unittest.TestCase):
     def derive(self, **options: bool) -> plan.RescuePlan:
         return plan.derive(
-            with_volume().to_xml(),
+            with_volume(),
             plan.RescueRequest(bus="usb", **options),
-            samples.MEDIUM,
-            expected=BlockDevices({}, LOCAL),
+            samples.MEDIA,
+            plan.ServerDisks(BlockDevices({}, LOCAL)),
         )
 
     def test_refused_by_default(self) -> None:
@@ -118,7 +118,5 @@ class PlanTest(unittest.TestCase):
         self.assertIn(VOLUME, told)
 
     def test_no_mapping_is_not_compared(self) -> None:
-        made = plan.derive(
-            with_volume().to_xml(), plan.RescueRequest(bus="usb"), samples.MEDIUM
-        )
+        made = plan.derive(with_volume(), plan.RescueRequest(bus="usb"), samples.MEDIA)
         self.assertEqual((), made.findings)

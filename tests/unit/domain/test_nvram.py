@@ -16,18 +16,19 @@ COPY = "/var/lib/nova/instances/0f4b0a6e/nvram.rescue"
 LOADER = "<loader readonly='yes' type='pflash'>/OVMF_CODE.fd</loader>"
 
 
-def uefi(*elements: str, **attributes: str) -> str:
+def uefi(*elements: str, **attributes: str) -> Domain:
     own = samples.domain("q35")
     os_element = own.root.find("os")
     os_element.attrib.update(attributes)
     for element in elements:
         os_element.append(etree.fromstring(element))
-    return own.to_xml()
+    return own
 
 
-def rescued_os(definition: str, copy: NvramCopy | None = None) -> etree._Element:
-    made = plan.derive(definition, plan.RescueRequest(bus="usb"), samples.MEDIUM, copy)
-    return Domain.parse(made.after).root.find("os")
+def rescued_os(own: Domain, copy: NvramCopy | None = None) -> etree._Element:
+    media = plan.RescueMedia(samples.MEDIUM, copy)
+    made = plan.derive(own, plan.RescueRequest(bus="usb"), media)
+    return made.rescue.root.find("os")
 
 
 @ddt.ddt
@@ -90,9 +91,7 @@ class NvramTest(base.BaseTestCase):
 
     def test_the_judge_sees_a_shared_nvram(self) -> None:
         own = uefi(LOADER, f"<nvram>{OWN}</nvram>")
-        made = plan.derive(own, plan.RescueRequest(bus="usb"), samples.MEDIUM)
-        after = Domain.parse(made.after)
+        made = plan.derive(own, plan.RescueRequest(bus="usb"), samples.MEDIA)
+        after = made.rescue
         after.root.find("os/nvram").text = OWN
-        self.assertRaises(
-            exception.InvariantBroken, invariants.check, Domain.parse(own), after
-        )
+        self.assertRaises(exception.InvariantBroken, invariants.check, own, after)

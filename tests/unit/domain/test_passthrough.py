@@ -65,8 +65,8 @@ class PassthroughTest(base.BaseTestCase):
         self.assertEqual(Pci(0, 0, 9), pci.last_place(own).address)
 
     def test_the_plan_tells_of_it(self) -> None:
-        own = hands("-device", RNG).to_xml()
-        made = plan.derive(own, plan.RescueRequest("disk", "usb"), samples.MEDIUM)
+        own = hands("-device", RNG)
+        made = plan.derive(own, plan.RescueRequest("disk", "usb"), samples.MEDIA)
         (finding,) = made.findings
         self.assertIn("QEMU itself places virtio-rng-pci", finding)
 
@@ -76,10 +76,10 @@ class PassthroughTest(base.BaseTestCase):
         ("-kernel", "/vmlinuz"),
     )
     def test_what_decides_on_the_boot_is_refused(self, arguments: tuple) -> None:
-        own = hands(*arguments).to_xml()
+        own = hands(*arguments)
         request = plan.RescueRequest("disk", "usb")
         refused = self.assertRaises(
-            exception.Refused, plan.derive, own, request, samples.MEDIUM
+            exception.Refused, plan.derive, own, request, samples.MEDIA
         )
         self.assertIn("decides what boots", str(refused))
 
@@ -94,6 +94,4 @@ class PassthroughTest(base.BaseTestCase):
             )
         )
         request = plan.RescueRequest("disk", "usb")
-        self.assertRaises(
-            exception.Refused, plan.derive, own.to_xml(), request, samples.MEDIUM
-        )
+        self.assertRaises(exception.Refused, plan.derive, own, request, samples.MEDIA)

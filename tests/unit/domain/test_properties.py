@@ -41,7 +41,7 @@ _PCI = ("domain", "bus", "slot", "function")
 def derive(definition: str, request: plan.RescueRequest) -> plan.RescuePlan | None:
     """Return the plan, or None where it is refused with a reason."""
     try:
-        return plan.derive(definition, request, samples.MEDIUM)
+        return plan.derive(Domain.parse(definition), request, samples.MEDIA)
     except exception.Refused as refused:
         assert str(refused)
         return None
@@ -106,8 +106,8 @@ class PropertiesTest(base.BaseTestCase):
         made = derive(definition, request)
         if made is None:
             return
-        self.assertEqual(definition, made.before)
-        root = etree.fromstring(made.after)
+        self.assertEqual(definition, made.original.to_xml())
+        root = made.rescue.root
         [rescue] = root.findall(_RESCUE)
         self.assertEqual(
             (request.device, made.bus),
@@ -120,7 +120,7 @@ class PropertiesTest(base.BaseTestCase):
         self._has_the_controller_that_it_needs(made, root, rescue)
 
     def _has_nothing_but_the_named_edits(self, made: plan.RescuePlan) -> None:
-        found = compare(made.before, made.after)
+        found = compare(made.original, made.rescue)
         self.assertEqual((), found.disturbed, str(found))
         for change in found.changed:
             self.assertEqual([], [c for c in change.changed if not _BOOT.fullmatch(c)])
@@ -193,10 +193,12 @@ class PropertiesTest(base.BaseTestCase):
         self, definition: str, request: plan.RescueRequest
     ) -> None:
         made = derive(definition, request)
-        self.assertEqual(made, derive(definition, request))
+        again = derive(definition, request)
+        self.assertIs(made is None, again is None)
         if made is not None:
+            self.assertEqual(made.to_dict(), again.to_dict())
             refused = self.assertRaises(
-                exception.Refused, plan.derive, made.after, request, samples.MEDIUM
+                exception.Refused, plan.derive, made.rescue, request, samples.MEDIA
             )
             # UEFI takes no floppy, which is said before.
             self.assertIn("rescue definition", str(refused))
@@ -205,7 +207,7 @@ class PropertiesTest(base.BaseTestCase):
     @given(domains(), st.sampled_from(("virtio", "scsi", "usb", "sata", "ide", "fdc")))
     @example(samples.read("pc"), "virtio")
     def test_a_refused_disk_changed_nothing(self, definition: str, bus: str) -> None:
-        own = Domain.parse(definition)
+        own = Domain.parse(definition).copy()
         text = own.to_xml()
         try:
             edits.add_rescue_disk(own, samples.MEDIUM, "disk", bus)

@@ -69,31 +69,37 @@ SAME = "<host name='192.0.2.1' port='6789'/><host name='[fd00::1]' port='6789'/>
 MOVED = "<host name='192.0.2.9' port='6789'/>"
 
 
-def definition() -> str:
+def definition() -> Domain:
     found = samples.domain("q35")
     for disk in (RBD_DISK, ISCSI_DISK):
         samples.add(found, disk)
-    return found.to_xml()
+    return Domain.parse(found.to_xml())
 
 
-def disk_of(text: str, serial: str) -> etree._Element:
-    return next(d for d in Domain.parse(text).disks() if sources.serial_of(d) == serial)
+def disk_of(domain: Domain, serial: str) -> etree._Element:
+    return next(d for d in domain.disks() if sources.serial_of(d) == serial)
 
 
 class RefreshTest(unittest.TestCase):
     def setUp(self) -> None:
         self.own = definition()
 
-    def refresh(self, **fresh: str) -> str:
-        return sources.refreshed(
-            self.own,
-            {
-                {"rbd": "vdd", "iscsi": "vde", "nfs": "vdf"}[k]: v
-                for k, v in fresh.items()
-            },
+    def refresh(self, **fresh: str) -> Domain:
+        targets = {"rbd": "vdd", "iscsi": "vde", "nfs": "vdf"}
+        found, done = sources.refreshed(
+            self.own, {targets[name]: disk for name, disk in fresh.items()}
         )
+        self.assertEqual(found is not self.own, bool(done))
+        return found
 
-    def assert_only(self, after: str, *paths: str) -> None:
+    def replace(self, *pairs: tuple[str, str]) -> None:
+        """Replace each text once in the definition."""
+        text = self.own.to_xml()
+        for old, new in pairs:
+            text = text.replace(old, new, 1)
+        self.own = Domain.parse(text)
+
+    def assert_only(self, after: Domain, *paths: str) -> None:
         """Check that nothing but paths of one disk has changed, and nothing moved."""
         found = compare.compare(self.own, after)
         self.assertEqual((), found.disturbed)
@@ -101,15 +107,13 @@ class RefreshTest(unittest.TestCase):
         self.assertEqual(set(paths), {p for c in found.changed for p in c.changed})
 
     def test_the_same_sources_leave_every_byte(self) -> None:
-        self.assertEqual(
-            self.own, self.refresh(rbd=rbd(SAME), iscsi=iscsi("/dev/dm-3"))
-        )
+        self.assertIs(self.own, self.refresh(rbd=rbd(SAME), iscsi=iscsi("/dev/dm-3")))
 
     def test_of_a_volume_that_the_definition_does_not_have(self) -> None:
-        self.assertEqual(self.own, self.refresh(nfs=rbd(MOVED)))
+        self.assertIs(self.own, self.refresh(nfs=rbd(MOVED)))
 
     def test_of_a_hole_in_the_mapping(self) -> None:
-        self.assertEqual(self.own, self.refresh())
+        self.assertIs(self.own, self.refresh())
 
     def test_monitors(self) -> None:
         after = self.refresh(rbd=rbd(MOVED))
@@ -124,7 +128,7 @@ class RefreshTest(unittest.TestCase):
         self.assertEqual(["192.0.2.9"], [host.get("name") for host in hosts])
 
     def test_monitors_that_nova_does_not_know_stay(self) -> None:
-        self.assertEqual(self.own, self.refresh(rbd=rbd("")))
+        self.assertIs(self.own, self.refresh(rbd=rbd("")))
 
     def test_multipath_device(self) -> None:
         after = self.refresh(iscsi=iscsi("/dev/dm-7"))
@@ -142,26 +146,22 @@ class RefreshTest(unittest.TestCase):
         self.assert_only(after, "auth/secret@uuid")
 
     def test_a_secret_that_the_definition_has_by_usage_stays(self) -> None:
-        self.own = self.own.replace(f'uuid="{OLD_SECRET}"', 'usage="client.cinder"', 1)
-        self.assertIn("client.cinder", self.own)
-        self.assertEqual(self.own, self.refresh(rbd=rbd(SAME, NEW_SECRET)))
+        self.replace((f'uuid="{OLD_SECRET}"', 'usage="client.cinder"'))
+        self.assertIn("client.cinder", self.own.to_xml())
+        self.assertIs(self.own, self.refresh(rbd=rbd(SAME, NEW_SECRET)))
 
     def test_ceph_that_asks_for_a_user_now(self) -> None:
-        found = Domain.parse(self.own)
-        disk = next(d for d in found.disks() if sources.serial_of(d) == RBD)
+        self.own = self.own.copy()
+        disk = disk_of(self.own, RBD)
         disk.remove(disk.find("auth"))
-        self.own = found.to_xml()
         after = disk_of(self.refresh(rbd=rbd(SAME)), RBD)
         self.assertEqual("cinder", after.find("auth").get("username"))
 
     def test_encryption_is_never_added(self) -> None:
         """The guest would see another disk."""
-        self.own = self.own.replace("<encryption ", "<!-- ", 1).replace(
-            "</encryption>", "-->", 1
-        )
-        found = Domain.parse(self.own)
-        self.assertIsNone(found.root.find(".//encryption"))
-        self.assertEqual(self.own, self.refresh(iscsi=iscsi("/dev/dm-3")))
+        self.replace(("<encryption ", "<!-- "), ("</encryption>", "-->"))
+        self.assertIsNone(self.own.root.find(".//encryption"))
+        self.assertIs(self.own, self.refresh(iscsi=iscsi("/dev/dm-3")))
 
     def test_another_kind_of_source(self) -> None:
         """A volume that was migrated to another backend while the server was off."""
@@ -183,10 +183,9 @@ class RefreshTest(unittest.TestCase):
         self.assertEqual({"dev": "/dev/dm-7"}, dict(disk.find("source").attrib))
 
     def test_a_drive_that_was_empty(self) -> None:
-        found = Domain.parse(self.own)
-        disk = next(d for d in found.disks() if sources.serial_of(d) == ISCSI)
+        self.own = self.own.copy()
+        disk = disk_of(self.own, ISCSI)
         disk.remove(disk.find("source"))
-        self.own = found.to_xml()
         after = disk_of(self.refresh(iscsi=iscsi("/dev/dm-7")), ISCSI)
         self.assertEqual("/dev/dm-7", sources.path_of(after))
         self.assertEqual(["driver", "source"], [child.tag for child in after][:2])
@@ -212,30 +211,32 @@ class RefreshTest(unittest.TestCase):
 
 class PlanTest(unittest.TestCase):
     def derive(self, **fresh: str) -> plan.RescuePlan:
+        targets = {"rbd": "vdd", "iscsi": "vde"}
+        volumes = {targets[name]: disk for name, disk in fresh.items()}
         return plan.derive(
             definition(),
             plan.RescueRequest(bus="usb"),
-            samples.MEDIUM,
-            volumes={{"rbd": "vdd", "iscsi": "vde"}[k]: v for k, v in fresh.items()},
+            samples.MEDIA,
+            plan.ServerDisks(volumes=volumes),
         )
 
     def test_new_sources_are_an_edit_and_are_there_after_the_rescue_too(self) -> None:
         made = self.derive(rbd=rbd(MOVED))
         (edit,) = (edit for edit in made.edits if edit.name == "volume source")
         self.assertIn("vdd", edit.what)
-        for text in (made.before, made.after):
+        for text in (made.original.to_xml(), made.rescue.to_xml()):
             self.assertIn("192.0.2.9", text)
             self.assertNotIn("192.0.2.1'", text)
 
     def test_unchanged_sources_leave_the_definition_as_it_was_read(self) -> None:
         made = self.derive(rbd=rbd(SAME), iscsi=iscsi("/dev/dm-3"))
-        self.assertEqual(definition(), made.before)
+        self.assertEqual(definition().to_xml(), made.original.to_xml())
         self.assertNotIn("volume source", [edit.name for edit in made.edits])
 
     def test_what_says_how_the_guest_sees_a_volume_is_in_the_rescue_too(self) -> None:
         made = self.derive(rbd=rbd(MOVED), iscsi=iscsi("/dev/dm-7"))
         for serial in (RBD, ISCSI):
-            own, rescue = disk_of(made.before, serial), disk_of(made.after, serial)
+            own, rescue = disk_of(made.original, serial), disk_of(made.rescue, serial)
             self.assertEqual(
                 *(etree.tostring(d, with_tail=False) for d in (own, rescue))
             )

@@ -11,8 +11,9 @@ from oslotest import base
 from stable_rescue import exception, plan
 from stable_rescue.storage import files
 from stable_rescue.storage.record import Record, State, Store
+from tests.unit.domain import samples
 
-PLAN = plan.RescuePlan("disk", "usb", "<own/>", "<rescue/>", ())
+PLAN = plan.RescuePlan("disk", "usb", samples.parsed("pc"), samples.parsed("q35"), ())
 
 
 @ddt.ddt
