@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A tempest plugin: does a cloud's rescue keep its promise? Needs no Nova."""
+"""A tempest plugin that verifies the rescues of a cloud; it does not need Nova."""

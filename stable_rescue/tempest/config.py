@@ -1,56 +1,58 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The options of tempest.conf's [stable_rescue]."""
+"""The options of [stable_rescue] in tempest.conf."""
 
 from __future__ import annotations
 
-from oslo_config import cfg
+from oslo_config import cfg, types
 
 GROUP = cfg.OptGroup(
     name="stable_rescue",
-    title="A rescue that moves no device",
+    title="Tests of rescues that move no device",
 )
 
-CASE = cfg.types.String(regex=r"^(disk|cdrom|floppy)/(virtio|scsi|usb|sata|ide|fdc)$")
+CASE = types.String(regex=r"^(disk|cdrom|floppy)/(virtio|scsi|usb|sata|ide|fdc)$")
 
 OPTIONS: list[cfg.Opt] = [
     cfg.StrOpt(
         "disk_image",
         default="",
         help="""
-What servers are rescued with as a disk: the path of a file, or the id of an image.
+The rescue image for a rescue with a disk: the absolute path of a file, or an image id.
 
-Either is uploaded anew for the tests, with the properties that each of them needs; an
-image is downloaded first. Without it, tests of a rescue disk are skipped.
+Each test uploads the file as a new image with the properties that the test needs. An
+image is downloaded first. If the option is empty, tests with a rescue disk are skipped.
 """,
     ),
     cfg.StrOpt(
         "disk_format",
         default="qcow2",
         help="""
-Disk format of the file that ``disk_image`` names.
+The disk format of the content of ``disk_image``.
 """,
     ),
     cfg.StrOpt(
         "cdrom_image",
         default="",
         help="""
-What servers are rescued with as a CD-ROM, an ISO image: as with ``disk_image``.
+The ISO image for a rescue with a CD-ROM, given in the same way as ``disk_image``.
 """,
     ),
     cfg.StrOpt(
         "server_image",
         default="",
         help="""
-Id of the image that the tests' servers are made of; [compute] image_ref if empty.
+The id of the image that servers are created from. The default is the value of
+``[compute] image_ref``.
 """,
     ),
     cfg.StrOpt(
         "flavor",
         default="",
         help="""
-Id of the flavor of the tests' servers; [compute] flavor_ref if empty.
+The id of the flavor that servers are created with. The default is the value of
+``[compute] flavor_ref``.
 
-With an ephemeral disk and swap it lets the tests see more.
+A flavor with an ephemeral disk and swap lets the tests cover those disks too.
 """,
     ),
     cfg.ListOpt(
@@ -58,9 +60,11 @@ With an ephemeral disk and swap it lets the tests see more.
         item_type=CASE,
         default=["disk/virtio", "disk/scsi", "disk/usb", "cdrom/sata"],
         help="""
-The ways of rescue to try, each as DEVICE/BUS, the values of hw_rescue_device and
-hw_rescue_bus. What servers of ``server_image`` can carry depends on their machine type:
-virtio, scsi, usb and sata with q35, virtio, scsi, usb and ide with pc.
+The combinations of device and bus to test, each as DEVICE/BUS. The two words are the
+values of hw_rescue_device and hw_rescue_bus.
+
+The machine type of ``server_image`` decides which buses are possible: virtio, scsi, usb
+and sata with q35; virtio, scsi, usb and ide with pc.
 """,
     ),
     cfg.ListOpt(
@@ -68,31 +72,31 @@ virtio, scsi, usb and sata with q35, virtio, scsi, usb and ide with pc.
         item_type=CASE,
         default=["disk/fdc", "cdrom/virtio"],
         help="""
-Ways of rescue that the machine type of ``server_image`` cannot carry, as in ``cases``;
-with q35, say, disk/ide too. Each is to be refused.
+The combinations of device and bus that the cloud must refuse, as in ``cases``, because
+the machine type of ``server_image`` does not support them. With q35, add disk/ide.
 """,
     ),
     cfg.ListOpt(
         "volume_types",
         default=[""],
         help="""
-Volume types to attach volumes of; an empty one is the cloud's default type.
+The types of the volumes to attach. An empty item stands for the default volume type.
 """,
     ),
     cfg.BoolOpt(
         "legacy",
         default=True,
         help="""
-Whether an image without hw_rescue_device and hw_rescue_bus is rescued with in Nova's
-old way. Set it to false where ``[stable_rescue] default_mode`` of Nova is ``stable``.
+Test that an image without hw_rescue_device and hw_rescue_bus gives a stock rescue. Set
+this to false if ``[stable_rescue] default_mode`` in nova.conf is ``stable``.
 """,
     ),
     cfg.BoolOpt(
         "plan_and_rollback",
         default=True,
         help="""
-Whether the driver decides about a rescue before it powers a server off, and rolls back
-after a failure, so that a server whose rescue is refused keeps running.
+Test that the driver refuses a rescue before it powers the server off, so that the
+server keeps running. Set this to false for a driver without such checks.
 """,
     ),
     cfg.StrOpt(
@@ -101,18 +105,18 @@ after a failure, so that a server whose rescue is refused keeps running.
         choices=[
             (
                 "console",
-                "the console log has the inventory that the guests of this project's"
-                " lab print; needs no network",
+                "read the inventory that guests of this project's lab print to the"
+                " console log; needs no network",
             ),
             (
                 "ssh",
-                "commands on an ordinary Linux image: lsblk, lspci, ip, dd, and sudo"
-                " without a password; needs [validation] run_validation",
+                "run commands in an ordinary Linux guest: lsblk, lspci, ip, findmnt,"
+                " dd, and sudo without a password; needs [validation] run_validation",
             ),
-            ("none", "not at all: tests see what the API tells, no more"),
+            ("none", "do not read guests; skip the tests that need to"),
         ],
         help="""
-How the tests learn what a guest sees.
+How the tests read the devices that a guest sees.
 """,
     ),
     cfg.IntOpt(
@@ -120,7 +124,7 @@ How the tests learn what a guest sees.
         default=300,
         min=1,
         help="""
-Seconds within which a guest has booted and can be read.
+Seconds to wait until a guest has booted and can be read.
 """,
     ),
 ]

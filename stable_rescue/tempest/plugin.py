@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The way into tempest: an entry point of tempest.test_plugins."""
+"""The entry point of tempest.test_plugins."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ PACKAGE = Path(__file__).parents[1]
 
 
 class StableRescuePlugin(plugins.TempestPlugin):
-    """Tells tempest where the tests are and what can be set for them."""
+    """Gives tempest the plugin's tests and options."""
 
     def load_tests(self) -> tuple[str, str]:
-        """Return the folder of the tests, and the one that their names start from."""
+        """Return the folder of the tests and the folder that their names start from."""
         return str(PACKAGE / "tempest" / "tests"), str(PACKAGE.parent)
 
     def register_opts(self, conf: cfg.ConfigOpts) -> None:
-        """Register [stable_rescue] with tempest's configuration."""
+        """Register the options of [stable_rescue]."""
         conf.register_group(config.GROUP)
         conf.register_opts(config.OPTIONS, group=config.GROUP)
 
     def get_opt_lists(self) -> list[tuple[str, list[cfg.Opt]]]:
-        """Return all options, for a sample of the configuration."""
+        """Return the options by group, for a sample configuration file."""
         return [(config.GROUP.name, config.OPTIONS)]

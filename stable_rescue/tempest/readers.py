@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How a test learns what the guest of a server sees, and has it write to its disks."""
+"""How a test reads the devices of a guest, and has the guest write to its disks."""
 
 from __future__ import annotations
 
@@ -16,18 +16,23 @@ from stable_rescue.tempest.guest import inventory, linux
 from stable_rescue.tempest.guest.inventory import Device, Inventory
 
 POLL_SECONDS = 1.0
-LATEST_CHARACTERS = 1000
+SSH_SECONDS = 10.0
+#: The part of a console log that an error message shows.
+TAIL_CHARACTERS = 1000
 
-#: Volumes by id, as the guest sees them.
+#: The disks that a guest sees of some volumes, by volume id.
 Disks = dict[str, Device]
 
 
-def disks_of(volumes: list[str], seen: Inventory) -> Disks:
-    """Return the disk of each volume, known by its serial, which virtio cuts off."""
+def disks_of(volumes: list[str], guest: Inventory) -> Disks:
+    """Return the disk of each volume that a guest sees.
+
+    The serial of a disk is the id of its volume, which virtio truncates.
+    """
     return {
         volume: disk
         for volume in volumes
-        for disk in seen.disks
+        for disk in guest.disks
         if disk.serial and volume.startswith(disk.serial)
     }
 
@@ -35,80 +40,82 @@ def disks_of(volumes: list[str], seen: Inventory) -> Disks:
 class Reader(abc.ABC):
     """Reads the guests of one project's servers.
 
-    :param timeout: seconds within which a guest has booted and can be read
+    :param timeout: seconds to wait until a guest has booted and can be read
     """
 
     def __init__(self, servers_client: Any, timeout: float) -> None:
         self.servers_client = servers_client
         self.timeout = timeout
-        #: The end of what was read last, for whoever looks into a failure.
-        self.said = ""
+        #: The end of the output that was read last, for error messages.
+        self.last_output = ""
 
     @abc.abstractmethod
-    def look(self, server: str) -> Inventory | None:
-        """Return what the guest of a server sees now; None before it has booted."""
+    def poll(self, server: str) -> Inventory | None:
+        """Return what the guest sees now, or None if the guest cannot be read yet."""
 
     @abc.abstractmethod
-    def mark(self, server: str, disks: Disks, boot: str) -> dict[str, str]:
-        """Have the guest write a line to each disk; return the lines.
+    def write_markers(self, server: str, disks: Disks, boot_id: str) -> dict[str, str]:
+        """Have the guest write a line to each disk; return the lines by volume id.
 
-        :param boot: its boot id, to tell its lines from others'
+        :param boot_id: the guest's boot id, which makes its lines unique
         """
 
     @abc.abstractmethod
-    def marks(self, server: str, disks: Disks) -> dict[str, str]:
-        """Return the line that each disk had when the guest booted."""
+    def read_markers(self, server: str, disks: Disks) -> dict[str, str]:
+        """Return the line that each disk had when the guest booted, by volume id."""
 
     @abc.abstractmethod
     def has_password(self, server: str, rescued: Inventory, password: str) -> bool:
-        """Return whether it is the adminPass of the config drive that a guest has."""
+        """Return True if the guest's config drive has this adminPass."""
 
     def read(
         self,
         server: str,
-        not_boot: str = "",
-        wanted: Callable[[Inventory], bool] = lambda guest: True,
-        what: str = "booted",
+        previous_boot: str = "",
+        condition: Callable[[Inventory], bool] = lambda guest: True,
+        action: str = "boot",
     ) -> Inventory:
-        """Return what a guest sees, as soon as that is as ``wanted``.
+        """Wait until a guest meets a condition; return what the guest sees then.
 
-        :param not_boot: the boot id of another boot of the server, which is over
-        :raises tempest.lib.exceptions.TimeoutException: where it does not come to that
+        :param previous_boot: the id of an earlier boot, which is not read again
+        :param action: what the guest has to do, for the error message
+        :raises tempest.lib.exceptions.TimeoutException: if the guest does not meet the
+            condition in time
         """
         deadline = time.monotonic() + self.timeout
         while True:
-            found = self.look(server)
-            if found and found.boot_id != not_boot and wanted(found):
-                return found
+            guest = self.poll(server)
+            if guest and guest.boot_id != previous_boot and condition(guest):
+                return guest
             if time.monotonic() > deadline:
-                latest = found or repr(self.said)
                 raise exceptions.TimeoutException(
-                    f"the guest of server {server} has not {what} within"
-                    f" {self.timeout:.0f} seconds; its latest word: {latest}"
+                    f"The guest of server {server} did not {action} within"
+                    f" {self.timeout:.0f} seconds. Last read:"
+                    f" {guest or repr(self.last_output)}"
                 )
             time.sleep(POLL_SECONDS)
 
 
 class ConsoleReader(Reader):
-    """Reads the console log, to which the lab's guests print all that they see.
+    """Reads the console log, to which the lab's guests print their inventory.
 
-    Nobody can tell such a guest to write: those of marking images do it on their own,
-    once a boot, and say what they wrote and found.
+    These guests take no commands. Guests of the marking images write a marker to each
+    disk at every boot, and print the marker that they wrote and the one they found.
     """
 
-    def look(self, server: str) -> Inventory | None:
+    def poll(self, server: str) -> Inventory | None:
         try:
-            answer = self.servers_client.get_console_output(server)
+            response = self.servers_client.get_console_output(server)
         except (exceptions.NotFound, exceptions.Conflict):
-            return None  # no console yet
-        console = answer["output"] or ""
-        self.said = console[-LATEST_CHARACTERS:]
+            return None  # The server has no console yet.
+        console = response["output"] or ""
+        self.last_output = console[-TAIL_CHARACTERS:]
         return inventory.last(console)
 
-    def mark(self, server: str, disks: Disks, boot: str) -> dict[str, str]:
+    def write_markers(self, server: str, disks: Disks, boot_id: str) -> dict[str, str]:
         return {volume: disk.marker_written for volume, disk in disks.items()}
 
-    def marks(self, server: str, disks: Disks) -> dict[str, str]:
+    def read_markers(self, server: str, disks: Disks) -> dict[str, str]:
         return {volume: disk.marker_read for volume, disk in disks.items()}
 
     def has_password(self, server: str, rescued: Inventory, password: str) -> bool:
@@ -119,46 +126,48 @@ class ConsoleReader(Reader):
 class SshReader(Reader):
     """Runs commands over ssh.
 
-    :param connect: returns how to reach a server: the arguments of tempest's client
+    :param connection_arguments: returns the arguments of tempest's ssh client for a
+        server
     """
 
     def __init__(
         self,
         servers_client: Any,
         timeout: float,
-        connect: Callable[[str], dict[str, Any]],
+        connection_arguments: Callable[[str], dict[str, Any]],
     ) -> None:
         super().__init__(servers_client, timeout)
-        self.connect = connect
+        self.connection_arguments = connection_arguments
 
-    def look(self, server: str) -> Inventory | None:
+    def poll(self, server: str) -> Inventory | None:
         try:
-            return linux.read(self._runner(server))
+            return linux.read(self._connect(server))
         except (exceptions.SSHTimeout, exceptions.SSHExecCommandFailed):
-            return None  # not up yet
+            return None  # The guest is not up yet.
 
-    def mark(self, server: str, disks: Disks, boot: str) -> dict[str, str]:
-        run = self._runner(server)
-        lines = {volume: f"{boot}-{disk.name}" for volume, disk in disks.items()}
+    def write_markers(self, server: str, disks: Disks, boot_id: str) -> dict[str, str]:
+        run = self._connect(server)
+        markers = {volume: f"{boot_id}-{disk.name}" for volume, disk in disks.items()}
         for volume, disk in disks.items():
-            linux.write_marker(run, disk.name, lines[volume])
-        return lines
+            linux.write_marker(run, disk.name, markers[volume])
+        return markers
 
-    def marks(self, server: str, disks: Disks) -> dict[str, str]:
-        run = self._runner(server)
+    def read_markers(self, server: str, disks: Disks) -> dict[str, str]:
+        run = self._connect(server)
         return {
             volume: linux.read_marker(run, disk.name) for volume, disk in disks.items()
         }
 
     def has_password(self, server: str, rescued: Inventory, password: str) -> bool:
-        return linux.admin_password(self._runner(server)) == password
+        return linux.admin_password(self._connect(server)) == password
 
-    def _runner(self, server: str) -> linux.Run:
-        # Each boot has host keys of its own: a connection is for one reading.
+    def _connect(self, server: str) -> linux.Run:
+        # The original and the rescue system have different host keys, so no connection
+        # outlives one reading.
         client = remote_client.RemoteClient(
-            **self.connect(server),
+            **self.connection_arguments(server),
             servers_client=self.servers_client,
-            ssh_timeout=POLL_SECONDS * 10,
+            ssh_timeout=SSH_SECONDS,
         )
         run: linux.Run = client.exec_command
         return run

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 
-"""The tempest plugin needs tempest, and neither Nova nor libvirt."""
+"""The tempest plugin loads where only tempest is installed, not Nova or libvirt."""
 
 import importlib.metadata
 import json
@@ -18,10 +18,11 @@ from tests.functional.test_packaging import PROJECT, build_wheel
 
 TIMEOUT = 240  # seconds
 NAME = re.compile(r"^([A-Za-z0-9._-]+)")
-#: What a machine with tempest does not have.
+#: Packages that a machine with tempest does not have.
 ABSENT = ("nova", "libvirt", "os_brick", "os_vif")
-#: Loads the plugin as tempest does; prints its tests, and what is imported by then.
-LOAD = """
+#: Loads the plugin as tempest does. Prints what it found, and which packages of its
+#: arguments can be imported.
+LOAD_PLUGIN = """
 import importlib.util, json, sys, unittest
 from tempest import config
 from tempest.test_discover import plugins
@@ -29,50 +30,50 @@ from tempest.test_discover import plugins
 manager = plugins.TempestTestPluginManager()
 manager.register_plugin_opts(config.CONF)
 folder, top = manager.get_plugin_load_tests_tuple()["stable_rescue"]
-found = unittest.TestLoader().discover(folder, top_level_dir=top)
+loader = unittest.TestLoader()
 print(json.dumps({
-    "tests": found.countTestCases(),
-    "errors": [str(e) for e in unittest.defaultTestLoader.errors],
+    "tests": loader.discover(folder, top_level_dir=top).countTestCases(),
+    "errors": [str(e) for e in loader.errors],
     "cases": config.CONF.stable_rescue.cases,
-    "there": [n for n in sys.argv[1:] if importlib.util.find_spec(n)],
+    "importable": [n for n in sys.argv[1:] if importlib.util.find_spec(n)],
 }))
 """
 
 
 def requirements(*names: str) -> set[str]:
-    """Return the names of distributions and of all that they require."""
-    found: set[str] = set()
-    left = list(names)
-    while left:
-        name = re.sub(r"[-_.]+", "-", left.pop()).lower()
-        if name in found:
+    """Return the names of distributions and of their requirements, recursively."""
+    required: set[str] = set()
+    queue = list(names)
+    while queue:
+        name = re.sub(r"[-_.]+", "-", queue.pop()).lower()
+        if name in required:
             continue
         try:
-            required = importlib.metadata.requires(name) or []
+            lines = importlib.metadata.requires(name) or []
         except importlib.metadata.PackageNotFoundError:
-            continue  # for another platform, or another Python
-        found.add(name)
-        left += [NAME.findall(line)[0] for line in required if "extra ==" not in line]
-    return found
+            continue  # The requirement is for another platform or Python.
+        required.add(name)
+        queue += [NAME.findall(line)[0] for line in lines if "extra ==" not in line]
+    return required
 
 
-def link(names: set[str], site: Path) -> None:
-    """Link what distributions have installed into a site directory."""
+def link_distributions(names: set[str], site_packages: Path) -> None:
+    """Link the installed files of distributions into a site-packages folder."""
     for name in names:
         distribution = importlib.metadata.distribution(name)
         for top in {path.parts[0] for path in distribution.files or ()}:
             source = Path(str(distribution.locate_file(top)))
-            target = site / top
+            target = site_packages / top
             if top not in ("..", "__pycache__") and not target.exists():
                 target.symlink_to(source)
 
 
 class TestWithoutNova(base.BaseTestCase):
-    """Installed with all that it says it needs, and nothing else."""
+    """The wheel is installed with the requirements of its tempest extra, no others."""
 
-    def run_in(self, *command: str | Path) -> str:
+    def run_in_folder(self, *command: str | Path) -> str:
         environment = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"}
-        done = subprocess.run(
+        result = subprocess.run(
             [str(word) for word in command],
             env=environment | {"HOME": self.folder},
             cwd=self.folder,
@@ -81,27 +82,29 @@ class TestWithoutNova(base.BaseTestCase):
             timeout=TIMEOUT,
             check=False,
         )
-        self.assertEqual(0, done.returncode, done.stdout + done.stderr)
-        return done.stdout
+        self.assertEqual(0, result.returncode, result.stdout + result.stderr)
+        return result.stdout
 
-    def test_it_is_found_and_its_tests_load(self) -> None:
+    def test_plugin_without_nova_loads_its_tests(self) -> None:
         self.folder = self.enterContext(tempfile.TemporaryDirectory())
         environment = Path(self.folder, "venv")
         venv.create(environment, with_pip=False, symlinks=True)
         python = environment / "bin" / "python"
-        (site,) = environment.glob("lib/python3*/site-packages")
-        needed = requirements("lxml", "oslo.config", "tempest")
-        link(needed, site)
+        (site_packages,) = environment.glob("lib/python3*/site-packages")
+        link_distributions(
+            requirements("lxml", "oslo.config", "tempest"), site_packages
+        )
         clone = Path(self.folder, "clone")
-        self.run_in("git", "clone", "--quiet", "--no-tags", PROJECT, clone)
+        self.run_in_folder("git", "clone", "--quiet", "--no-tags", PROJECT, clone)
         wheel = build_wheel(clone, Path(self.folder, "wheel"))
-        self.run_in(
+        self.run_in_folder(
             *(sys.executable, "-m", "pip", "--python", python, "install"),
             *("--no-deps", "--no-compile", wheel),
         )
-        # Tempest logs to the same output, before.
-        answer = json.loads(self.run_in(python, "-c", LOAD, *ABSENT).splitlines()[-1])
-        self.assertEqual([], answer["there"])
-        self.assertEqual([], answer["errors"])
-        self.assertGreater(answer["tests"], 25)
-        self.assertIn("disk/usb", answer["cases"])
+        output = self.run_in_folder(python, "-c", LOAD_PLUGIN, *ABSENT)
+        # Tempest logs to the same output, so the answer is the last line.
+        plugin = json.loads(output.splitlines()[-1])
+        self.assertEqual([], plugin["importable"])
+        self.assertEqual([], plugin["errors"])
+        self.assertGreater(plugin["tests"], 25)
+        self.assertIn("disk/usb", plugin["cases"])

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a guest sees, and what two such views have in common.
+"""The devices that a guest sees, and the comparison of two such views.
 
-The standard library is enough for it: the lab and its tests read guests with it, too.
+The package needs only the standard library, because the lab reads guests with it too.
 """
 
 from stable_rescue.tempest.guest.comparison import Comparison, compare

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Compares two inventories: what moved, was renamed, appeared or vanished."""
+"""Compare two inventories: which devices moved, were renamed, appeared or vanished."""
 
 import dataclasses
 from collections import defaultdict
@@ -8,11 +8,15 @@ from collections.abc import Callable, Hashable, Iterable, Sequence
 from stable_rescue import changes
 from stable_rescue.tempest.guest.inventory import Device, Inventory
 
-_Key = Callable[[Device], Hashable]
+Change = changes.Change[Device]
 
-#: How devices of a kind are known again, best first. A key of None or "" says
-#: nothing; one that several devices share is passed over. Where nothing tells two
-#: devices apart, those at an unchanged address are taken to be the same.
+_Key = Callable[[Device], Hashable]
+#: What a PCI function is, apart from its address.
+_Identity = tuple[str, ...]
+
+#: The keys that match the devices of two inventories, by kind; the best key first. A
+#: key is used only if it is not None or "" and no other device has the same. If only
+#: the address distinguishes two devices, those at the same address match.
 _KEYS: dict[str, tuple[_Key, ...]] = {
     "disk": (
         lambda d: d.serial,
@@ -28,8 +32,21 @@ _KEYS: dict[str, tuple[_Key, ...]] = {
     "pci": (lambda d: d.address,),
 }
 
-
-Change = changes.Change[Device]
+_PCI_CLASSES = {
+    "00ff": "virtio",
+    "0100": "scsi",
+    "0101": "ide",
+    "0106": "sata",
+    "0200": "network",
+    "0300": "display",
+    "0500": "memory",
+    "0600": "host bridge",
+    "0601": "isa bridge",
+    "0604": "pci bridge",
+    "0680": "bridge",
+    "0c03": "usb",
+    "0c05": "smbus",
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,12 +57,12 @@ class Comparison:
 
     @property
     def originals(self) -> tuple[Change, ...]:
-        """The devices that were there before."""
+        """The devices of the first inventory."""
         return tuple(change for change in self.changes if not change.appeared)
 
     @property
     def appeared(self) -> tuple[Device, ...]:
-        """The devices that were not there before."""
+        """The devices that only the second inventory has."""
         return tuple(c.after for c in self.changes if c.appeared and c.after)
 
     @property
@@ -65,61 +82,45 @@ class Comparison:
 
 
 def compare(before: Inventory, after: Inventory) -> Comparison:
-    """Return what became of each device of `before`, and what is new.
+    """Return what happened to each device of ``before``, and the new devices.
 
-    A PCI function that is a disk or a NIC and nothing else is counted with it.
+    A PCI function that is a disk or a NIC counts once, as that disk or NIC.
     """
-    found: list[Change] = []
+    matched: list[Change] = []
     for kind in ("disk", "nic", "usb"):
-        found += _match(kind, before.of_kind(kind), after.of_kind(kind))
-    # Functions have no identity but what they are: equal ones are told apart by
-    # address alone, and any left over on both sides have moved.
-    old, new = _by_identity(before), _by_identity(after)
+        matched += _match(kind, before.of_kind(kind), after.of_kind(kind))
+    # Only the address distinguishes PCI functions of the same identity. Those that no
+    # address matches are paired in order, and count as moved.
+    old, new = _functions(before), _functions(after)
     for identity in sorted(old.keys() | new.keys()):
-        found += _match("pci", old[identity], new[identity])
-    order = {kind: rank for rank, kind in enumerate(_KEYS)}
-    found.sort(key=lambda c: (c.appeared, order[c.device.kind], c.device.address))
-    return Comparison(tuple(found))
+        matched += _match("pci", old[identity], new[identity])
+    rank = {kind: number for number, kind in enumerate(_KEYS)}
+    matched.sort(key=lambda c: (c.appeared, rank[c.device.kind], c.device.address))
+    return Comparison(tuple(matched))
 
 
 def title(device: Device) -> str:
-    """Return a few words that tell a person which device this is."""
+    """Return a short description of a device, for people."""
     match device.kind:
         case "disk":
-            what = "cdrom" if device.is_cdrom else "disk"
-            told = device.label or device.content
-            if device.serial:
-                told = f"{told} serial {device.serial[:12]}".strip()
+            drive = "cdrom" if device.is_cdrom else "disk"
             size = f"{device.size / 2**20:.0f} MiB" if device.size else "empty"
-            return f"{what} {size} {told}".strip()
+            words = [drive, size, device.label or device.content]
+            if device.serial:
+                words.append(f"serial {device.serial[:12]}")
+            return " ".join(word for word in words if word)
         case "nic":
             return f"nic {device.mac}"
         case "usb":
             return f"usb {device.product or device.ids}"
         case _:
-            return f"pci {device.ids} {_CLASSES.get(device.pci_class[:4], '')}".strip()
+            pci_class = _PCI_CLASSES.get(device.pci_class[:4], "")
+            return f"pci {device.ids} {pci_class}".strip()
 
 
 def place(device: Device) -> str:
-    """Return address and name, for a person."""
+    """Return the address and the name of a device, for people."""
     return f"{device.address} {device.name}".strip()
-
-
-_CLASSES = {
-    "00ff": "virtio",
-    "0100": "scsi",
-    "0101": "ide",
-    "0106": "sata",
-    "0200": "network",
-    "0300": "display",
-    "0500": "memory",
-    "0600": "host bridge",
-    "0601": "isa bridge",
-    "0604": "pci bridge",
-    "0680": "bridge",
-    "0c03": "usb",
-    "0c05": "smbus",
-}
 
 
 def _match(
@@ -128,47 +129,49 @@ def _match(
     old, new = list(before), list(after)
     pairs: list[tuple[Device, Device]] = []
     for key in _KEYS[kind]:
-        olds, news = _unique(old, key), _unique(new, key)
-        for value in olds.keys() & news.keys():
-            pairs.append((olds[value], news[value]))
-            old.remove(olds[value])
-            new.remove(news[value])
+        old_by_key, new_by_key = _by_unique(key, old), _by_unique(key, new)
+        for value in old_by_key.keys() & new_by_key.keys():
+            pairs.append((old_by_key[value], new_by_key[value]))
+            old.remove(old_by_key[value])
+            new.remove(new_by_key[value])
     if kind == "pci":
-        left = min(len(old), len(new))
-        pairs += zip(old[:left], new[:left], strict=True)
-        del old[:left], new[:left]
+        rest = min(len(old), len(new))
+        pairs += zip(old[:rest], new[:rest], strict=True)
+        del old[:rest], new[:rest]
     return [
-        *(Change(one, other) for one, other in pairs),
-        *(Change(one, None) for one in old),
-        *(Change(None, other) for other in new),
+        *(Change(was, now) for was, now in pairs),
+        *(Change(vanished, None) for vanished in old),
+        *(Change(None, appeared) for appeared in new),
     ]
 
 
-def _unique(devices: Iterable[Device], key: _Key) -> dict[Hashable, Device]:
-    """Return the devices whose key is theirs alone."""
-    found: dict[Hashable, list[Device]] = defaultdict(list)
+def _by_unique(key: _Key, devices: Iterable[Device]) -> dict[Hashable, Device]:
+    """Return the devices by their key, without those that share a key or have none."""
+    by_key: dict[Hashable, list[Device]] = defaultdict(list)
     for device in devices:
         if (value := key(device)) not in (None, ""):
-            found[value].append(device)
-    return {value: some[0] for value, some in found.items() if len(some) == 1}
+            by_key[value].append(device)
+    return {value: same[0] for value, same in by_key.items() if len(same) == 1}
 
 
-def _by_identity(inventory: Inventory) -> dict[tuple[str, ...], list[Device]]:
-    taken = {d.address for d in inventory.devices if d.kind in ("disk", "nic")}
-    found: dict[tuple[str, ...], list[Device]] = defaultdict(list)
+def _functions(inventory: Inventory) -> dict[_Identity, list[Device]]:
+    """Return the PCI functions that are neither a disk nor a NIC, by identity."""
+    counted = {d.address for d in inventory.devices if d.kind in ("disk", "nic")}
+    functions: dict[_Identity, list[Device]] = defaultdict(list)
     for device in inventory.of_kind("pci"):
-        if device.address not in taken:
-            found[_function(device)].append(device)
-    return found
+        if device.address not in counted:
+            functions[_identity(device)].append(device)
+    return functions
 
 
-def _function(device: Device) -> tuple[str, ...]:
-    vendor, _, number = device.ids.partition(":")
-    if vendor == "1af4" and number < "1040":
-        # A virtio device on a conventional bus has other ids than the same one on
-        # PCI Express, and tells its type as subsystem (virtio 1.2, 4.1.2.1).
-        kind = int(device.subsystem.partition(":")[2], 16)
-        return (f"1af4:{0x1040 + kind:04x}",)
-    if vendor == "1af4":
-        return (device.ids,)
-    return device.ids, device.subsystem, device.pci_class
+def _identity(function: Device) -> _Identity:
+    vendor, _, number = function.ids.partition(":")
+    if vendor != "1af4":
+        return function.ids, function.subsystem, function.pci_class
+    if number < "1040":
+        # The same virtio device has a transitional id on a conventional bus and a
+        # modern one on PCI Express. A transitional device has its type in the
+        # subsystem id (virtio 1.2, 4.1.2.1).
+        virtio_type = int(function.subsystem.partition(":")[2], 16)
+        return (f"1af4:{0x1040 + virtio_type:04x}",)
+    return (function.ids,)

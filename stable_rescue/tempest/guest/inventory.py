@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Reads what a guest printed about its devices (lab/guest/init writes it).
+"""Parse the inventory that a guest of the lab prints (lab/guest/init writes it).
 
-Addresses are the paths of /sys/devices without the kernel's volatile counters
-(ataN, hostN, virtioN, usbN: LIBVIRT, "Ignore the kernel's counters"), so that two
-boots of the same machine compare equal: ``00:02.3/04:00.0`` for a PCI function
-behind a root port, ``00:1f.2/ata:1/0:0:0`` and ``00:05.0/usb:1/0:0:0`` for disks
-on a controller, where the last part is channel, target and unit.
+An address is a path of /sys/devices without the kernel's counters (ataN, hostN,
+virtioN, usbN), which differ between two boots of the same machine (F31). A PCI function
+behind a root port is at ``00:02.3/04:00.0``. Disks on a controller are at
+``00:1f.2/ata:1/0:0:0`` and ``00:05.0/usb:1/0:0:0``; the last part is channel, target
+and unit.
 """
 
 import dataclasses
@@ -21,24 +21,24 @@ _PCI = re.compile(r"[0-9a-f]{4}:[0-9a-f]{2}:[0-9a-f]{2}\.[0-7]")
 _USB_PORT = re.compile(r"\d+-([\d.]+)")
 _SCSI = re.compile(r"\d+:(\d+:\d+:\d+)")
 
-#: What the guest prints when its power button was pressed.
+#: The line that a guest prints after its power button was pressed.
 POWER_OFF_MARK = "LAB-POWEROFF"
 
 
 @dataclasses.dataclass(frozen=True)
 class Device:
-    """One device as the guest sees it; what does not apply to its kind is empty."""
+    """One device as the guest sees it; a field that its kind does not have is empty."""
 
     kind: str  # disk, nic, pci or usb
     address: str
-    name: str = ""  # the kernel's: vda, eth0
+    name: str = ""  # the kernel's name: vda, eth0
     size: int = 0  # bytes
     serial: str = ""
     readonly: bool = False
     removable: bool = False
-    content: str = ""  # what its first sectors are: lab, ext, vfat, iso, swap, xfs
+    content: str = ""  # by its first sectors: lab, ext, vfat, iso, swap, xfs
     label: str = ""
-    signature: str = ""  # the MBR's disk signature, as the EDD driver writes it
+    signature: str = ""  # the MBR's disk signature, as the EDD driver prints it
     marker_read: str = ""  # the marker on the disk when this guest first saw it
     marker_written: str = ""  # the marker that this guest wrote to the disk
     content_sha256: str = ""  # of a config drive's whole content
@@ -52,23 +52,23 @@ class Device:
 
     @property
     def is_cdrom(self) -> bool:
-        """Whether it is a CD-ROM drive."""
+        """True for a CD-ROM drive."""
         return self.kind == "disk" and self.name.startswith("sr")
 
 
 @dataclasses.dataclass(frozen=True)
 class Inventory:
-    """All that one guest saw at one moment."""
+    """All devices that a guest saw at one moment."""
 
-    sequence: int  # counts from 1 with each boot
-    image: str  # original or rescue, as the booted kernel was told
+    sequence: int  # number of the inventory since boot, from 1
+    image: str  # original or rescue, from the kernel's command line
     build: str
     medium: str  # disk or cdrom
     firmware: str  # bios or uefi
     uptime: float  # seconds
     devices: tuple[Device, ...]
     boot_facts: dict[str, Any] = dataclasses.field(repr=False, compare=False)
-    boot_id: str = ""  # the kernel's: another with each boot
+    boot_id: str = ""  # the kernel's, which is new at each boot
 
     def of_kind(self, kind: str) -> tuple[Device, ...]:
         """Return the devices of one kind."""
@@ -81,35 +81,36 @@ class Inventory:
 
     @property
     def boot_disk(self) -> Device | None:
-        """The disk which the firmware says it booted; None where that is not clear.
+        """The disk that was booted; None if it is not known, or several match.
 
-        UEFI: the device path of Boot####, by BootCurrent. BIOS: what EDD tells of
-        drive 0x80, which SeaBIOS gives to the disk that comes first in boot order.
-        EDD does not cover CD-ROMs: there, the one that holds the booted image. An
-        ordinary Linux tells the disk of its root file system instead.
+        A guest of an ordinary Linux names the disk of its root file system. For other
+        guests the firmware decides: under UEFI the device path of BootCurrent's entry,
+        under BIOS what EDD reports for drive 0x80, which SeaBIOS assigns to the first
+        disk in boot order. EDD has no CD-ROMs, so for a CD-ROM it is the drive that
+        holds the booted image.
         """
         if "root_disk" in self.boot_facts:
-            found = [d for d in self.disks if d.name == self.boot_facts["root_disk"]]
+            disks = [d for d in self.disks if d.name == self.boot_facts["root_disk"]]
         elif self.firmware == "uefi":
             option = firmware.BootOption.parse(self.boot_facts.get("boot_option", ""))
-            found = [d for d in self.disks if option.names(d.address, d.signature)]
+            disks = [d for d in self.disks if option.names(d.address, d.signature)]
         elif self.medium == "cdrom":
             label = f"{self.image} {self.build}"
-            found = [d for d in self.disks if d.is_cdrom and d.label == label]
+            disks = [d for d in self.disks if d.is_cdrom and d.label == label]
         else:
             signature = self.boot_facts.get("edd_signature", "")
-            found = [d for d in self.disks if d.signature and d.signature == signature]
+            disks = [d for d in self.disks if d.signature and d.signature == signature]
             path = address_of(self.boot_facts.get("edd_path", ""))
             if path:
-                found = [d for d in found if f"{d.address}/".startswith(f"{path}/")]
-        return found[0] if len(found) == 1 else None
+                disks = [d for d in disks if f"{d.address}/".startswith(f"{path}/")]
+        return disks[0] if len(disks) == 1 else None
 
 
 def parse(text: str) -> list[Inventory]:
     """Return the complete inventories in a console's output, oldest first.
 
-    A guest prints each inventory twice; lines torn by a kernel message or missing
-    in one copy are taken from the other. What is incomplete is left out.
+    A guest prints each line twice. If a kernel message has torn one copy, or one copy
+    is missing, the other copy is used. Incomplete inventories are left out.
     """
     inventories = []
     for sequence, count, lines in _groups(text):
@@ -139,8 +140,8 @@ def _groups(text: str) -> Iterator[tuple[int, int, dict[int, dict[str, Any]]]]:
         try:
             fact = json.loads(match[5][:length])
         except ValueError:
-            continue  # torn; the other copy has it
-        # The same number with other content is the next boot of the same console.
+            continue  # The line is torn; the other copy is whole.
+        # The same number with different content comes from the next boot.
         if current != (sequence, count) or lines.get(index, fact) != fact:
             if current:
                 yield *current, lines
@@ -170,7 +171,7 @@ def _device(fact: dict[str, Any]) -> Device:
         kind=fact["k"],
         address=_address(fact["path"], fact.get("port", "")),
         name=fact.get("name", ""),
-        # a drive without a medium has a size all the same, but no content
+        # A drive without a medium reports a size, but has no first sectors ("head").
         size=fact.get("size", 0) if "head" in fact else 0,
         serial=fact.get("serial", "").strip(),
         readonly=fact.get("ro") == "1",
@@ -192,7 +193,7 @@ def _device(fact: dict[str, Any]) -> Device:
 
 
 def _signature(head: str) -> str:
-    """Return the disk signature as EDD does, "" for none."""
+    """Return a disk signature as the EDD driver prints it, or "" if there is none."""
     if len(head) != 8 or head == "00000000":
         return ""
     return f"0x{int.from_bytes(bytes.fromhex(head), 'little'):08x}"
@@ -206,7 +207,7 @@ def _address(path: str, port: str) -> str:
         elif part.startswith("ata") and part[3:].isdigit():
             parts.append(f"ata:{port}")
         elif match := _USB_PORT.fullmatch(part):
-            # each hub on the way repeats its own ports: the last one tells all
+            # Each hub on the path repeats the ports before it; keep the last part.
             if parts and parts[-1].startswith("usb:"):
                 parts.pop()
             parts.append(f"usb:{match[1]}")

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Reads what an ordinary Linux says about its devices, by commands that most have.
+"""Read the devices of an ordinary Linux guest, with commands that most images have.
 
-A disk's address is the name that udev gives it below /dev/disk/by-path, which says the
-PCI function, port and unit; a NIC's and a PCI function's is as in the lab's inventory.
+The address of a disk is its name below /dev/disk/by-path, which has the PCI function,
+port and unit. NICs and PCI functions have the addresses of the inventory module.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any
 
 from stable_rescue.tempest.guest.inventory import Device, Inventory, address_of
 
-#: Runs a command in the guest; returns what it prints.
+#: Runs a command in the guest and returns its output.
 Run = Callable[[str], str]
 
 BOOT_ID = "cat /proc/sys/kernel/random/boot_id"
@@ -24,7 +24,7 @@ DISKS = (
     "lsblk --json --bytes --nodeps"
     " --output NAME,TYPE,SIZE,SERIAL,RO,RM,FSTYPE,LABEL,PTUUID"
 )
-#: The root file system's device and all it stands on, the disk among them.
+#: Lists the device of the root file system and the devices below it; one is the disk.
 ROOT = (
     "lsblk --json --list --inverse --output NAME,TYPE"
     " $(findmnt --noheadings --nofsroot --output SOURCE /)"
@@ -48,9 +48,9 @@ _FUNCTION = re.compile(
 
 
 def read(run: Run) -> Inventory:
-    """Return what a guest sees.
+    """Return the devices that a guest sees.
 
-    :raises ValueError: where a command prints what is not understood
+    :raises ValueError: if the output of a command cannot be parsed
     """
     disks = _disks(run(DISKS), run(BY_PATH))
     root = [entry["name"] for entry in _lsblk(run(ROOT)) if entry["type"] == "disk"]
@@ -68,14 +68,15 @@ def read(run: Run) -> Inventory:
 
 
 def admin_password(run: Run) -> str:
-    """Return the adminPass of the config drive, "" where there is none."""
+    """Return the adminPass of the config drive, or "" if there is none."""
     return str(json.loads(run(ADMIN_PASSWORD)).get("admin_pass", ""))
 
 
 def write_marker(run: Run, disk: str, text: str) -> None:
-    """Write a line to the end of a disk's first MiB, through to the disk.
+    """Write a line to the last sector of a disk's first MiB, and sync it.
 
-    :param text: of letters, digits and dashes, at most 64 of them
+    :param text: 1 to 64 letters, digits, underscores and dashes
+    :raises ValueError: if ``text`` is anything else
     """
     if not re.fullmatch(r"[\w-]{1,64}", text):
         raise ValueError(text)
@@ -119,21 +120,22 @@ def _disks(text: str, by_path: str) -> list[Device]:
 
 
 def _addresses(by_path: str) -> dict[str, str]:
-    """Return the kernel's name of each whole disk with its name by path.
+    """Return the name by path of each whole disk, by the kernel's name.
 
-    Some disks have several; the same is chosen at each boot.
+    If a disk has several names, choose the first in alphabetical order, so that every
+    boot gives the same one.
     """
-    found: dict[str, str] = {}
+    addresses: dict[str, str] = {}
     for line in by_path.splitlines():
         path, _, target = line.partition(" ")
         name = target.rpartition("/")[2]
         if not _PARTITION.search(path):
-            found[name] = min(found.get(name, path), path)
-    return found
+            addresses[name] = min(addresses.get(name, path), path)
+    return addresses
 
 
 def _true(value: object) -> bool:
-    """Return a boolean of lsblk, which old releases print as "0" or "1"."""
+    """Return the value of a flag of lsblk, which old releases print as "0" or "1"."""
     return value in (True, "1")
 
 
@@ -141,8 +143,8 @@ def _nics(text: str, paths: str) -> list[Device]:
     targets = dict(line.split(" ", 1) for line in paths.splitlines())
     nics = []
     for entry in json.loads(text):
-        _, found, path = targets.get(entry["ifname"], "").partition("/devices/")
-        if found and not path.startswith("virtual/"):
+        path = targets.get(entry["ifname"], "").partition("/devices/")[2]
+        if path and not path.startswith("virtual/"):
             nics.append(
                 Device(
                     kind="nic",

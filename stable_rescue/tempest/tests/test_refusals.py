@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What cannot be is refused, and the guest never notices."""
+"""Impossible rescues are refused, and the guest keeps running."""
 
 from __future__ import annotations
 
@@ -10,79 +10,90 @@ from tempest.lib import decorators, exceptions
 from tempest.lib.common.utils import data_utils
 
 from stable_rescue.tempest.findings import finds
-from stable_rescue.tempest.tests.base import BaseRescueTest
+from stable_rescue.tempest.tests.base import BaseRescueTest, split_cases
 
 CONF = config.CONF
-#: More than any server's root has, in GiB and MiB.
-TOO_MUCH = 1 << 20
+#: In GiB, more than the root disk of any server.
+TOO_LARGE = 1 << 20
 
 
 class RefusalTest(BaseRescueTest):
-    """The server is ACTIVE afterwards, and its guest has not been restarted."""
+    """After a refusal the server is ACTIVE and its guest has not been restarted."""
 
-    with_history = False
+    with_hotplug = False
 
-    def check(self, image: str) -> None:
-        """Try to rescue with an image; fail unless that is refused."""
-        server = self.server()
-        before = self.boot_id(server)
-        answer = self.servers_client.rescue_server(server, rescue_image_ref=image)
-        self.assertEqual("ACTIVE", self.settled(server, answer))
-        self.assertEqual(before, self.boot_id(server), "the guest was restarted")
-        self.assertIn("Error", self.results(server, answer))
+    def check_refused(self, image: str) -> None:
+        """Fail unless a rescue with an image is refused and the guest keeps running."""
+        server = self.active_server()
+        boot_id = self.boot_id(server)
+        response = self.servers_client.rescue_server(server, rescue_image_ref=image)
+        self.assertEqual(
+            "ACTIVE",
+            self.wait_until_idle(server, response),
+            f"status of server {server} after a rescue that should be refused",
+        )
+        self.assert_not_restarted(server, boot_id)
+        self.assertIn(
+            "Error", self.event_results(server, response), "no error for the user"
+        )
 
-    def results(self, server: str, answer: Any) -> list[str]:
-        """Return how the steps of a request ended, as its owner sees them."""
+    def assert_not_restarted(self, server: str, boot_id: str) -> None:
+        """Fail if the guest has booted since it had a boot id."""
+        self.assertEqual(
+            boot_id,
+            self.boot_id(server),
+            f"the guest of server {server} was restarted by a rescue that was refused",
+        )
+
+    def event_results(self, server: str, response: Any) -> list[str]:
+        """Return the results of a request's events, as the server's owner sees them."""
         action = self.servers_client.show_instance_action(
-            server, answer.response["x-openstack-request-id"]
+            server, response.response["x-openstack-request-id"]
         )["instanceAction"]
         return [event["result"] for event in action["events"]]
 
-    def need_plan(self) -> None:
-        """Skip the test where the driver decides nothing before power-off."""
+    def require_checks(self) -> None:
+        """Skip the test if the driver checks nothing before power-off."""
         if not CONF.stable_rescue.plan_and_rollback:
             raise self.skipException("[stable_rescue] plan_and_rollback is not set")
 
     @decorators.idempotent_id("740de65f-f1b3-441c-b9b2-7dc35381da74")
     @decorators.attr(type="negative")
     @finds("U7", "U10")
-    def test_impossible_bus(self) -> None:
-        """What the machine type cannot carry is refused, each case of it."""
-        self.need_plan()
+    def test_unsupported_bus_is_refused(self) -> None:
+        """Each of impossible_cases is refused."""
+        self.require_checks()
         if not CONF.stable_rescue.impossible_cases:
             raise self.skipException("[stable_rescue] impossible_cases is empty")
-        for case in CONF.stable_rescue.impossible_cases:
-            device, _, bus = case.partition("/")
-            self.check(self.image_for(device, bus))
+        for device, bus in split_cases(CONF.stable_rescue.impossible_cases):
+            self.check_refused(self.rescue_image(device, bus))
 
     @decorators.idempotent_id("b0d12ef4-bad0-40b1-b878-895b3f44e7f2")
     @decorators.attr(type="negative")
     @finds("U7", "U12")
-    def test_queued_image(self) -> None:
-        """An image that has no content yet is refused."""
-        self.need_plan()
-        device, _, bus = CONF.stable_rescue.cases[0].partition("/")
-        self.check(self.empty_image("raw", hw_rescue_device=device, hw_rescue_bus=bus))
+    def test_queued_image_is_refused(self) -> None:
+        """An image without content is refused."""
+        self.require_checks()
+        device, bus = self.first_case()
+        self.check_refused(
+            self.create_empty_image("raw", hw_rescue_device=device, hw_rescue_bus=bus)
+        )
 
     @decorators.idempotent_id("316dcbb1-f4bf-426f-bdd0-8875e24bb9a3")
     @decorators.attr(type="negative")
     @finds("U7", "U12")
-    def test_min_disk(self) -> None:
-        """An image that wants a larger disk than the server's is refused."""
-        self.need_plan()
-        device, _, bus = CONF.stable_rescue.cases[0].partition("/")
-        self.check(
-            self.rescue_image(
-                hw_rescue_device=device, hw_rescue_bus=bus, min_disk=TOO_MUCH
-            )
-        )
+    def test_image_with_too_large_min_disk_is_refused(self) -> None:
+        """An image whose min_disk is larger than the server's root disk is refused."""
+        self.require_checks()
+        device, bus = self.first_case()
+        self.check_refused(self.rescue_image(device, bus, min_disk=TOO_LARGE))
 
     @decorators.idempotent_id("1a16e4d5-0d96-474a-ac4e-35f56d997b69")
     @decorators.attr(type="negative")
-    def test_missing_image(self) -> None:
-        """The API itself refuses an image that there is not."""
-        server = self.server()
-        before = self.boot_id(server)
+    def test_missing_image_is_bad_request(self) -> None:
+        """The API service rejects the id of an image that does not exist: 400."""
+        server = self.active_server()
+        boot_id = self.boot_id(server)
         self.assertRaises(
             exceptions.BadRequest,
             self.servers_client.rescue_server,
@@ -90,17 +101,16 @@ class RefusalTest(BaseRescueTest):
             rescue_image_ref=data_utils.rand_uuid(),
         )
         self.assertEqual("ACTIVE", self.status(server))
-        self.assertEqual(before, self.boot_id(server), "the guest was restarted")
+        self.assert_not_restarted(server, boot_id)
 
     @decorators.idempotent_id("cd60ff0e-c892-419c-9880-6a45e247f5d2")
     @finds("U7", "U10")
-    def test_rescue_after_a_refusal(self) -> None:
-        """A server whose rescue was refused is rescued as any other."""
-        self.need_plan()
-        for case in CONF.stable_rescue.impossible_cases[:1]:
-            device, _, bus = case.partition("/")
-            self.check(self.image_for(device, bus))
-        device, _, bus = CONF.stable_rescue.cases[0].partition("/")
-        server = self.server()
-        self.rescue(server, self.image_for(device, bus))
+    def test_rescue_after_refusal_succeeds(self) -> None:
+        """A refused rescue does not affect the next one."""
+        self.require_checks()
+        for device, bus in split_cases(CONF.stable_rescue.impossible_cases[:1]):
+            self.check_refused(self.rescue_image(device, bus))
+        device, bus = self.first_case()
+        server = self.active_server()
+        self.rescue(server, self.rescue_image(device, bus))
         self.unrescue(server)

@@ -16,9 +16,9 @@ from lab.tempest import report
 
 OURS = "stable_rescue.tempest.tests.test_addresses.ImageBackedTest"
 THEIRS = "tempest.api.compute.servers.test_server_rescue.ServerRescueTestJSON"
-USB = f"{OURS}.test_disk_usb[U1,U2,U33,id-1]"
-SCSI = f"{OURS}.test_disk_scsi[U1,U2,U32,id-2]"
-IDE = f"{OURS}.test_disk_ide[U1,U2,id-3]"
+USB = f"{OURS}.test_disk_on_usb_moves_no_device[U1,U2,U33,id-1]"
+SCSI = f"{OURS}.test_disk_on_scsi_moves_no_device[U1,U2,U32,id-2]"
+IDE = f"{OURS}.test_disk_on_ide_moves_no_device[U1,U2,id-3]"
 OTHER = f"{THEIRS}.test_rescue_unrescue_instance[id-4]"
 NOON = datetime.datetime(2026, 1, 1, 12, tzinfo=datetime.UTC)
 TRACEBACK = (
@@ -77,7 +77,8 @@ class ReportTest(base.BaseTestCase):
         code, text = self.report(path)
         self.assertEqual(1, code)
         self.assertIn(
-            "FAILED q35 ImageBackedTest.test_disk_usb (finds U1 U2 U33): Mismatch",
+            "FAILED q35 ImageBackedTest.test_disk_on_usb_moves_no_device"
+            " (finds U1 U2 U33): Mismatch",
             text,
         )
         self.assertIn("U33: ", text)
@@ -97,4 +98,4 @@ class ReportTest(base.BaseTestCase):
         self.assertEqual(0, code)
         self.assertIn("Driver: 1 passed, 0 failed, 3 skipped", text)
         self.assertEqual(1, text.count("skipped in every run"))
-        self.assertIn("ImageBackedTest.test_disk_usb: [stable_rescue] cases", text)
+        self.assertIn("test_disk_on_usb_moves_no_device: [stable_rescue] cases", text)

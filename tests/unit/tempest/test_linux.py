@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The reader of ordinary Linux guests, on what their commands print."""
+"""The devices of ordinary Linux guests, parsed from the output of commands."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def lsblk(**disks: tuple[object, ...]) -> str:
 
 
 class Guest:
-    """Answers the commands; keeps what was written."""
+    """Answers commands, and keeps the list of those that ran."""
 
     def __init__(self, **answers: str) -> None:
         root = [{"name": "vda1", "type": "part"}, {"name": "vda", "type": "disk"}]
@@ -75,42 +75,42 @@ class Guest:
 
 
 class ReadTest(unittest.TestCase):
-    def test_disks_are_where_udev_says(self) -> None:
-        seen = linux.read(Guest())
+    def test_disk_address_is_udev_name_by_path(self) -> None:
+        guest = linux.read(Guest())
         self.assertEqual(
             {
                 "vda": "pci-0000:04:00.0",
                 "vdb": "pci-0000:05:00.0",
                 "sr0": "pci-0000:00:1f.2-ata-1",
             },
-            {disk.name: disk.address for disk in seen.disks},
+            {disk.name: disk.address for disk in guest.disks},
         )
-        data = next(disk for disk in seen.disks if disk.name == "vdb")
+        data = next(disk for disk in guest.disks if disk.name == "vdb")
         self.assertEqual(
             (1 << 30, VOLUME, "ext4", "data"),
             (data.size, data.serial, data.content, data.label),
         )
 
-    def test_the_root_file_systems_disk_was_booted(self) -> None:
-        seen = linux.read(Guest())
-        self.assertEqual(("6f2c", "bios"), (seen.boot_id, seen.firmware))
-        assert seen.boot_disk is not None
-        self.assertEqual("vda", seen.boot_disk.name)
+    def test_boot_disk_is_disk_of_root_file_system(self) -> None:
+        guest = linux.read(Guest())
+        self.assertEqual(("6f2c", "bios"), (guest.boot_id, guest.firmware))
+        assert guest.boot_disk is not None
+        self.assertEqual("vda", guest.boot_disk.name)
 
-    def test_a_root_on_several_disks_tells_nothing(self) -> None:
+    def test_boot_disk_with_root_on_two_disks_is_none(self) -> None:
         root = [{"name": name, "type": "disk"} for name in ("vda", "vdb")]
-        seen = linux.read(Guest(ROOT=json.dumps({"blockdevices": root})))
-        self.assertIsNone(seen.boot_disk)
+        guest = linux.read(Guest(ROOT=json.dumps({"blockdevices": root})))
+        self.assertIsNone(guest.boot_disk)
 
-    def test_only_real_nics_count(self) -> None:
+    def test_virtual_interfaces_are_not_read_as_nics(self) -> None:
         (nic,) = linux.read(Guest()).of_kind("nic")
         self.assertEqual(
             ("ens3", "00:02.1/03:00.0", "fa:16:3e:09:b6:05"),
             (nic.name, nic.address, nic.mac),
         )
 
-    def test_functions(self) -> None:
-        found = linux.read(Guest()).of_kind("pci")
+    def test_pci_functions_without_subsystem_are_read_too(self) -> None:
+        functions = linux.read(Guest()).of_kind("pci")
         self.assertEqual(
             [
                 ("00:00.0", "8086:29c0", "1af4:1100", "0600"),
@@ -118,19 +118,21 @@ class ReadTest(unittest.TestCase):
                 ("03:00.0", "1af4:1041", "1af4:1100", "0200"),
                 ("06:00.0", "1af4:1045", ":", "00ff"),
             ],
-            [(d.address, d.ids, d.subsystem, d.pci_class) for d in found],
+            [(d.address, d.ids, d.subsystem, d.pci_class) for d in functions],
         )
 
-    def test_what_is_not_understood_is_an_error(self) -> None:
+    def test_read_of_unexpected_output_raises_value_error(self) -> None:
         with self.assertRaises(ValueError):
             linux.read(Guest(FUNCTIONS="lspci: Cannot open /proc/bus/pci\n"))
 
-    def test_a_moved_disk_is_found(self) -> None:
+    def test_compare_reports_moved_disk(self) -> None:
         moved = BY_PATH.replace("pci-0000:05:00.0 ", "pci-0000:07:00.0 ")
-        found = compare(linux.read(Guest()), linux.read(Guest(BY_PATH=moved)))
-        self.assertEqual(["vdb"], [change.device.name for change in found.disturbed])
+        comparison = compare(linux.read(Guest()), linux.read(Guest(BY_PATH=moved)))
+        self.assertEqual(
+            ["vdb"], [change.device.name for change in comparison.disturbed]
+        )
 
-    def test_numbers_of_old_lsblk(self) -> None:
+    def test_lsblk_with_old_flags_is_read(self) -> None:
         text = lsblk(sda=("disk", "1024", None, None, None, None))
         text = text.replace("false", '"1"')
         (disk,) = linux.read(Guest(DISKS=text, BY_PATH="")).disks
@@ -138,21 +140,21 @@ class ReadTest(unittest.TestCase):
 
 
 class MarkerTest(unittest.TestCase):
-    def test_it_is_written_through_to_the_disk(self) -> None:
+    def test_marker_is_written_and_synced(self) -> None:
         guest = Guest()
         linux.write_marker(guest, "vdb", "6f2c-vdb")
         (command,) = guest.ran
         self.assertIn("echo 6f2c-vdb | sudo dd of=/dev/vdb", command)
         self.assertIn("fsync", command)
 
-    def test_no_text_ends_the_command(self) -> None:
+    def test_marker_with_shell_characters_is_rejected(self) -> None:
         for text in ("", "a;b", "$(x)", "a b", "a" * 65):
             guest = Guest()
             with self.assertRaises(ValueError, msg=text):
                 linux.write_marker(guest, "vdb", text)
             self.assertEqual([], guest.ran)
 
-    def test_password_of_the_config_drive(self) -> None:
+    def test_admin_password_is_read_from_config_drive(self) -> None:
         guest = Guest(ADMIN_PASSWORD='{"admin_pass": "secret", "uuid": "x"}')
         self.assertEqual("secret", linux.admin_password(guest))
         self.assertEqual("", linux.admin_password(Guest(ADMIN_PASSWORD="{}")))

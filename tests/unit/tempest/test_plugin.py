@@ -1,15 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The plugin as tempest sees it: its options, its tests and when they are skipped."""
+"""The plugin's options, its tests, and the reasons for which tests are skipped."""
 
 from __future__ import annotations
 
+import itertools
 import subprocess
 import sys
 import tempfile
 import unittest
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 from unittest import mock
 
 from oslo_config import cfg, fixture
@@ -18,14 +20,16 @@ from tempest import config as tempest_config
 from stable_rescue.tempest import findings, images, plugin
 from stable_rescue.tempest.tests import (
     base,
+    shared_server,
     test_addresses,
     test_refusals,
     test_rescue,
 )
+from tests.unit.tempest import cases
 
 
-def registered() -> cfg.ConfigOpts:
-    """Return tempest's options and ours, nothing set."""
+def default_options() -> cfg.ConfigOpts:
+    """Return the options of tempest and of the plugin, with default group."""
     conf = cfg.ConfigOpts()
     for group, options in tempest_config._opts:
         if group is not None:
@@ -37,7 +41,7 @@ def registered() -> cfg.ConfigOpts:
 
 
 class Groups:
-    """Gives each group by the name that tempest gives it."""
+    """Gives access to the groups by the names that tempest's CONF has."""
 
     def __init__(self, conf: cfg.ConfigOpts) -> None:
         self.conf = conf
@@ -47,6 +51,8 @@ class Groups:
 
 
 def all_tests() -> list[unittest.TestCase]:
+    """Return all tests of the plugin."""
+
     def walk(suite: unittest.TestSuite) -> Iterator[unittest.TestCase]:
         for item in suite:
             if isinstance(item, unittest.TestSuite):
@@ -55,21 +61,24 @@ def all_tests() -> list[unittest.TestCase]:
                 yield item
 
     loader = unittest.TestLoader()
-    modules = (test_addresses, test_refusals, test_rescue)
-    return [test for m in modules for test in walk(loader.loadTestsFromModule(m))]
+    return [
+        test
+        for module in (test_addresses, test_refusals, test_rescue)
+        for test in walk(loader.loadTestsFromModule(module))
+    ]
 
 
 class OptionsTest(unittest.TestCase):
     def setUp(self) -> None:
-        self.conf = self.enterContext(fixture.Config(registered())).conf
+        self.conf = self.enterContext(fixture.Config(default_options())).conf
 
-    def test_defaults_are_what_most_clouds_have(self) -> None:
-        values = self.conf.stable_rescue
-        self.assertEqual("console", values.read_guest_by)
-        self.assertTrue(values.plan_and_rollback)
-        self.assertIn("disk/usb", values.cases)
+    def test_defaults_read_consoles_and_expect_checks(self) -> None:
+        group = self.conf.stable_rescue
+        self.assertEqual("console", group.read_guest_by)
+        self.assertTrue(group.plan_and_rollback)
+        self.assertIn("disk/usb", group.cases)
 
-    def test_nonsense_is_refused(self) -> None:
+    def test_invalid_option_values_are_rejected(self) -> None:
         for name, value in (
             ("cases", ["disk/scuzzy"]),
             ("cases", ["usb"]),
@@ -80,20 +89,20 @@ class OptionsTest(unittest.TestCase):
             with self.assertRaises(ValueError, msg=f"{name} {value}"):
                 self.conf.set_override(name, value, group="stable_rescue")
 
-    def test_each_option_is_explained(self) -> None:
+    def test_every_option_has_help(self) -> None:
         ((_group, options),) = plugin.StableRescuePlugin().get_opt_lists()
         for option in options:
             self.assertGreater(len(option.help.split()), 5, option.name)
 
 
-class TestsTest(unittest.TestCase):
-    def test_tempest_finds_them(self) -> None:
+class LoadTest(unittest.TestCase):
+    def test_load_tests_returns_folder_and_top(self) -> None:
         folder, top = plugin.StableRescuePlugin().load_tests()
         self.assertEqual(Path(base.__file__).parent, Path(folder))
         self.assertEqual(Path(top) / "stable_rescue", Path(folder).parents[1])
         self.assertGreater(len(all_tests()), 25)
 
-    def test_each_has_an_id_of_its_own(self) -> None:
+    def test_every_test_has_a_unique_idempotent_id(self) -> None:
         ids = Counter(
             word
             for test in all_tests()
@@ -103,37 +112,40 @@ class TestsTest(unittest.TestCase):
         self.assertEqual(len(all_tests()), ids.total())
         self.assertEqual([], [word for word, number in ids.items() if number > 1])
 
-    def test_tempests_own_check_has_no_complaint(self) -> None:
+    def test_tempest_check_uuid_passes(self) -> None:
         command = [sys.executable, "-m", "tempest.lib.cmd.check_uuid"]
         command += ["--package", "stable_rescue.tempest.tests"]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        self.assertEqual((0, ""), (done.returncode, done.stdout), done.stderr)
+        result = subprocess.run(command, capture_output=True, text=True, check=False)
+        self.assertEqual((0, ""), (result.returncode, result.stdout), result.stderr)
 
-    def test_numbers_of_findings_are_in_the_ids(self) -> None:
-        found = {
+    def test_ids_of_tests_have_numbers_of_findings(self) -> None:
+        numbers = {
             test.id().partition("[")[0].rpartition(".")[2]: findings.found_by(test.id())
             for test in all_tests()
         }
-        self.assertEqual({"U1", "U2", "U33"}, set(found["test_disk_usb"]))
-        self.assertEqual(["U18"], found["test_stopped_server_comes_back_stopped"])
-        self.assertEqual(["U1"], found["test_two_rescues_with_different_images"])
-        self.assertEqual([], found["test_unrescue_twice"])
         self.assertEqual(
-            set(findings.FINDINGS),
-            {number for some in found.values() for number in some},
+            {"U1", "U2", "U33"}, set(numbers["test_disk_on_usb_moves_no_device"])
+        )
+        self.assertEqual(
+            ["U18"], numbers["test_stopped_server_is_stopped_after_unrescue"]
+        )
+        self.assertEqual(["U1"], numbers["test_second_rescue_boots_second_image"])
+        self.assertEqual([], numbers["test_unrescue_of_active_server_is_conflict"])
+        self.assertEqual(
+            set(findings.FINDINGS), set(itertools.chain(*numbers.values()))
         )
 
-    def test_unknown_numbers_are_refused(self) -> None:
+    def test_finds_with_unknown_number_raises_value_error(self) -> None:
         with self.assertRaises(ValueError):
-            findings.finds("U99")
+            findings.finds("U1", "unknown")
 
 
 class SkipTest(unittest.TestCase):
-    """Each skip says which option would have the test run."""
+    """Every skip reason names the option that skips the test."""
 
     def setUp(self) -> None:
-        self.config = self.enterContext(fixture.Config(registered()))
-        for module in (base, test_refusals, test_rescue):
+        self.config = self.enterContext(fixture.Config(default_options()))
+        for module in (base, shared_server, test_refusals, test_rescue):
             self.enterContext(
                 mock.patch.object(module, "CONF", Groups(self.config.conf))
             )
@@ -141,83 +153,97 @@ class SkipTest(unittest.TestCase):
     def set(self, group: str, **values: object) -> None:
         self.config.config(group=group, **values)
 
-    def skip(self, case: unittest.TestCase, name: str, *words: str) -> str:
+    def skip_reason(self, function: Callable[..., Any], *args: str) -> str:
         with self.assertRaises(unittest.SkipTest) as caught:
-            getattr(case, name)(*words)
+            function(*args)
         return str(caught.exception)
 
-    def test_cases_that_are_not_to_be_tried(self) -> None:
+    def class_skip_reason(self, case: type[base.BaseRescueTest]) -> str:
+        with mock.patch.object(shared_server.base.BaseV2ComputeTest, "skip_checks"):
+            return self.skip_reason(case.skip_checks)
+
+    def test_case_that_is_not_in_cases_is_skipped(self) -> None:
         self.set("stable_rescue", cases=["disk/usb"])
-        test = test_addresses.ImageBackedTest("test_disk_usb")
-        test.need_case("disk", "usb")
+        case = cases.rescue_case()
+        case.require_case("disk", "usb")
         self.assertIn(
-            "[stable_rescue] cases", self.skip(test, "need_case", "disk", "scsi")
+            "[stable_rescue] cases",
+            self.skip_reason(case.require_case, "disk", "scsi"),
         )
 
-    def test_images_that_are_not_given(self) -> None:
-        test = test_addresses.ImageBackedTest("test_disk_usb")
-        self.assertIn("disk_image", self.skip(test, "image_for", "disk", "usb"))
-        self.assertIn("cdrom_image", self.skip(test, "image_for", "cdrom", "sata"))
+    def test_first_case_of_device_is_chosen_or_test_skipped(self) -> None:
+        self.set("stable_rescue", cases=["disk/usb", "cdrom/sata"])
+        case = cases.rescue_case()
+        self.assertEqual(("disk", "usb"), case.first_case())
+        self.assertEqual(("cdrom", "sata"), case.first_case("cdrom"))
+        self.assertIn("floppy", self.skip_reason(case.first_case, "floppy"))
 
-    def test_guests_that_cannot_be_read(self) -> None:
-        test = test_addresses.ImageBackedTest("test_disk_usb")
-        self.assertIn("read_guest_by", self.skip(test, "need_reader"))
+    def test_rescue_image_without_option_is_skipped(self) -> None:
+        rescue_image = cases.rescue_case().rescue_image
+        self.assertIn("disk_image", self.skip_reason(rescue_image, "disk", "usb"))
+        self.assertIn("cdrom_image", self.skip_reason(rescue_image, "cdrom", "sata"))
 
-    def test_drivers_without_a_plan(self) -> None:
+    def test_test_that_reads_guests_without_reader_is_skipped(self) -> None:
+        require_reader = cases.rescue_case().require_reader
+        self.assertIn("read_guest_by", self.skip_reason(require_reader))
+
+    def test_refusal_without_plan_and_rollback_is_skipped(self) -> None:
         self.set("stable_rescue", plan_and_rollback=False)
-        test = test_refusals.RefusalTest("test_queued_image")
-        self.assertIn("plan_and_rollback", self.skip(test, "test_queued_image"))
+        case = test_refusals.RefusalTest("test_queued_image_is_refused")
+        reason = self.skip_reason(case.test_queued_image_is_refused)
+        self.assertIn("plan_and_rollback", reason)
 
-    def test_no_legacy_rescue(self) -> None:
+    def test_stock_rescue_without_legacy_is_skipped(self) -> None:
         self.set("stable_rescue", legacy=False)
-        test = test_rescue.RescueTest("test_legacy_rescue")
-        self.assertIn("legacy", self.skip(test, "test_legacy_rescue"))
+        name = "test_image_without_properties_gives_stock_rescue"
+        case = test_rescue.RescueTest(name)
+        self.assertIn("legacy", self.skip_reason(getattr(case, name)))
 
-    def class_skip(self, case: type[unittest.TestCase]) -> str:
-        with mock.patch.object(base.base.BaseV2ComputeTest, "skip_checks"):
-            return self.skip(case, "skip_checks")
-
-    def test_clouds_without_rescue(self) -> None:
+    def test_class_in_cloud_without_rescue_is_skipped(self) -> None:
         self.set("compute-feature-enabled", rescue=False)
-        self.assertIn("rescue", self.class_skip(test_rescue.RescueTest))
+        reason = self.class_skip_reason(test_rescue.RescueTest)
+        self.assertIn("] rescue is", reason)
         self.set("compute-feature-enabled", rescue=True, stable_rescue=False)
-        self.assertIn("stable_rescue", self.class_skip(test_rescue.RescueTest))
+        reason = self.class_skip_reason(test_rescue.RescueTest)
+        self.assertIn("] stable_rescue is", reason)
 
-    def test_clouds_without_volumes(self) -> None:
+    def test_volume_backed_class_without_cinder_is_skipped(self) -> None:
         self.set("compute-feature-enabled", rescue=True, stable_rescue=True)
         self.set("service_available", cinder=False)
-        self.assertIn("cinder", self.class_skip(test_rescue.VolumeBackedTest))
+        reason = self.class_skip_reason(test_rescue.VolumeBackedTest)
+        self.assertIn("cinder", reason)
 
-    def test_ssh_without_validation(self) -> None:
+    def test_class_with_ssh_without_validation_is_skipped(self) -> None:
         self.set("compute-feature-enabled", rescue=True, stable_rescue=True)
         self.set("stable_rescue", read_guest_by="ssh")
         self.set("validation", run_validation=False)
-        self.assertIn("run_validation", self.class_skip(test_rescue.RescueTest))
+        reason = self.class_skip_reason(test_rescue.RescueTest)
+        self.assertIn("run_validation", reason)
 
 
 class ImagesTest(unittest.TestCase):
     def setUp(self) -> None:
         self.folder = Path(self.enterContext(tempfile.TemporaryDirectory()))
 
-    def test_a_path_is_taken_as_it_is(self) -> None:
+    def test_local_file_of_absolute_path_is_that_path(self) -> None:
         path = images.local_file(mock.sentinel.client, "/srv/rescue.iso", self.folder)
         self.assertEqual(Path("/srv/rescue.iso"), path)
 
-    def test_an_image_is_downloaded_once(self) -> None:
+    def test_local_file_of_image_is_downloaded_once(self) -> None:
         client = mock.Mock()
-        answer = client.show_image_file.return_value
-        answer.read.side_effect = [b"rescue", b" me", b""]
+        response = client.show_image_file.return_value
+        response.read.side_effect = [b"rescue", b" me", b""]
         for _time in range(2):
             path = images.local_file(client, "0c6e", self.folder)
             self.assertEqual(b"rescue me", path.read_bytes())
         client.show_image_file.assert_called_once_with("0c6e", chunked=True)
-        answer.release_conn.assert_called_once_with()
+        response.release_conn.assert_called_once_with()
 
-    def test_half_a_download_is_none(self) -> None:
+    def test_local_file_after_failed_download_is_missing(self) -> None:
         client = mock.Mock()
-        answer = client.show_image_file.return_value
-        answer.read.side_effect = [b"res", OSError("reset")]
+        response = client.show_image_file.return_value
+        response.read.side_effect = [b"res", OSError("reset")]
         with self.assertRaises(OSError):
             images.local_file(client, "0c6e", self.folder)
         self.assertFalse((self.folder / "0c6e").exists())
-        answer.release_conn.assert_called_once_with()
+        response.release_conn.assert_called_once_with()

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How a test waits for a guest, and what it takes for an answer."""
+"""Waiting for guests, and reading them from the console or over ssh."""
 
 from __future__ import annotations
 
@@ -12,9 +12,11 @@ from unittest import mock
 from tempest.lib import exceptions
 
 from stable_rescue.tempest import readers
+from stable_rescue.tempest.guest.inventory import Device, Inventory
 
 
-def console(boot: str, **disk: str) -> str:
+def console(boot_id: str, **disk: str) -> str:
+    """Return the console output of a guest with one disk, vda."""
     facts: list[dict[str, Any]] = [
         {
             "k": "boot",
@@ -23,7 +25,7 @@ def console(boot: str, **disk: str) -> str:
             "build": "1",
             "up": "9",
             "firmware": "bios",
-            "boot_id": boot,
+            "boot_id": boot_id,
         },
         {"k": "disk", "name": "vda", "path": "pci0000:00/0000:00:03.0/virtio1/block"}
         | {"serial": "one", "size": 1 << 20, "head": "00000000", **disk},
@@ -35,103 +37,104 @@ def console(boot: str, **disk: str) -> str:
     )
 
 
-class Servers:
-    """A compute API whose server's console says one thing after the other."""
+class FakeServersClient:
+    """Returns or raises one console output after the other, the last one for ever."""
 
-    def __init__(self, *answers: str | Exception) -> None:
-        self.answers = list(answers)
+    def __init__(self, *outputs: str | Exception) -> None:
+        self.outputs = list(outputs)
 
     def get_console_output(self, server: str) -> dict[str, str]:
-        answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
-        if isinstance(answer, Exception):
-            raise answer
-        return {"output": answer}
+        output = self.outputs.pop(0) if len(self.outputs) > 1 else self.outputs[0]
+        if isinstance(output, Exception):
+            raise output
+        return {"output": output}
 
 
 @mock.patch.object(readers, "POLL_SECONDS", 0.0)
 class ConsoleReaderTest(unittest.TestCase):
-    def read(self, servers: Servers, **more: Any) -> readers.Inventory:
-        return readers.ConsoleReader(servers, timeout=0.2).read("s", **more)
+    def reader(self, *outputs: str | Exception) -> readers.ConsoleReader:
+        return readers.ConsoleReader(FakeServersClient(*outputs), timeout=0.2)
 
-    def test_waits_until_there_is_a_console_and_an_inventory(self) -> None:
-        servers = Servers(exceptions.NotFound(), "", "BIOS", console("a"))
-        self.assertEqual("a", self.read(servers).boot_id)
+    def test_read_waits_for_console_and_inventory(self) -> None:
+        reader = self.reader(exceptions.NotFound(), "", "BIOS", console("a"))
+        self.assertEqual("a", reader.read("s").boot_id)
 
-    def test_waits_for_another_boot(self) -> None:
-        servers = Servers(console("a"), console("a"), console("b"))
-        self.assertEqual("b", self.read(servers, not_boot="a").boot_id)
+    def test_read_with_previous_boot_waits_for_next_boot(self) -> None:
+        reader = self.reader(console("a"), console("a"), console("b"))
+        self.assertEqual("b", reader.read("s", previous_boot="a").boot_id)
 
-    def test_waits_for_what_is_wanted(self) -> None:
-        servers = Servers(console("a"), console("a", label="new"))
-        seen = self.read(servers, wanted=lambda guest: guest.disks[0].label == "new")
-        self.assertEqual("new", seen.disks[0].label)
+    def test_read_with_condition_waits_until_met(self) -> None:
+        reader = self.reader(console("a"), console("a", label="new"))
+        guest = reader.read("s", condition=lambda guest: guest.disks[0].label == "new")
+        self.assertEqual("new", guest.disks[0].label)
 
-    def test_gives_up(self) -> None:
-        with self.assertRaisesRegex(exceptions.TimeoutException, "a new disk"):
-            self.read(Servers(console("a")), not_boot="a", what="a new disk")
+    def test_read_without_next_boot_times_out(self) -> None:
+        reader = self.reader(console("a"))
+        with self.assertRaisesRegex(exceptions.TimeoutException, "did not see a disk"):
+            reader.read("s", previous_boot="a", action="see a disk")
 
-    def test_markers_are_those_of_the_disks_asked_for(self) -> None:
-        reader = readers.ConsoleReader(Servers(""), timeout=0.2)
-        rescued = self.read(Servers(console("a", wrote="rescue a vda")))
-        after = self.read(Servers(console("b", found="rescue a vda")))
-        marks = {"one-and-more": "rescue a vda"}
+    def test_markers_come_from_disks_of_volumes(self) -> None:
+        reader = self.reader("")
+        rescued = self.reader(console("a", wrote="rescue a vda")).read("s")
+        after = self.reader(console("b", found="rescue a vda")).read("s")
         volumes = ["one-and-more", "two"]
+        markers = {"one-and-more": "rescue a vda"}
         disks = readers.disks_of(volumes, rescued)
-        self.assertEqual(marks, reader.mark("s", disks, "a"))
+        self.assertEqual(markers, reader.write_markers("s", disks, "a"))
         disks = readers.disks_of(volumes, after)
-        self.assertEqual(marks, reader.marks("s", disks))
+        self.assertEqual(markers, reader.read_markers("s", disks))
 
-    def test_password_is_compared_by_its_hash(self) -> None:
-        reader = readers.ConsoleReader(Servers(""), timeout=0.2)
+    def test_password_is_compared_with_its_sha256(self) -> None:
+        reader = self.reader("")
         digest = hashlib.sha256(b"secret").hexdigest()
-        seen = self.read(Servers(console("a", password=digest)))
-        self.assertTrue(reader.has_password("s", seen, "secret"))
-        self.assertFalse(reader.has_password("s", seen, "other"))
+        guest = self.reader(console("a", password=digest)).read("s")
+        self.assertTrue(reader.has_password("s", guest, "secret"))
+        self.assertFalse(reader.has_password("s", guest, "other"))
 
 
 class SshReaderTest(unittest.TestCase):
-    def reader(self, run: Any) -> readers.SshReader:
-        client = mock.patch.object(readers.remote_client, "RemoteClient")
-        self.addCleanup(client.stop)
-        client.start().return_value.exec_command.side_effect = run
+    def reader(self, exec_command: Any) -> readers.SshReader:
+        client = self.enterContext(
+            mock.patch.object(readers.remote_client, "RemoteClient")
+        )
+        client.return_value.exec_command.side_effect = exec_command
         return readers.SshReader(
             mock.sentinel.servers, 0.2, lambda server: {"ip_address": "192.0.2.1"}
         )
 
-    def test_a_guest_that_is_not_up_has_nothing_to_say(self) -> None:
+    def test_poll_of_unreachable_guest_returns_none(self) -> None:
         for error in (
             exceptions.SSHTimeout(host="h", user="u", password="p"),
             exceptions.SSHExecCommandFailed(
                 command="c", exit_status=1, stderr="", stdout=""
             ),
         ):
-            self.assertIsNone(self.reader(error).look("s"))
+            self.assertIsNone(self.reader(error).poll("s"))
 
-    def test_markers_go_to_the_disks_asked_for(self) -> None:
-        ran: list[str] = []
+    def test_markers_are_written_to_disks_of_volumes_only(self) -> None:
+        commands: list[str] = []
 
-        def run(command: str) -> str:
-            ran.append(command)
+        def exec_command(command: str) -> str:
+            commands.append(command)
             return "6f2c-vdb\n\0\0" if " if=" in command else ""
 
-        reader = self.reader(run)
-        disks = (
-            readers.inventory.Device("disk", "a", name="vda", serial=""),
-            readers.inventory.Device("disk", "b", name="vdb", serial="one"),
-        )
-        seen = readers.Inventory(
+        reader = self.reader(exec_command)
+        guest = Inventory(
             sequence=1,
             image="",
             build="",
             medium="",
             firmware="bios",
             uptime=1.0,
-            devices=disks,
+            devices=(
+                Device("disk", "a", name="vda", serial=""),
+                Device("disk", "b", name="vdb", serial="one"),
+            ),
             boot_facts={},
             boot_id="6f2c",
         )
-        found = readers.disks_of(["one"], seen)
-        written = reader.mark("s", found, seen.boot_id)
-        self.assertEqual({"one": "6f2c-vdb"}, written)
-        self.assertEqual(written, reader.marks("s", found))
-        self.assertEqual(2, len(ran))
+        disks = readers.disks_of(["one"], guest)
+        markers = reader.write_markers("s", disks, guest.boot_id)
+        self.assertEqual({"one": "6f2c-vdb"}, markers)
+        self.assertEqual(markers, reader.read_markers("s", disks))
+        self.assertEqual(2, len(commands))
