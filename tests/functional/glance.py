@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A Glance on loopback that Nova's own client reads, and that can misbehave."""
+"""A Glance server on loopback for Nova's Glance client; it can be made to fail."""
 
 import contextlib
 import hashlib
@@ -12,7 +12,7 @@ import fixtures
 from keystoneauth1 import token_endpoint
 from nova.image import glance
 
-# What python-glanceclient makes of an image's fields; all else is a property.
+# The fields of an image in Glance's API; every other key is a property.
 _FIELDS = (
     *("id", "name", "status", "visibility", "protected", "owner", "tags"),
     *("container_format", "disk_format", "size", "virtual_size"),
@@ -25,7 +25,7 @@ _SCHEMA = {
     "properties": {field: {} for field in _FIELDS},
     "additionalProperties": {"type": "string"},
 }
-# Nova's fixture takes their place in every functional test.
+# Nova's fixture replaces these in every functional test.
 _REAL = {
     name: getattr(glance, name)
     for name in ("get_remote_image_service", "get_default_image_service")
@@ -33,10 +33,11 @@ _REAL = {
 
 
 class GlanceServer(fixtures.Fixture):
-    """Serves images over HTTP, for nova.image.glance and its client as they are.
+    """Serves images over HTTP to nova.image.glance and python-glanceclient.
 
-    ``images`` and ``data`` are by id. ``down`` has the ways to answer 503 to: "show",
-    "download"; ``cut`` is after how many bytes a download breaks off; ``asked`` counts.
+    ``images`` and ``data`` hold metadata and data by image id. Requests of a kind in
+    ``down`` ("show", "download") are answered with 503. A download ends after ``cut``
+    bytes, if set. ``requests`` lists the kind of each request.
     """
 
     def __init__(self, fallback: dict[str, dict[str, Any]]) -> None:
@@ -44,7 +45,7 @@ class GlanceServer(fixtures.Fixture):
         self.data: dict[str, bytes] = {}
         self.down: set[str] = set()
         self.cut: int | None = None
-        self.asked: list[str] = []
+        self.requests: list[str] = []
         self._fallback = fallback
 
     def _setUp(self) -> None:
@@ -55,7 +56,7 @@ class GlanceServer(fixtures.Fixture):
         self.addCleanup(thread.join)
         self.addCleanup(server.shutdown)
         self.url = f"http://127.0.0.1:{server.server_address[1]}"
-        # There is no Keystone to give a token.
+        # No Keystone is running that could issue a token.
         self.useFixture(
             fixtures.MockPatch(
                 "nova.context.RequestContext.get_auth_plugin",
@@ -66,7 +67,7 @@ class GlanceServer(fixtures.Fixture):
             self.useFixture(fixtures.MonkeyPatch(f"nova.image.glance.{name}", function))
 
     def add(self, image: dict[str, Any], data: bytes) -> None:
-        """Add an image; where it does not say otherwise, with its data's checksums."""
+        """Add an image; its size and checksums are computed unless it has them."""
         self.data[image["id"]] = data
         self.images[image["id"]] = {
             "size": len(data),
@@ -76,15 +77,15 @@ class GlanceServer(fixtures.Fixture):
         } | image
 
     def find(self, image_id: str) -> dict[str, Any] | None:
-        """Return an image as Glance's API has it, or None."""
-        found = self.images.get(image_id) or self._fallback.get(image_id)
-        if found is None:
+        """Return an image as Glance's API answers it, or None."""
+        image = self.images.get(image_id) or self._fallback.get(image_id)
+        if image is None:
             return None
-        found = dict(found)
-        properties = found.pop("properties", {})
+        image = dict(image)
+        properties = image.pop("properties", {})
         return properties | {
             key: str(value) if key.endswith("_at") else value
-            for key, value in found.items()
+            for key, value in image.items()
             if key in _FIELDS
         }
 
@@ -98,14 +99,14 @@ def _handler_of(glance_server: GlanceServer) -> type[BaseHTTPRequestHandler]:
             if parts[1:] == ["schemas", "image"]:
                 self.answer(200, json.dumps(_SCHEMA).encode())
                 return
-            way = "download" if parts[-1] == "file" else "show"
-            glance_server.asked.append(way)
+            kind = "download" if parts[-1] == "file" else "show"
+            glance_server.requests.append(kind)
             image = glance_server.find(parts[2])
-            if way in glance_server.down:
+            if kind in glance_server.down:
                 self.answer(503, b"{}")
             elif image is None:
                 self.answer(404, b"{}")
-            elif way == "show":
+            elif kind == "show":
                 self.answer(200, json.dumps(image).encode())
             else:
                 self.send_data(glance_server.data.get(parts[2], b""))
@@ -121,13 +122,13 @@ def _handler_of(glance_server: GlanceServer) -> type[BaseHTTPRequestHandler]:
             self.send_response(200)
             self.send_header("Content-Type", "application/octet-stream")
             self.send_header("Content-Length", str(len(data)))
-            # Said, too, so that the client does not ask for more on it.
+            # The client must not reuse a connection that was cut.
             self.send_header("Connection", "close")
             self.end_headers()
-            with contextlib.suppress(OSError):  # whoever asked has read enough
+            with contextlib.suppress(OSError):  # Nova may close it early.
                 self.wfile.write(data[: glance_server.cut])
 
         def log_message(self, *args: Any) -> None:
-            """Say nothing: the tests' own output is read."""
+            """Log nothing, so that the output of the tests stays readable."""
 
     return Handler

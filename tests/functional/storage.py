@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A storage backend for Nova's volume drivers: devices are files in a folder."""
+"""A storage backend whose devices are files, and Nova's volume driver for it."""
 
 import threading
 from pathlib import Path
@@ -10,10 +10,10 @@ from os_brick import exception
 
 
 class Storage:
-    """A backend, and what a host has connected of it.
+    """A storage backend, and the volumes that a host has connected.
 
-    ``broken`` are the volumes that cannot be connected, ``unreadable`` those whose
-    device fails; ``events`` is what was asked for, in order.
+    ``broken`` holds the volumes that cannot be connected, ``unreadable`` those whose
+    device cannot be read. ``events`` lists all connects and disconnects in order.
     """
 
     def __init__(self, folder: str) -> None:
@@ -21,11 +21,12 @@ class Storage:
         self.broken: set[str] = set()
         self.unreadable: set[str] = set()
         self.events: list[tuple[str, str]] = []
+        #: The highest number of connects that ran at once.
         self.most_at_once = 0
-        #: Connecting waits for this many at once, or gives up soon.
-        self.together = 1
-        self._at_once = 0
-        self._turn = threading.Condition()
+        #: Each connect waits up to ten seconds until so many run at once.
+        self.wait_for_parallel = 1
+        self._running = 0
+        self._running_changed = threading.Condition()
         self._boots = 0
 
     def connected(self) -> list[str]:
@@ -33,24 +34,26 @@ class Storage:
         return sorted(path.name for path in self.folder.glob("*/*"))
 
     def reboot(self) -> None:
-        """Start the host again: nothing is connected, and devices have other names."""
+        """Reboot the host: no volume is connected, and devices get other paths."""
         for path in self.folder.glob("*/*"):
             path.unlink()
         self._boots += 1
 
     def path(self, volume_id: str) -> Path:
-        """Return the device that a volume becomes when it is connected now."""
-        found = list(self.folder.glob(f"*/{volume_id}"))
-        return found[0] if found else self.folder / f"boot{self._boots}" / volume_id
+        """Return the device of a connected volume, or the one that it would get now."""
+        devices = list(self.folder.glob(f"*/{volume_id}"))
+        return devices[0] if devices else self.folder / f"boot{self._boots}" / volume_id
 
     def connect(self, volume_id: str) -> str:
         """Connect a volume; return its device."""
-        with self._turn:
+        with self._running_changed:
             self.events.append(("connect", volume_id))
-            self._at_once += 1
-            self.most_at_once = max(self.most_at_once, self._at_once)
-            self._turn.notify_all()
-            self._turn.wait_for(lambda: self.most_at_once >= self.together, 10)
+            self._running += 1
+            self.most_at_once = max(self.most_at_once, self._running)
+            self._running_changed.notify_all()
+            self._running_changed.wait_for(
+                lambda: self.most_at_once >= self.wait_for_parallel, 10
+            )
         try:
             if volume_id in self.broken:
                 raise exception.TargetPortalNotFound(target_portal="192.0.2.1:3260")
@@ -59,8 +62,8 @@ class Storage:
             path.touch()
             return str(path)
         finally:
-            with self._turn:
-                self._at_once -= 1
+            with self._running_changed:
+                self._running -= 1
 
     def disconnect(self, volume_id: str) -> None:
         """Disconnect a volume."""
@@ -69,25 +72,25 @@ class Storage:
 
 
 class Connector:
-    """What stands for os-brick's."""
+    """Replaces a connector of os-brick."""
 
     def __init__(self, storage: Storage) -> None:
         self._storage = storage
 
     def get_volume_paths(self, data: dict[str, Any]) -> list[str]:
-        """Return where a volume is, if it is connected."""
+        """Return the path of a volume's device if the volume is connected."""
         path = self._storage.path(data["volume_id"])
         return [str(path)] if path.exists() else []
 
     def check_valid_device(self, path: str) -> bool:
-        """Say whether a device can be read."""
+        """Return True if the device can be read."""
         return Path(path).name not in self._storage.unreadable
 
 
 class StorageVolumeDriver(volume.LibvirtVolumeDriver):
-    """Nova's side of it, as that of StorPool."""
+    """Nova's volume driver for the storage; it behaves like the one for StorPool."""
 
-    #: Nova makes a driver for each nova-compute, with the host alone.
+    #: Nova passes nothing but the host to a driver, so tests set the storage here.
     storage: Storage
 
     def __init__(self, host: Any) -> None:
@@ -95,13 +98,13 @@ class StorageVolumeDriver(volume.LibvirtVolumeDriver):
         self.connector = Connector(self.storage)
 
     def connect_volume(self, connection_info: dict[str, Any], instance: Any) -> None:
-        """Connect a volume and tell its device."""
+        """Connect a volume and note its device in the connection_info."""
         data = connection_info["data"]
         data["device_path"] = self.storage.connect(data["volume_id"])
 
     def disconnect_volume(
         self, connection_info: dict[str, Any], instance: Any, force: bool = False
     ) -> None:
-        """Disconnect a volume; as StorPool's, it needs the device to know it by."""
+        """Disconnect a volume; like StorPool's driver, this needs the device."""
         assert connection_info["data"]["device_path"]
         self.storage.disconnect(connection_info["data"]["volume_id"])

@@ -59,7 +59,7 @@ class HostileTest(images.ImagesTestBase):
     def test_huge_by_its_metadata(self) -> None:
         image = self.add_image(DATA, size=200 * units.Ti)
         self.assert_refused(image, "at most 100 GiB")
-        self.assertNotIn("download", self.glance_server.asked)
+        self.assertNotIn("download", self.glance_server.requests)
 
     def test_truncated_before_its_upload(self) -> None:
         image = self.add_image(self.make("qcow2")[:64], "qcow2")

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 
-"""The package is whole, built from a clone without tags and from an sdist."""
+"""The built package is complete, from a clone without tags and from an sdist."""
 
 import os
 import re
@@ -22,18 +22,18 @@ BUILD_SDIST = "import sys, pbr.build; pbr.build.build_sdist(sys.argv[1])"
 
 
 def run(*command: str | Path, cwd: Path) -> str:
-    """Return what a command prints.
+    """Return the output of a command.
 
-    :raises AssertionError: with all it printed, where it fails.
+    :raises AssertionError: the command failed; the message has its output
     """
-    # As the one who builds has it: a version named by nobody, one's own tree.
+    # Builders do not set the version, and git trusts their tree.
     env = {name: text for name, text in os.environ.items() if name != "PBR_VERSION"}
     env |= {
         "GIT_CONFIG_COUNT": "1",
         "GIT_CONFIG_KEY_0": "safe.directory",
         "GIT_CONFIG_VALUE_0": "*",
     }
-    done = subprocess.run(
+    process = subprocess.run(
         [str(word) for word in command],
         cwd=cwd,
         env=env,
@@ -42,13 +42,13 @@ def run(*command: str | Path, cwd: Path) -> str:
         timeout=TIMEOUT,
         check=False,
     )
-    if done.returncode:
-        raise AssertionError(f"{command}:\n{done.stdout}{done.stderr}")
-    return done.stdout
+    if process.returncode:
+        raise AssertionError(f"{command}:\n{process.stdout}{process.stderr}")
+    return process.stdout
 
 
 def build_wheel(source: Path, folder: Path) -> Path:
-    """Return the wheel built from a folder or an sdist."""
+    """Build a wheel from a tree or an sdist; return its path."""
     folder.mkdir()
     run(
         *(sys.executable, "-m", "pip", "wheel", "--no-deps", "--no-build-isolation"),
@@ -60,7 +60,7 @@ def build_wheel(source: Path, folder: Path) -> Path:
 
 
 class TestPackage(base.BaseTestCase):
-    """A wheel of a clone that has no tags, and one of the sdist made from it."""
+    """The wheel of a clone without tags, and the wheel of an sdist of that clone."""
 
     wheels: ClassVar[dict[str, Path]]
     tracked: ClassVar[list[str]]
@@ -82,17 +82,19 @@ class TestPackage(base.BaseTestCase):
         }
 
     def names(self, origin: str) -> set[str]:
+        """Return the names of the files in a wheel."""
         with ZipFile(self.wheels[origin]) as wheel:
             return set(wheel.namelist())
 
     def read(self, origin: str, ending: str) -> str:
+        """Return the text of the one file in a wheel whose name has this ending."""
         (name,) = (name for name in self.names(origin) if name.endswith(ending))
         with ZipFile(self.wheels[origin]) as wheel:
             return wheel.read(name).decode()
 
-    def test_the_sdist_makes_the_same_wheel_as_the_clone(self) -> None:
+    def test_sdist_makes_the_same_wheel_as_the_clone(self) -> None:
         self.assertEqual(self.wheels["clone"].name, self.wheels["sdist"].name)
-        # pbr tells the commit, where there is one.
+        # pbr writes this file if it is run in a repository.
         differ = self.names("clone") ^ self.names("sdist")
         self.assertEqual(["pbr.json"], [Path(name).name for name in differ])
 
@@ -102,16 +104,16 @@ class TestPackage(base.BaseTestCase):
             r"(?m)^Version: \d+\.\d+\.\d+\.dev[1-9]\d*$",
         )
 
-    def test_every_module_is_in_it_and_nothing_of_the_tests(self) -> None:
-        ours = {name for name in self.tracked if name.startswith("stable_rescue/")}
+    def test_wheel_has_every_module_and_no_tests(self) -> None:
+        modules = {name for name in self.tracked if name.startswith("stable_rescue/")}
         packed = {name for name in self.names("clone") if "-" not in name}
-        self.assertEqual(ours, packed)
+        self.assertEqual(modules, packed)
 
-    def test_nothing_lies_below_nova(self) -> None:
+    def test_wheel_installs_nothing_below_nova(self) -> None:
         top = {name.partition("/")[0].partition("-")[0] for name in self.names("clone")}
         self.assertEqual({"stable_rescue"}, top)
 
-    def test_entry_points(self) -> None:
+    def test_wheel_has_the_three_entry_points(self) -> None:
         text = self.read("clone", "/entry_points.txt")
         self.assertIn("[os_vif]\nstable_rescue = stable_rescue.activation:", text)
         self.assertIn("[oslo.config.opts]\nstable_rescue = stable_rescue.conf:", text)
@@ -131,7 +133,7 @@ class TestPackage(base.BaseTestCase):
             if 'extra == "test"' not in line:
                 self.assertIn(">=", line)
 
-    def test_nothing_brings_nova_unasked(self) -> None:
+    def test_wheel_requires_only_lxml_and_oslo_config(self) -> None:
         always = [
             re.split("[<>=]", line.removeprefix("Requires-Dist: "))[0]
             for line in self.read("clone", "/METADATA").splitlines()
@@ -141,9 +143,9 @@ class TestPackage(base.BaseTestCase):
 
 
 class TestSampleConfiguration(base.BaseTestCase):
-    """etc/ tells of every option; `tox -e genconfig` writes it anew."""
+    """`tox -e genconfig` updates the sample configuration in etc/."""
 
-    def test_it_names_every_option_and_no_other(self) -> None:
+    def test_sample_names_every_option_and_no_other(self) -> None:
         options = {
             option.dest for _group, group in conf.list_opts() for option in group
         }
@@ -153,12 +155,12 @@ class TestSampleConfiguration(base.BaseTestCase):
 
 
 class TestSystemPackages(base.BaseTestCase):
-    """bindep.txt lists whatever the lab and the builder of guests install."""
+    """bindep.txt lists all packages that the lab and its guest builder install."""
 
-    def test_the_lab_asks_for_nothing_else(self) -> None:
+    def test_bindep_lists_all_packages_of_the_lab(self) -> None:
         lines = re.findall(
             r"(?m)^([a-z0-9-]+) \[([a-z ]+)", (PROJECT / "bindep.txt").read_text()
         )
         listed = {name for name, profiles in lines if "lab" in profiles.split()}
-        wanted = {*packages.APT_PACKAGES, *guest.APT_PACKAGES}
-        self.assertEqual(set(), wanted - listed)
+        installed = {*packages.APT_PACKAGES, *guest.APT_PACKAGES}
+        self.assertEqual(set(), installed - listed)

@@ -153,7 +153,7 @@ class StoppedTest(VolumesTestBase):
         self.storage.reboot()
 
     def test_all_are_connected_before_anything_else(self) -> None:
-        self.storage.together = 2
+        self.storage.wait_for_parallel = 2
         self.rescued()
         self.assertEqual(sorted(VOLUMES), self.storage.connected())
         self.assertGreaterEqual(self.storage.most_at_once, 2)

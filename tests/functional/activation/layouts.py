@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 
-"""Ways in which Nova and stable_rescue can be installed together.
+"""Virtual environments with Nova and stable_rescue, installed in different ways.
 
-A layout is a virtual environment of its own with nothing in it but Nova and
-stable_rescue. Everything else is seen through a path file, in a folder of links to
-what is installed beside these tests: so a layout costs seconds, not minutes.
+A layout contains nothing but Nova and stable_rescue. A path file makes it import all
+other packages from the environment of these tests, through a folder of links. So a
+layout is built in seconds.
 """
 
 import importlib.metadata
@@ -25,11 +25,11 @@ from typing import Any
 PROJECT = Path(__file__).parents[3]
 START_COMPUTE = Path(__file__).with_name("start_compute.py")
 NOVA_VERSION = importlib.metadata.version("nova")
-# Nova, ourselves, and what an editable install of ours leaves in a site directory.
+# Nova, stable_rescue, and the files that an editable install adds to a site directory.
 NOT_A_DEPENDENCY = re.compile(
     r"(nova|stable_rescue)(-.*)?$|__editable__|__pycache__|.*\.pth$", re.IGNORECASE
 )
-# Seconds; far above what is needed, so that nothing hangs for ever.
+# In seconds, and generous: they only keep a test from hanging.
 INSTALL_TIMEOUT = 240
 START_TIMEOUT = 240
 
@@ -48,7 +48,7 @@ virt_type = qemu
 def run(
     command: list[str], timeout: float, env: Mapping[str, str] | None = None
 ) -> subprocess.CompletedProcess[str]:
-    """Run a command in the environment given; its output is kept, errors included."""
+    """Run a command; its output and errors are captured together."""
     return subprocess.run(
         command,
         env=env,
@@ -61,7 +61,7 @@ def run(
 
 
 class Layout:
-    """One virtual environment below a folder, and what was installed into it."""
+    """One virtual environment below a folder."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -83,32 +83,34 @@ class Layout:
         self.see(dependencies)
 
     def see(self, folder: Path) -> None:
-        """Add a folder to the environment's path, after its own site directory."""
+        """Add a folder to the environment's path, after the site directory."""
         (self.site / f"{folder.name}.pth").write_text(f"{folder}\n")
 
     def pip(self, *arguments: str) -> None:
         """Run pip for the environment.
 
-        :raises AssertionError: with pip's output, where it fails.
+        :raises AssertionError: pip failed; the message is its output
         """
         result = run(
             [sys.executable, "-m", "pip", "--python", str(self.python), *arguments],
             INSTALL_TIMEOUT,
-            # Neither tree is a repository that pbr could ask for its version.
+            # pbr finds no version in these trees, because they are no repositories.
             {**os.environ, "PBR_VERSION": NOVA_VERSION},
         )
         if result.returncode:
             raise AssertionError(f"pip {' '.join(arguments)}:\n{result.stdout}")
 
-    def install(self, *what: str) -> None:
-        """Install without dependencies, building in the environment itself."""
-        self.pip("install", "--no-deps", "--no-build-isolation", "--no-compile", *what)
+    def install(self, *sources: str) -> None:
+        """Install packages without their dependencies."""
+        options = ("--no-deps", "--no-build-isolation", "--no-compile")
+        self.pip("install", *options, *sources)
 
     def nova_wheel(self) -> str:
+        """Return the requirement for which pip installs Nova's wheel."""
         return f"nova=={NOVA_VERSION}"
 
     def nova_source(self) -> str:
-        """Return the folder of Nova's unpacked sdist."""
+        """Download Nova's sdist; return the folder that it is unpacked to."""
         self.pip(
             "download",
             "--no-deps",
@@ -119,12 +121,12 @@ class Layout:
         )
         (archive,) = self.folder.glob("nova-*.tar.gz")
         with tarfile.open(archive) as sdist:
-            # Debian 12's Python knows no filter yet.
+            # The Python of Debian 12 does not support filters yet.
             sdist.extractall(self.folder)
         return str(self.folder / archive.name.removesuffix(".tar.gz"))
 
-    def our_source(self) -> str:
-        """Return a copy of our own tree, so that nothing is built in the original."""
+    def stable_rescue_source(self) -> str:
+        """Return a copy of this repository, so that pip builds nothing in it."""
         copy = self.folder / "stable-rescue"
         names = ["setup.py", "setup.cfg", "pyproject.toml", "requirements.txt"]
         for name in [*names, "README.rst", "LICENSE"]:
@@ -135,9 +137,9 @@ class Layout:
         return str(copy)
 
     def start_compute(self, compute_driver: str, *options: str) -> "Started":
-        """Return what comes of nova-compute with a driver; it is started only once.
+        """Return the result of starting nova-compute; the same start is done once.
 
-        The options are those of start_compute.py.
+        :param options: options of start_compute.py
         """
         key = (compute_driver, *options)
         if key not in self._started:
@@ -145,7 +147,7 @@ class Layout:
         return self._started[key]
 
     def forget_starts(self) -> None:
-        """Have nova-compute started anew, after the installation was changed."""
+        """Start nova-compute again from now on, because the installation changed."""
         self._started.clear()
 
     def _start_compute(self, compute_driver: str, *options: str) -> "Started":
@@ -157,7 +159,7 @@ class Layout:
         result = run(
             [*script, "--", "--config-file", str(conf)],
             START_TIMEOUT,
-            # HOME: stevedore keeps its cache of entry points there.
+            # stevedore caches entry points below HOME.
             {"PATH": os.defpath, "HOME": str(folder), "LANG": "C.UTF-8"},
         )
         log = folder / "nova-compute.log"
@@ -166,7 +168,7 @@ class Layout:
 
 
 class Started:
-    """What came of one start of nova-compute."""
+    """The result of one start of nova-compute."""
 
     def __init__(self, status: int, log: str, report: Path) -> None:
         self.status = status
@@ -177,7 +179,7 @@ class Started:
     def report(self) -> dict[str, Any]:
         """The report of start_compute.py.
 
-        :raises AssertionError: with the log, where nova-compute did not get so far.
+        :raises AssertionError: nova-compute did not start; the message has its log
         """
         if self.status or not self._report.exists():
             raise AssertionError(f"nova-compute ended with {self.status}:\n{self.log}")
@@ -185,7 +187,7 @@ class Started:
         return report
 
     def modules(self, when: str = "modules") -> set[str]:
-        """Return our own modules and Nova's libvirt driver, as far as imported."""
+        """Return the imported modules of stable_rescue and of Nova's libvirt driver."""
         return {
             name
             for name in self.report[when]

@@ -1,15 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 
-"""Run the real nova-compute up to serving, and report which classes it made.
-
-A script, run by the interpreter of an installation under test: it knows neither this
-test suite nor, by itself, stable_rescue.
+"""Start the real nova-compute, and report which classes it has created.
 
     start_compute.py REPORT [--without-manager-table] -- NOVA_COMPUTE_ARGUMENT...
 
-Nothing answers at the other end, so the wait for a conductor, the question for the
-oldest compute service and the client of placement are left out, and the service is
-not served.
+The interpreter of the layout under test runs this script, so the script imports
+neither the test suite nor stable_rescue. There is no conductor, no placement and no
+message bus: whatever needs them is patched, and the service does not serve.
 """
 
 import functools
@@ -28,7 +25,7 @@ def class_of(value: object) -> str:
 
 
 def describe_alias() -> dict[str, Any] | None:
-    """Tell how the module of the driver looks, if it was imported."""
+    """Describe the driver's module nova.virt.stable_rescue, if it was imported."""
     module = sys.modules.get(ALIAS)
     if module is None:
         return None
@@ -43,7 +40,7 @@ def describe_alias() -> dict[str, Any] | None:
 
 
 def describe_os_vif() -> dict[str, list[str]]:
-    """Tell what os-vif says of its plugins to those who ask."""
+    """Return the VIF types of each plugin that os-vif reports."""
     import os_vif
 
     return {
@@ -53,13 +50,13 @@ def describe_os_vif() -> dict[str, list[str]]:
 
 
 def start_compute(without_manager_table: bool) -> dict[str, Any]:
-    """Run nova.cmd.compute.main() and return what came of it."""
-    # First, as it chooses between threads and eventlet for everything after it.
+    """Run nova.cmd.compute.main() and return the report."""
+    # Import this first, because it chooses between threads and eventlet.
     compute = importlib.import_module("nova.cmd.compute")
     from nova import service
 
     create = service.Service.create
-    early: list[str] = []
+    modules_before_service: list[str] = []
     if without_manager_table:
         create = functools.partial(
             create, manager=service.SERVICE_MANAGERS["nova-compute"]
@@ -67,7 +64,7 @@ def start_compute(without_manager_table: bool) -> dict[str, Any]:
         del service.SERVICE_MANAGERS
 
     def note_modules_and_create(**kwargs: Any) -> service.Service:
-        early.extend(sys.modules)
+        modules_before_service.extend(sys.modules)
         return create(**kwargs)
 
     with (
@@ -84,7 +81,7 @@ def start_compute(without_manager_table: bool) -> dict[str, Any]:
     return {
         "manager": class_of(server.manager),
         "driver": class_of(server.manager.driver),
-        "modules_before_service": early,
+        "modules_before_service": modules_before_service,
         "modules": list(sys.modules),
         "alias": describe_alias(),
         "nova": sys.modules["nova"].__file__,

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 
-"""Activation inside one process: what it changes, and what it leaves alone."""
+"""Activation changes the driver's import and the manager, and nothing else."""
 
 import importlib.util
 import sys
@@ -18,7 +18,7 @@ CONF = nova.conf.CONF
 
 
 class ActivateTestCase(base.BaseTestCase):
-    """The global things that activation changes are put back after each test."""
+    """Restores after each test the global state that activation changes."""
 
     def setUp(self) -> None:
         super().setUp()
@@ -48,7 +48,7 @@ class ActivateTestCase(base.BaseTestCase):
 
 
 class TestFinder(ActivateTestCase):
-    def test_answers_for_one_name_only(self) -> None:
+    def test_finder_answers_for_one_module_name_only(self) -> None:
         finder = activation.NovaVirtFinder()
         for name in ("nova.virt", "nova.virt.stable_rescue.x", "stable_rescue", "os"):
             self.assertIsNone(finder.find_spec(name, None), name)
@@ -57,13 +57,13 @@ class TestFinder(ActivateTestCase):
         self.assertEqual(str(activation.MODULE_FILE), spec.origin)
         self.assertFalse(spec.submodule_search_locations)
 
-    def test_looking_for_the_module_imports_nothing(self) -> None:
+    def test_finding_the_driver_module_imports_nothing(self) -> None:
         activation.install_finder()
         before = set(sys.modules)
         self.assertIsNotNone(importlib.util.find_spec("nova.virt.stable_rescue"))
         self.assertEqual(set(), set(sys.modules) - before - {"nova.virt"})
 
-    def test_comes_after_all_others_and_once(self) -> None:
+    def test_finder_is_installed_once_and_last(self) -> None:
         activation.activate()
         activation.activate()
         self.assertEqual(1, len(self.finders()))
@@ -71,27 +71,27 @@ class TestFinder(ActivateTestCase):
 
 
 class TestManager(ActivateTestCase):
-    def test_ours_where_our_driver_is_configured(self) -> None:
+    def test_manager_is_replaced_if_the_driver_is_configured(self) -> None:
         self.configure(activation.COMPUTE_DRIVER)
         activation.activate()
         activation.activate()
         self.assertEqual(activation.MANAGER, service.SERVICE_MANAGERS["nova-compute"])
 
-    def test_novas_where_another_driver_is_configured(self) -> None:
+    def test_manager_stays_if_another_driver_is_configured(self) -> None:
         before = dict(service.SERVICE_MANAGERS)
         for driver in ("libvirt.LibvirtDriver", "stable_rescue.Other", "x.y"):
             self.configure(driver)
             activation.activate()
             self.assertEqual(before, service.SERVICE_MANAGERS, driver)
 
-    def test_other_services_keep_theirs(self) -> None:
+    def test_managers_of_other_services_stay(self) -> None:
         before = dict(service.SERVICE_MANAGERS)
         self.configure(activation.COMPUTE_DRIVER)
         activation.activate()
         changed = before.items() ^ service.SERVICE_MANAGERS.items()
         self.assertEqual({"nova-compute"}, {binary for binary, _ in changed})
 
-    def test_somebody_elses_manager_is_left_in_place(self) -> None:
+    def test_manager_of_a_third_party_stays_and_error_is_logged(self) -> None:
         self.configure(activation.COMPUTE_DRIVER)
         service.SERVICE_MANAGERS["nova-compute"] = "others.ComputeManager"
         with mock.patch.object(activation, "LOG") as log:
@@ -102,7 +102,7 @@ class TestManager(ActivateTestCase):
         message, error = log.exception.call_args.args
         self.assertIn("others.ComputeManager", message % error)
 
-    def test_a_program_other_than_nova_is_left_alone(self) -> None:
+    def test_manager_stays_in_a_program_other_than_nova(self) -> None:
         conf = activation.cfg.ConfigOpts()
         before = dict(service.SERVICE_MANAGERS)
         with (
@@ -115,7 +115,7 @@ class TestManager(ActivateTestCase):
 
 
 class TestOsVif(ActivateTestCase):
-    def test_os_vif_activates_us_and_tells_of_no_vif_type(self) -> None:
+    def test_os_vif_activates_the_plugin_without_vif_types(self) -> None:
         self.configure(activation.COMPUTE_DRIVER)
         os_vif.initialize(reset=True)
         self.assertEqual(1, len(self.finders()))
@@ -124,7 +124,7 @@ class TestOsVif(ActivateTestCase):
         self.assertTrue(supported.has_plugin("ovs"))
         self.assertFalse(supported.has_plugin("stable_rescue"))
 
-    def test_os_vif_lists_no_options_of_ours(self) -> None:
+    def test_os_vif_plugin_has_no_options(self) -> None:
         options = dict(os_vif.opts.list_plugins_opts())
         self.assertEqual([], options["os_vif_stable_rescue"])
         self.assertIn("os_vif_ovs", options)

@@ -1,24 +1,25 @@
 # SPDX-License-Identifier: Apache-2.0
 
-"""A fault of ours never stops nova-compute, and what is lost by it is logged."""
+"""A fault in stable_rescue never stops nova-compute; its consequences are logged."""
 
 from pathlib import Path
 
+from tests.functional.activation.layouts import Started
 from tests.functional.activation.test_layouts import (
+    NOVA_DRIVER,
     NOVA_MANAGER,
-    OUR_DRIVER,
+    STABLE_RESCUE_DRIVER,
     LayoutTestCase,
 )
 
-NOVA_DRIVER = "nova.virt.libvirt.driver.LibvirtDriver"
-LOST = "refused only after the server has been powered off"
+NO_MANAGER = "refused only after the server has been powered off"
 
 
 class TestFaults(LayoutTestCase):
-    """nova-compute with something broken in our installed package."""
+    """nova-compute starts with an installation of stable_rescue that is broken."""
 
     def append(self, module: str, code: str) -> None:
-        """Append code to an installed file of ours, for one test."""
+        """Append code to an installed module for one test."""
         path = Path(self.layout.site, "stable_rescue", module)
         original = path.read_text()
         self.addCleanup(self.layout.forget_starts)
@@ -26,41 +27,43 @@ class TestFaults(LayoutTestCase):
         path.write_text(f"{original}\n{code}\n")
         self.layout.forget_starts()
 
-    def test_entry_point_that_cannot_be_imported(self) -> None:
-        self.append("activation.py", "import no_such_module")
+    def start_libvirt_driver(self) -> Started:
+        """Start nova-compute with Nova's driver; check that it and its manager run."""
         started = self.layout.start_compute("libvirt.LibvirtDriver")
         self.assertEqual(NOVA_DRIVER, started.report["driver"])
         self.assertEqual(NOVA_MANAGER, started.report["manager"])
+        return started
+
+    def start_without_manager(self, *options: str) -> Started:
+        """Start nova-compute with StableRescueDriver; check it gets Nova's manager."""
+        started = self.layout.start_compute(
+            "stable_rescue.StableRescueDriver", *options
+        )
+        self.assertEqual(STABLE_RESCUE_DRIVER, started.report["driver"])
+        self.assertEqual(NOVA_MANAGER, started.report["manager"])
+        self.assertIn(NO_MANAGER, started.log)
+        return started
+
+    def test_broken_entry_point_leaves_nova_and_os_vif_working(self) -> None:
+        self.append("activation.py", "import no_such_module")
+        started = self.start_libvirt_driver()
         self.assertEqual({"noop", "ovs"}, started.report["os_vif"].keys())
         self.assertIn("no_such_module", started.log)
 
-    def test_finder_that_cannot_be_installed(self) -> None:
+    def test_finder_that_cannot_be_installed_is_logged(self) -> None:
         self.append("activation.py", "def install_finder(): raise RuntimeError('why')")
-        started = self.layout.start_compute("libvirt.LibvirtDriver")
-        self.assertEqual(NOVA_DRIVER, started.report["driver"])
-        self.assertEqual(NOVA_MANAGER, started.report["manager"])
+        started = self.start_libvirt_driver()
         self.assertIn("cannot be loaded in this process", started.log)
         self.assertIn("RuntimeError: why", started.log)
 
-    def test_manager_that_cannot_be_imported(self) -> None:
+    def test_manager_that_cannot_be_imported_is_logged(self) -> None:
         self.append("compute/manager.py", "import no_such_module")
-        started = self.layout.start_compute("stable_rescue.StableRescueDriver")
-        self.assertEqual(OUR_DRIVER, started.report["driver"])
-        self.assertEqual(NOVA_MANAGER, started.report["manager"])
-        self.assertIn(LOST, started.log)
-        self.assertIn("no_such_module", started.log)
+        self.assertIn("no_such_module", self.start_without_manager().log)
 
-    def test_manager_that_cannot_be_imported_is_of_no_concern_to_others(self) -> None:
+    def test_broken_manager_does_not_matter_to_libvirt_driver(self) -> None:
         self.append("compute/manager.py", "import no_such_module")
-        started = self.layout.start_compute("libvirt.LibvirtDriver")
-        self.assertEqual(NOVA_DRIVER, started.report["driver"])
-        self.assertNotIn("no_such_module", started.log)
+        self.assertNotIn("no_such_module", self.start_libvirt_driver().log)
 
-    def test_nova_without_its_table_of_managers(self) -> None:
-        started = self.layout.start_compute(
-            "stable_rescue.StableRescueDriver", "--without-manager-table"
-        )
-        self.assertEqual(OUR_DRIVER, started.report["driver"])
-        self.assertEqual(NOVA_MANAGER, started.report["manager"])
-        self.assertIn(LOST, started.log)
+    def test_nova_without_its_table_of_managers_is_logged(self) -> None:
+        started = self.start_without_manager("--without-manager-table")
         self.assertIn("SERVICE_MANAGERS", started.log)

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 
-"""nova-compute finds our driver however the two are installed, and only if asked."""
+"""nova-compute finds StableRescueDriver, however it and Nova are installed."""
 
 import shutil
 import tempfile
@@ -11,19 +11,21 @@ from oslotest import base
 
 from tests.functional.activation.layouts import Layout
 
-OUR_DRIVER = "stable_rescue.virt.driver.StableRescueDriver"
-OUR_MANAGER = "stable_rescue.compute.manager.ComputeManager"
+STABLE_RESCUE_DRIVER = "stable_rescue.virt.driver.StableRescueDriver"
+STABLE_RESCUE_MANAGER = "stable_rescue.compute.manager.ComputeManager"
+NOVA_DRIVER = "nova.virt.libvirt.driver.LibvirtDriver"
 NOVA_MANAGER = "nova.compute.manager.ComputeManager"
-INERT = {"stable_rescue", "stable_rescue.activation"}
+#: All that is imported of stable_rescue if another driver is configured.
+INACTIVE_MODULES = {"stable_rescue", "stable_rescue.activation"}
 
 
 class LayoutTestCase(base.BaseTestCase):
-    """A layout, built once for all tests of a class."""
+    """Tests of one layout, which is built once for the class."""
 
     layout: ClassVar[Layout]
-    # Where the two come from, below the layout's folder.
-    nova_in = "venv"
-    ours_in = "venv"
+    #: The folders, below the layout's, that the two are imported from.
+    nova_folder = "venv"
+    stable_rescue_folder = "venv"
 
     @classmethod
     def setUpClass(cls) -> None:
@@ -35,34 +37,37 @@ class LayoutTestCase(base.BaseTestCase):
 
     @classmethod
     def install(cls) -> None:
-        """Install Nova and stable_rescue into the layout: two wheels."""
-        cls.layout.install(cls.layout.nova_wheel(), cls.layout.our_source())
+        """Install Nova and stable_rescue into the layout."""
+        cls.layout.install(cls.layout.nova_wheel(), cls.layout.stable_rescue_source())
 
 
 class TestBothWheels(LayoutTestCase):
-    """Nova and stable_rescue both installed from wheels, as by an operator."""
+    """Nova and stable_rescue from wheels, as operators install them."""
 
-    def test_the_layout_is_what_it_says(self) -> None:
+    def test_packages_are_imported_from_the_expected_folders(self) -> None:
         report = self.layout.start_compute("libvirt.LibvirtDriver").report
-        for name, place in (("nova", self.nova_in), ("stable_rescue", self.ours_in)):
+        for name, folder in (
+            ("nova", self.nova_folder),
+            ("stable_rescue", self.stable_rescue_folder),
+        ):
             relative = Path(report[name]).relative_to(self.layout.folder)
-            self.assertTrue(relative.parts[0].startswith(place), relative)
+            self.assertTrue(relative.parts[0].startswith(folder), relative)
 
-    def test_our_driver_and_manager_are_used_where_configured(self) -> None:
+    def test_driver_and_manager_are_used_if_configured(self) -> None:
         started = self.layout.start_compute("stable_rescue.StableRescueDriver")
-        self.assertEqual(OUR_DRIVER, started.report["driver"])
-        self.assertEqual(OUR_MANAGER, started.report["manager"])
+        self.assertEqual(STABLE_RESCUE_DRIVER, started.report["driver"])
+        self.assertEqual(STABLE_RESCUE_MANAGER, started.report["manager"])
         self.assertNotIn(" ERROR ", started.log)
 
-    def test_no_driver_is_imported_before_nova_asks(self) -> None:
+    def test_driver_is_not_imported_before_the_service_exists(self) -> None:
         started = self.layout.start_compute("stable_rescue.StableRescueDriver")
-        early = started.modules("modules_before_service")
-        self.assertIn("stable_rescue.compute.manager", early)
-        self.assertNotIn("stable_rescue.virt.driver", early)
-        self.assertNotIn("nova.virt.stable_rescue", early)
-        self.assertNotIn("nova.virt.libvirt.driver", early)
+        imported = started.modules("modules_before_service")
+        self.assertIn("stable_rescue.compute.manager", imported)
+        self.assertNotIn("stable_rescue.virt.driver", imported)
+        self.assertNotIn("nova.virt.stable_rescue", imported)
+        self.assertNotIn("nova.virt.libvirt.driver", imported)
 
-    def test_the_module_is_an_ordinary_one(self) -> None:
+    def test_driver_module_has_file_and_can_be_reloaded(self) -> None:
         started = self.layout.start_compute("stable_rescue.StableRescueDriver")
         alias = started.report["alias"]
         self.assertEqual("nova_virt.py", Path(alias["file"]).name)
@@ -70,26 +75,26 @@ class TestBothWheels(LayoutTestCase):
         self.assertEqual(alias["file"], alias["origin"])
         self.assertTrue(alias["loader"].endswith(".SourceFileLoader"))
         self.assertTrue(alias["reloaded"])
-        self.assertEqual(OUR_DRIVER, alias["driver"])
+        self.assertEqual(STABLE_RESCUE_DRIVER, alias["driver"])
 
-    def test_nova_libvirt_driver_starts_as_without_us(self) -> None:
+    def test_libvirt_driver_starts_without_stable_rescue_modules(self) -> None:
         started = self.layout.start_compute("libvirt.LibvirtDriver")
-        self.assertEqual(
-            "nova.virt.libvirt.driver.LibvirtDriver", started.report["driver"]
-        )
+        self.assertEqual(NOVA_DRIVER, started.report["driver"])
         self.assertEqual(NOVA_MANAGER, started.report["manager"])
-        self.assertEqual(INERT | {"nova.virt.libvirt.driver"}, started.modules())
+        self.assertEqual(
+            INACTIVE_MODULES | {"nova.virt.libvirt.driver"}, started.modules()
+        )
         self.assertNotIn(" ERROR ", started.log)
 
-    def test_nova_fake_driver_starts_as_without_us(self) -> None:
+    def test_fake_driver_starts_without_stable_rescue_modules(self) -> None:
         started = self.layout.start_compute("fake.FakeDriver")
         self.assertEqual("nova.virt.fake.FakeDriver", started.report["driver"])
         self.assertEqual(NOVA_MANAGER, started.report["manager"])
         self.assertLessEqual(
-            started.modules(), INERT | {"nova.virt.libvirt.driver"}, started.modules()
+            started.modules(), INACTIVE_MODULES | {"nova.virt.libvirt.driver"}
         )
 
-    def test_os_vif_has_its_plugins_and_ours_supports_nothing(self) -> None:
+    def test_os_vif_plugin_supports_no_vif_type(self) -> None:
         started = self.layout.start_compute("libvirt.LibvirtDriver")
         plugins = started.report["os_vif"]
         self.assertEqual([], plugins.pop("stable_rescue"))
@@ -97,47 +102,51 @@ class TestBothWheels(LayoutTestCase):
         self.assertIn("VIFOpenVSwitch", plugins["ovs"])
 
 
-class TestOursEditable(TestBothWheels):
-    """Nova from its wheel, stable_rescue from a working tree."""
+class TestStableRescueEditable(TestBothWheels):
+    """Nova from its wheel, stable_rescue editable from a working tree."""
 
-    ours_in = "stable-rescue"
-
-    @classmethod
-    def install(cls) -> None:
-        cls.layout.install(cls.layout.nova_wheel(), "-e", cls.layout.our_source())
-
-
-class TestNovaEditable(TestBothWheels):
-    """Nova from its source, stable_rescue from its wheel."""
-
-    nova_in = "nova-"
-
-    @classmethod
-    def install(cls) -> None:
-        cls.layout.install("-e", cls.layout.nova_source(), cls.layout.our_source())
-
-
-class TestBothEditable(TestBothWheels):
-    """Both from working trees, as a developer has them."""
-
-    nova_in = "nova-"
-    ours_in = "stable-rescue"
+    stable_rescue_folder = "stable-rescue"
 
     @classmethod
     def install(cls) -> None:
         cls.layout.install(
-            "-e", cls.layout.nova_source(), "-e", cls.layout.our_source()
+            cls.layout.nova_wheel(), "-e", cls.layout.stable_rescue_source()
+        )
+
+
+class TestNovaEditable(TestBothWheels):
+    """Nova editable from its source, stable_rescue from its wheel."""
+
+    nova_folder = "nova-"
+
+    @classmethod
+    def install(cls) -> None:
+        cls.layout.install(
+            "-e", cls.layout.nova_source(), cls.layout.stable_rescue_source()
+        )
+
+
+class TestBothEditable(TestBothWheels):
+    """Both editable from working trees, as developers install them."""
+
+    nova_folder = "nova-"
+    stable_rescue_folder = "stable-rescue"
+
+    @classmethod
+    def install(cls) -> None:
+        cls.layout.install(
+            "-e", cls.layout.nova_source(), "-e", cls.layout.stable_rescue_source()
         )
 
 
 class TestTwoSites(TestBothWheels):
     """Nova in one site directory, stable_rescue in another."""
 
-    ours_in = "other-site"
+    stable_rescue_folder = "other-site"
 
     @classmethod
     def install(cls) -> None:
         cls.layout.install(cls.layout.nova_wheel())
         other = cls.layout.folder / "other-site"
-        cls.layout.install(f"--target={other}", cls.layout.our_source())
+        cls.layout.install(f"--target={other}", cls.layout.stable_rescue_source())
         cls.layout.see(other)
