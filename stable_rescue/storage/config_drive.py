@@ -19,13 +19,13 @@ from stable_rescue.domain.medium import Medium
 CONF = nova_conf.CONF
 
 
-def is_wanted(definition: str) -> bool:
-    """Say whether the rescue of a server has a config drive.
+def is_wanted(original: Domain) -> bool:
+    """Return True if the rescue of a server has a config drive.
 
-    :param definition: the server's own
+    :param original: the server's original definition
     """
     return CONF.stable_rescue.config_drive == "always" or recognise.has_config_drive(
-        Domain.parse(definition)
+        original
     )
 
 

@@ -34,7 +34,7 @@ def check(
     instance: "objects.Instance",
     image: dict[str, Any],
     device: str,
-    definition: str,
+    original: Domain,
     root_gb: int,
 ) -> None:
     """Check what Glance tells of an image (UPSTREAM U12).
@@ -47,7 +47,7 @@ def check(
     _check_formats(image, device)
     _check_needs(image, instance.flavor.memory_mb, root_gb)
     check_size(image, device, _size_of(image))
-    _check_machine(RescueImageMetaProps.from_image(image), Domain.parse(definition))
+    _check_machine(RescueImageMetaProps.from_image(image), original)
 
 
 def root_gb(context: nova_context.RequestContext, instance: "objects.Instance") -> int:

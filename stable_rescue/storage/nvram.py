@@ -15,15 +15,16 @@ from stable_rescue.storage import files
 NAME = "nvram.rescue"
 
 
-def copy_for(instance: "objects.Instance", definition: str) -> NvramCopy | None:
-    """Return where the copy is to be; libvirt makes it. None: no UEFI variables.
+def copy_for(instance: "objects.Instance", original: Domain) -> NvramCopy | None:
+    """Return the copy that libvirt will make; None if there are no UEFI variables.
 
-    :raises Refused: where the variables cannot be protected
+    :param original: the server's original definition
+    :raises Refused: if the variables cannot be protected
     """
-    original = nvram.original_of(Domain.parse(definition))
-    if original is None:
+    path = nvram.original_of(original)
+    if path is None:
         return None
-    return NvramCopy(str(_path(instance)), _may_exist(Path(original)))
+    return NvramCopy(str(_path(instance)), _may_exist(Path(path)))
 
 
 def remove(instance: "objects.Instance") -> None:

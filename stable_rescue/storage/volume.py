@@ -63,9 +63,9 @@ class Volume:
         return {"dev": dev, "bus": bus, "type": self.disk.get("device", "disk")}
 
 
-def volumes_of(block_device_info: dict[str, Any], definition: str) -> list[Volume]:
+def volumes_of(block_device_info: dict[str, Any], domain: Domain) -> list[Volume]:
     """Return the volumes to look after; one that is not in the guest is not needed."""
-    disks = list(Domain.parse(definition).disks())
+    disks = list(domain.disks())
     by_serial = {sources.serial_of(disk): disk for disk in disks}
     by_target = {
         document.target_of(disk)[0]: disk

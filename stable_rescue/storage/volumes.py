@@ -40,6 +40,7 @@ from oslo_utils import excutils
 
 from stable_rescue import exception, nova_internals
 from stable_rescue.domain import document, sources
+from stable_rescue.domain.document import Domain
 from stable_rescue.domain.mapping import BlockDevices
 from stable_rescue.storage import attachment
 from stable_rescue.storage.volume import (
@@ -115,7 +116,7 @@ def verify(
     context: nova_context.RequestContext,
     instance: "objects.Instance",
     block_device_info: dict[str, Any],
-    definition: str,
+    domain: Domain,
 ) -> Connected:
     """Check the volumes of a running guest: there, readable, of their size.
 
@@ -137,7 +138,7 @@ def verify(
         disk = nova_internals.volume_disk_xml(driver, info, volume.mapping())
         return _Done(volume, info, disk)
 
-    volumes = volumes_of(block_device_info, definition)
+    volumes = volumes_of(block_device_info, domain)
     done, failed = _each(context, instance, volumes, verify_one, "cannot be used")
     if failed is not None:
         raise failed
@@ -149,11 +150,11 @@ def connect(
     context: nova_context.RequestContext,
     instance: "objects.Instance",
     block_device_info: dict[str, Any],
-    definition: str,
+    domain: Domain,
 ) -> Connected:
     """Connect the volumes of a guest that does not run, several at once.
 
-    :param definition: the server's own or its rescue definition
+    :param domain: the server's original or rescue definition
     :raises Refused: naming the first volume that cannot be connected; those that this
         call has connected are disconnected again, in reverse order
     """
@@ -169,7 +170,7 @@ def connect(
         check(driver, volume, info, sources.path_of(document.parse_element(disk)))
         return _Done(volume, info, disk)
 
-    volumes = volumes_of(block_device_info, definition)
+    volumes = volumes_of(block_device_info, domain)
     connector = _connector(driver, instance) if volumes else {}
     done, failed = _each(context, instance, volumes, connect_one, "cannot be connected")
     in_order = tuple(made[v.serial] for v in volumes if v.serial in made)
@@ -186,7 +187,7 @@ def connect_again(
     driver: libvirt_driver.LibvirtDriver,
     context: nova_context.RequestContext,
     instance: "objects.Instance",
-    definition: str,
+    domain: Domain,
 ) -> dict[str, str]:
     """Connect the volumes of a guest that is about to start, by Nova's database.
 
@@ -196,7 +197,7 @@ def connect_again(
     :raises Refused: naming the first volume that cannot be connected
     """
     info = nova_internals.block_device_info(context, instance)
-    return connect(driver, context, instance, info, definition).disks
+    return connect(driver, context, instance, info, domain).disks
 
 
 def disconnect(

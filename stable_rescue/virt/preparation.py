@@ -100,11 +100,11 @@ def prepare(
         store = records.store_of(instance)
         found = origin.find(driver, context, instance, devices, store, managed)
         own = found.definition
-        has_drive = config_drive.is_wanted(own)
-        expected = volumes.expected(devices)
         original = Domain.parse(own)
+        has_drive = config_drive.is_wanted(original)
+        expected = volumes.expected(devices)
         request = plan.resolve(original, request)
-        findings = _inspect(driver, context, instance, image, request, own)
+        findings = _inspect(driver, context, instance, image, request, original)
         rescue_medium = RescueMedium(driver, instance, request)
         added_drive = config_drive.to_add(driver, instance)
 
@@ -114,7 +114,7 @@ def prepare(
                 request,
                 RescueMedia(
                     rescue_medium.describe(),
-                    nvram.copy_for(instance, own),
+                    nvram.copy_for(instance, original),
                     kernel.kernel_of(instance, image),
                     added_drive,
                     has_drive,
@@ -138,7 +138,7 @@ def prepare(
             definition.lay_down(driver, instance, own)
         # A running guest has its volumes; a stopped one's host may have been rebooted.
         look_after = volumes.verify if found.is_active else volumes.connect
-        connected = look_after(driver, context, instance, devices, own)
+        connected = look_after(driver, context, instance, devices, original)
         undo.add(volumes.disconnect, driver, context, instance, connected.made)
         undo.add(medium.remove, driver, instance)
         rescue_medium.fetch(context, image)
@@ -168,7 +168,7 @@ def _inspect(
     instance: "objects.Instance",
     image: dict[str, Any],
     request: RescueRequest,
-    own: str,
+    original: Domain,
 ) -> tuple[str, ...]:
     """Check a rescue image before it is fetched (UPSTREAM U12); return what to know.
 
@@ -176,7 +176,7 @@ def _inspect(
     """
     device = request.device
     inspection.check(
-        instance, image, device, own, inspection.root_gb(context, instance)
+        instance, image, device, original, inspection.root_gb(context, instance)
     )
     seen = content.look_at(nova_internals.image_api_of(driver), context, image)
     if seen is not None:

@@ -332,7 +332,7 @@ def _reconnect(
 
     :raises Refused: where one cannot be connected
     """
-    disks = volumes.connect_again(driver, context, instance, found.before)
+    disks = volumes.connect_again(driver, context, instance, Domain.parse(found.before))
     store = records.store_of(instance)
     original = origin.saved_by(store) or found.before
     fresh = sources.refreshed(Domain.parse(original), disks)[0].to_xml()

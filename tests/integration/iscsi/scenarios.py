@@ -85,7 +85,7 @@ class Host:
                 self.context,
                 self.instance,
                 self.block_device_info,
-                self.original_xml,
+                Domain.parse(self.original_xml),
             )
 
     def disconnect(self, connected: volumes.Connected) -> None:

@@ -11,6 +11,7 @@ from oslo_utils import units
 from oslotest import base
 
 from stable_rescue import conf, exception
+from stable_rescue.domain.document import Domain
 from stable_rescue.storage import inspection
 from stable_rescue.storage.content import Content
 from tests.unit.domain import samples
@@ -35,8 +36,8 @@ def server(**values: Any) -> Any:
     return SimpleNamespace(**found)
 
 
-def definition(uefi: bool = False, secure: bool = False, name: str = "q35") -> str:
-    domain = samples.domain(name)
+def original(uefi: bool = False, secure: bool = False) -> Domain:
+    domain = samples.domain("q35")
     if uefi:
         loader = etree.SubElement(
             domain.root.find("os"), "loader", readonly="yes", type="pflash"
@@ -44,7 +45,7 @@ def definition(uefi: bool = False, secure: bool = False, name: str = "q35") -> s
         loader.text = "/usr/share/OVMF/OVMF_CODE.fd"
         if secure:
             loader.set("secure", "yes")
-    return domain.to_xml()
+    return domain
 
 
 class InspectionTestBase(base.BaseTestCase):
@@ -56,11 +57,11 @@ class InspectionTestBase(base.BaseTestCase):
     def check(
         self,
         device: str = "disk",
-        own: str | None = None,
+        domain: Domain | None = None,
         root_gb: int = 10,
         **image: Any,
     ) -> None:
-        inspection.check(server(), IMAGE | image, device, own or definition(), root_gb)
+        inspection.check(server(), IMAGE | image, device, domain or original(), root_gb)
 
     def refused(self, *args: Any, **kwargs: Any) -> str:
         return str(self.assertRaises(exception.Refused, self.check, *args, **kwargs))
@@ -149,17 +150,19 @@ class MachineTest(InspectionTestBase):
         self.assertIn(reason, self.refused(properties=properties))
 
     def test_uefi(self) -> None:
-        own = definition(uefi=True)
-        self.assertIsNone(self.check(own=own, properties={"hw_firmware_type": "uefi"}))
-        told = self.refused(own=own, properties={"hw_firmware_type": "bios"})
+        domain = original(uefi=True)
+        self.assertIsNone(
+            self.check(domain=domain, properties={"hw_firmware_type": "uefi"})
+        )
+        told = self.refused(domain=domain, properties={"hw_firmware_type": "bios"})
         self.assertIn("boots by BIOS alone, the server has UEFI", told)
-        told = self.refused(own=own, properties={"os_secure_boot": "required"})
+        told = self.refused(domain=domain, properties={"os_secure_boot": "required"})
         self.assertIn("requires secure boot", told)
 
     def test_secure_boot(self) -> None:
-        own = definition(uefi=True, secure=True)
+        domain = original(uefi=True, secure=True)
         self.assertIsNone(
-            self.check(own=own, properties={"os_secure_boot": "required"})
+            self.check(domain=domain, properties={"os_secure_boot": "required"})
         )
 
 

@@ -14,6 +14,7 @@ from nova import context
 
 from stable_rescue import conf, exception, nova_internals
 from stable_rescue.domain import sources
+from stable_rescue.domain.document import Domain
 from stable_rescue.storage import attachment, rbd, volume, volumes
 from tests.unit.domain import samples
 
@@ -44,10 +45,10 @@ def disk(inner: str = "", path: str = "/dev/sdb") -> etree._Element:
     )
 
 
-def definition(element: etree._Element) -> str:
-    found = samples.domain("q35")
-    found.devices.append(element)
-    return found.to_xml()
+def domain_with(element: etree._Element) -> Domain:
+    domain = samples.domain("q35")
+    domain.devices.append(element)
+    return domain
 
 
 class HostTestBase(unittest.TestCase):
@@ -95,7 +96,7 @@ class HostTestBase(unittest.TestCase):
             self.context,
             self.instance,
             {"block_device_mapping": [device(**data)]},
-            definition(disk(*inner)),
+            domain_with(disk(*inner)),
         )
 
 
