@@ -1,0 +1,79 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Citations in the tree lead to sections of the manual.
+
+A citation is the letter U, F or E with one or two digits, as a word of its own: a
+difference from stock rescue, a fact about libvirt, an edit. Three digits are codes of a
+linter, and letters or digits around it make it a part of something else.
+"""
+
+import re
+import subprocess
+import unittest
+from collections.abc import Iterator
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+PAGES = ROOT / "doc" / "source" / "contributor"
+
+_CITATION = re.compile(r"(?<![\w.#/-])[UFE][1-9]\d?(?![\w-])")
+_LABEL = re.compile(r"^\.\. _([UFE]\d+):$", re.MULTILINE)
+
+#: By file: no citations, and why.
+_NO_CITATIONS = {
+    "tests/unit/tempest/test_plugin.py": {"U99"},  # a number that does not exist
+}
+#: Facts for work that is planned: nothing relies on them yet.
+_PLANNED = {"E7", "F8", "F9", "F25"}
+
+
+def tree() -> Iterator[tuple[str, str]]:
+    """Yield the path and the text of each file in the repository but this one."""
+    listed = subprocess.run(
+        ["git", "-C", str(ROOT), "ls-files", "-z"], capture_output=True, check=True
+    )
+    for name in listed.stdout.decode().split("\0"):
+        path = ROOT / name
+        if not path.is_file() or path == Path(__file__).resolve():
+            continue
+        try:
+            yield name, path.read_text(encoding="utf-8")
+        except UnicodeDecodeError:
+            continue  # an image
+
+
+class CitationsTest(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls) -> None:
+        super().setUpClass()
+        if not (ROOT / ".git").exists():
+            raise unittest.SkipTest("the files of the tree are listed by git")
+        cls.files = dict(tree())
+        cls.pages = {
+            name: text
+            for name, text in cls.files.items()
+            if (ROOT / name).parent == PAGES and name.endswith(".rst")
+        }
+        labels = [
+            label for page in cls.pages.values() for label in _LABEL.findall(page)
+        ]
+        cls.defined = set(labels)
+        assert len(labels) == len(cls.defined), "a number is defined twice"
+
+    def cited(self, *, in_pages: bool) -> dict[str, str]:
+        """Return what is cited, each number with one place."""
+        return {
+            number: f"{name}:{line}"
+            for name, text in self.files.items()
+            if in_pages or name not in self.pages
+            for line, content in enumerate(text.splitlines(), 1)
+            for number in _CITATION.findall(content)
+            if number not in _NO_CITATIONS.get(name, ())
+        }
+
+    def test_cited_numbers_are_defined(self) -> None:
+        cited = self.cited(in_pages=True)
+        self.assertEqual({}, {n: p for n, p in cited.items() if n not in self.defined})
+
+    def test_planned_numbers_are_defined_and_not_cited_yet(self) -> None:
+        self.assertLessEqual(_PLANNED, self.defined)
+        self.assertEqual(set(), _PLANNED & self.cited(in_pages=False).keys())
