@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Nova's API, scheduler, conductor and compute, with our driver and manager.
+"""Nova's API, scheduler, conductor and compute, with StableRescueDriver.
 
-Libvirt is Nova's fixture: it allocates no addresses and takes any bus, so nothing
-here proves an address; what the API answers, and what is left on disk, is real.
+Libvirt is Nova's fixture (F28): it allocates no addresses and accepts every bus, so
+these tests prove nothing about addresses. The API's answers and the files are real.
 """
 
 import datetime
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -13,6 +14,7 @@ from unittest import mock
 import fixtures
 from nova import context, service
 from nova.tests import fixtures as nova_fixtures
+from nova.tests.functional.api import client
 from nova.tests.functional.libvirt import base
 from oslo_utils import uuidutils
 
@@ -22,7 +24,7 @@ from tests.patience import PatientMixin
 
 
 class RescueTestBase(PatientMixin, base.ServersTestBase):
-    """A compute host with our driver, and images to rescue with."""
+    """A compute host with StableRescueDriver, and images to rescue with."""
 
     microversion = "2.87"
     compute_driver = activation.COMPUTE_DRIVER
@@ -37,7 +39,7 @@ class RescueTestBase(PatientMixin, base.ServersTestBase):
                 "nova.virt.libvirt.imagebackend._update_utime_ignore_eacces"
             )
         )
-        # The fixture's domains have no machine type, libvirt's always have one.
+        # Nova's fixture defines no machine type; libvirt always does.
         self.flags(hw_machine_type=["x86_64=pc"], group="libvirt")
         self.start_compute()
         self.context = context.get_admin_context()
@@ -74,10 +76,15 @@ class RescueTestBase(PatientMixin, base.ServersTestBase):
         return str(image["id"])
 
     def create_server(self, config_drive: bool = False) -> dict[str, Any]:
-        """Return a server that is ACTIVE, its directory made as on a real host."""
+        """Return a new server that is ACTIVE and has its directory on the host."""
         wanted = self._build_server(networks="none") | {"config_drive": config_drive}
+        return self.boot(wanted)
+
+    def boot(self, wanted: dict[str, Any]) -> dict[str, Any]:
+        """Return the new server that a request describes, once it is ACTIVE."""
         server = self.api.post_server({"server": wanted})
         server = self._wait_for_state_change(server, "ACTIVE")
+        # Nova's fixtures do not make it.
         self.folder(server).mkdir(parents=True, exist_ok=True)
         return server
 
@@ -86,30 +93,59 @@ class RescueTestBase(PatientMixin, base.ServersTestBase):
         return Path(base.CONF.instances_path, server["id"])
 
     def rescue(self, server: dict[str, Any], image: str) -> dict[str, Any]:
-        """Ask for a rescue through the API; return its answer."""
+        """Request a rescue and return the API's answer."""
         body = {"rescue": {"rescue_image_ref": image}}
         return dict(self.api.post_server_action(server["id"], body))
 
+    def unrescue(self, server: dict[str, Any]) -> None:
+        """Request an unrescue."""
+        self.api.post_server_action(server["id"], {"unrescue": None})
+
+    def error_of(self, request: Callable[..., Any], *args: Any) -> str:
+        """Assert that a request fails, and return the text that the user reads."""
+        # Nova's fixtures have the API wait for the host, whose error it answers with.
+        error = self.assertRaises(client.OpenStackApiException, request, *args)
+        return str(error.response.text)
+
+    @property
+    def manager(self) -> Any:
+        """The compute manager; a restart of nova-compute makes another."""
+        return self.computes["compute1"].manager
+
+    @property
+    def driver(self) -> Any:
+        """The compute driver; a restart of nova-compute makes another."""
+        return self.computes["compute1"].driver
+
+    def libvirt_connection(self) -> Any:
+        """Return the connection to Nova's libvirt fixture."""
+        return self.driver._host.get_connection()
+
     def definition(self, server: dict[str, Any], flags: int = 0) -> str:
-        """Return what libvirt runs for a server; by its flags, what it starts next."""
-        connection = self.computes["compute1"].driver._host.get_connection()
-        return str(connection.lookupByUUIDString(server["id"]).XMLDesc(flags))
+        """Return a server's definition; without flags, the live one if it runs."""
+        domain = self.libvirt_connection().lookupByUUIDString(server["id"])
+        return str(domain.XMLDesc(flags))
 
     def files(self, server: dict[str, Any]) -> list[str]:
-        """Return the names of the files of an instance."""
+        """Return the names of the files in a server's directory."""
         return sorted(path.name for path in self.folder(server).iterdir())
 
-    def last_event(self, server: dict[str, Any]) -> dict[str, Any]:
-        """Return the last event of the newest action."""
+    def events(self, server: dict[str, Any]) -> list[dict[str, Any]]:
+        """Return the events of a server's newest action."""
         action = self.api.get_instance_actions(server["id"])[0]
-        found = self.api.api_get(
+        details = self.api.api_get(
             f"/servers/{server['id']}/os-instance-actions/{action['request_id']}"
-        ).body["instanceAction"]["events"]
-        return dict(max(found, key=lambda event: event["start_time"]))
+        ).body
+        return list(details["instanceAction"]["events"])
+
+    def last_event(self, server: dict[str, Any]) -> dict[str, Any]:
+        """Return the last event of a server's newest action."""
+        return max(self.events(server), key=lambda event: event["start_time"])
 
     def power_offs(self) -> mock.Mock:
-        """Return a mock that counts the power-offs, and still does them."""
-        driver = self.computes["compute1"].driver
+        """Return a mock that counts the driver's power-offs and passes them on."""
         return self.useFixture(
-            fixtures.MockPatchObject(driver, "power_off", wraps=driver.power_off)
+            fixtures.MockPatchObject(
+                self.driver, "power_off", wraps=self.driver.power_off
+            )
         ).mock

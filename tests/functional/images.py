@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Rescues whose images are real: Nova's Glance client, image cache and backends."""
+"""Rescue images that are real: Nova's Glance client, image cache and backends."""
 
 import hashlib
 import subprocess
@@ -7,30 +7,32 @@ from pathlib import Path
 from typing import Any
 
 import fixtures
-from nova.tests.functional.api import client
+from nova import conf as nova_conf
 from nova.virt.libvirt import imagebackend
 from nova.virt.libvirt import utils as libvirt_utils
 
-from tests.functional import base
 from tests.functional.glance import GlanceServer
+from tests.functional.server import ServerTestBase
 
-# Nova's fixture takes their place in every functional test with libvirt.
+# Nova's fixtures replace these in every functional test with libvirt.
 _REAL = {
     "nova.virt.libvirt.imagebackend.Backend.backend": imagebackend.Backend.backend,
     "nova.virt.libvirt.utils.fetch_image": libvirt_utils.fetch_image,
     "nova.virt.libvirt.utils.fetch_raw_image": libvirt_utils.fetch_raw_image,
 }
-CONF = base.base.CONF
+CONF = nova_conf.CONF
 
 
-class ImagesTestBase(base.RescueTestBase):
-    """A server, and images that are fetched over HTTP into the host's cache."""
+class ImagesTestBase(ServerTestBase):
+    """A server, and images that Nova fetches over HTTP into the host's cache.
+
+    There is no ``image`` yet: tests add theirs with `add_image`.
+    """
 
     images_type = "qcow2"
     has_config_drive = False
 
-    def setUp(self) -> None:
-        super().setUp()
+    def make_server(self) -> None:
         self.server = self.create_server(self.has_config_drive)
         for name, function in _REAL.items():
             self.useFixture(fixtures.MonkeyPatch(name, function))
@@ -46,7 +48,7 @@ class ImagesTestBase(base.RescueTestBase):
         properties: dict[str, str] | None = None,
         **fields: Any,
     ) -> str:
-        """Add an image to rescue with; return its id."""
+        """Add a rescue image to Glance and return its id."""
         image_id = self.create_rescue_image()
         image = self.glance.images[image_id] | {
             "disk_format": disk_format,
@@ -57,32 +59,35 @@ class ImagesTestBase(base.RescueTestBase):
         return image_id
 
     def make(self, image_format: str, *options: str, size: str = "1M") -> bytes:
-        """Return an image as qemu-img makes it."""
+        """Return an image that qemu-img makes."""
         path = self.files_made / "image"
         self.run_tool("qemu-img", "create", "-f", image_format, *options, path, size)
         return path.read_bytes()
 
     def run_tool(self, *command: str | Path) -> str:
-        """Run a program of the host; return what it prints."""
+        """Run a program and return its output."""
         return subprocess.run(
             command, check=True, capture_output=True, text=True
         ).stdout
 
     def base_of(self, image_id: str) -> Path:
-        """Return where Nova's image cache has an image."""
+        """Return the path that an image has in Nova's image cache."""
         name = hashlib.sha1(image_id.encode()).hexdigest()
         return Path(CONF.instances_path, CONF.image_cache.subdirectory_name, name)
 
     def content_of(self, disk: Path) -> bytes:
-        """Return what a guest reads from a disk, whatever its format."""
+        """Return what a guest reads from a disk of any format."""
         out = self.files_made / "raw"
         self.run_tool("qemu-img", "convert", "-O", "raw", disk, out)
         return out.read_bytes()
 
-    def everything(self) -> dict[str, str]:
-        """Return every file of the host's instances and image cache, by its content.
+    def observed(self) -> dict[str, Any]:
+        return super().observed() | {"host": self.files_of_host()}
 
-        But for Nova's lock files, which it never removes.
+    def files_of_host(self) -> dict[str, str]:
+        """Return the digest of each file of the host's instances and image cache.
+
+        Lock files are left out, because Nova never removes them.
         """
         root = Path(CONF.instances_path)
         return {
@@ -90,30 +95,3 @@ class ImagesTestBase(base.RescueTestBase):
             for path in sorted(root.rglob("*"))
             if path.is_file() and path.relative_to(root).parts[0] != "locks"
         }
-
-    def rescued(self, image_id: str) -> None:
-        self.rescue(self.server, image_id)
-        self._wait_for_state_change(self.server, "RESCUE")
-
-    def unrescued(self) -> None:
-        self.api.post_server_action(self.server["id"], {"unrescue": None})
-        self._wait_for_state_change(self.server, "ACTIVE")
-
-    def refused(self, image_id: str) -> str:
-        """Ask for a rescue that is refused; return the reason that the user reads.
-
-        The guest is not powered off, its definition the same, and there is no file
-        more or less on the host.
-        """
-        before, own = self.everything(), self.definition(self.server)
-        power_off = self.power_offs()
-        told = self.assertRaises(
-            client.OpenStackApiException, self.rescue, self.server, image_id
-        ).response.text
-        self._wait_for_server_parameter(
-            self.server, {"status": "ACTIVE", "OS-EXT-STS:task_state": None}
-        )
-        power_off.assert_not_called()
-        self.assertEqual(own, self.definition(self.server))
-        self.assertEqual(before, self.everything())
-        return str(told)

@@ -5,13 +5,12 @@ from unittest import mock
 
 import fixtures
 from nova.compute import task_states, vm_states
-from nova.tests.fixtures import libvirt
 
 from stable_rescue import nova_internals
 from stable_rescue.compute.watch import Watch
 from stable_rescue.domain import recognise
 from stable_rescue.domain.document import Domain
-from stable_rescue.storage.record import State, Store
+from stable_rescue.storage.record import State
 from tests.functional import base
 from tests.functional.failures import NO_MEMORY, FailureTestBase
 
@@ -19,7 +18,6 @@ from tests.functional.failures import NO_MEMORY, FailureTestBase
 class AbandonedTest(FailureTestBase):
     def setUp(self) -> None:
         super().setUp()
-        self.manager = self.computes["compute1"].manager
         self.now = 0.0
         self.useFixture(
             fixtures.MockPatchObject(self.manager, "_watch", Watch(lambda: self.now))
@@ -36,29 +34,23 @@ class AbandonedTest(FailureTestBase):
         instance.vm_state, instance.task_state = vm_state, task_state
         instance.save()
 
-    def assert_rescued(self) -> None:
-        self._wait_for_server_parameter(
-            self.server, {"status": "RESCUE", "OS-EXT-STS:task_state": None}
-        )
-        self.assertTrue(recognise.is_rescue(Domain.parse(self.definition(self.server))))
-
     def test_a_rescue_that_was_never_heard_of(self) -> None:
         self.leave_in(vm_states.ACTIVE, task_states.RESCUING)
         self.look_after(0, 119)
         self.assertEqual(task_states.RESCUING, self.instance().task_state)
         self.look_after(60)
-        self.assert_itself()
+        self.assert_restored()
 
     def test_an_unrescue_that_was_never_heard_of(self) -> None:
-        self.rescued()
+        self.rescue_server()
         self.leave_in(vm_states.RESCUED, task_states.UNRESCUING)
         self.look_after(0, 120)
         self.assert_rescued()
-        self.unrescue()
-        self.assert_itself()
+        self.unrescue(self.server)
+        self.assert_restored()
 
     def test_a_rescue_whose_end_nova_was_not_told(self) -> None:
-        self.rescued()
+        self.rescue_server()
         self.leave_in(vm_states.ACTIVE, task_states.RESCUING)
         self.look_after(0, 120)
         self.assert_rescued()
@@ -74,35 +66,31 @@ class AbandonedTest(FailureTestBase):
         late = self.instance()
         self.look_after(0, 120)
         self.manager.rescue_instance(self.context, late, "x", self.image, True)
-        self.assert_itself()
+        self.assert_restored()
 
     def test_a_rollback_that_failed_is_tried_again(self) -> None:
         with mock.patch(
             "stable_rescue.nova_internals.start_guest", side_effect=NO_MEMORY
         ):
-            self.failing(lambda: self.rescue(self.server, self.image))
+            self.error_of(self.rescue, self.server, self.image)
             self._wait_for_server_parameter(self.server, {"status": "ERROR"})
             self.look_after(0, 120)
-        record = Store(str(self.folder(self.server))).load()
+        record = self.record()
         self.assertEqual(State.BEGINNING, record.state)
         self.look_after(60, 120)
-        self.assert_itself()
+        self.assert_restored()
 
     def test_a_definition_that_could_not_be_put_back(self) -> None:
         """Libvirt was lost while it was tried; a soft reboot would start the rescue."""
-        inactive = libvirt.VIR_DOMAIN_XML_INACTIVE
         define = mock.Mock(wraps=nova_internals.define_guest)
         define.side_effect = [mock.DEFAULT, *[NO_MEMORY] * 9]
         with mock.patch("stable_rescue.nova_internals.define_guest", define):
-            self.failing(lambda: self.rescue(self.server, self.image))
-        self._wait_for_server_parameter(
-            self.server, {"status": "ACTIVE", "OS-EXT-STS:task_state": None}
-        )
-        tried = Domain.parse(self.definition(self.server, inactive))
+            self.error_of(self.rescue, self.server, self.image)
+        self.assert_status("ACTIVE")
+        tried = Domain.parse(self.next_definition())
         self.assertTrue(recognise.is_rescue(tried))
         self.look_after(0, 120)
-        self.assertEqual(self.own, self.definition(self.server, inactive))
-        self.assert_itself()
+        self.assert_restored()
 
     def test_a_server_in_error_for_another_reason_is_none_of_ours(self) -> None:
         instance = self.instance()
@@ -128,7 +116,7 @@ class AbandonedTest(FailureTestBase):
             "at_work",
             lambda uuid: (seen.append(uuid), at_work(uuid))[1],
         ):
-            self.rescued()
-            self.unrescue()
-            self.assert_itself()
+            self.rescue_server()
+            self.unrescue(self.server)
+            self.assert_restored()
         self.assertEqual([self.server["id"]] * 2, seen)

@@ -3,10 +3,8 @@
 
 import json
 from pathlib import Path
-from typing import Any
 
 from lxml import etree
-from nova import objects
 
 from stable_rescue.domain import document
 from stable_rescue.domain.document import Domain
@@ -44,18 +42,15 @@ class ConfigDriveTestBase(images.ImagesTestBase):
     def read_by(self, disk: etree._Element) -> str:
         return str(Path(disk.find("source").get("file")).name)
 
-    def instance(self) -> Any:
-        return objects.Instance.get_by_uuid(self.context, self.server["id"])
-
 
 class OwnTest(ConfigDriveTestBase):
     has_config_drive = True
 
     def setUp(self) -> None:
         super().setUp()
-        self.own = self.folder(self.server) / "disk.config"
-        self.own.write_bytes(OWN)
-        self.before = self.definition(self.server)
+        self.own_drive = own_drive = self.folder(self.server) / "disk.config"
+        own_drive.write_bytes(OWN)
+        self.note_original()
 
     def target_of(self, name: str, definition: str) -> tuple[str, str]:
         (found,) = [
@@ -70,18 +65,18 @@ class OwnTest(ConfigDriveTestBase):
         self.assertEqual(told, self.password_on(self.drive))
         self.assertEqual(0o600, self.drive.stat().st_mode & 0o777)
         self.assertEqual(
-            self.target_of("disk.config", self.before),
+            self.target_of("disk.config", self.original),
             self.target_of("disk.config.rescue", self.definition(self.server)),
         )
-        self.assertEqual(OWN, self.own.read_bytes())
+        self.assertEqual(OWN, self.own_drive.read_bytes())
         self.assertNotIn(told, (self.folder(self.server) / "disk.info").read_text())
 
     def test_the_original_comes_back(self) -> None:
         self.rescued_with_password()
-        self.unrescued()
-        self.assertEqual(self.before, self.definition(self.server))
+        self.unrescue_server()
+        self.assertEqual(self.original, self.definition(self.server))
         self.assertFalse(self.drive.exists())
-        self.assertEqual(OWN, self.own.read_bytes())
+        self.assertEqual(OWN, self.own_drive.read_bytes())
 
     def test_always_adds_no_second_one(self) -> None:
         self.flags(config_drive="always", group="stable_rescue")
@@ -115,7 +110,7 @@ class NoneTest(ConfigDriveTestBase):
         self.assertEqual("cdrom", drive.get("device"))
         self.assertIsNone(drive.find("boot"))
         self.assertEqual("1", rescue.find("boot").get("order"))
-        self.unrescued()
+        self.unrescue_server()
         self.assertFalse(self.drive.exists())
         self.assertEqual(before, self.definition(self.server))
         self.assertEqual(was, self.instance().config_drive)

@@ -9,75 +9,50 @@ from unittest import mock
 import fixtures
 from nova import service
 from nova.compute import manager
-from nova.tests.fixtures import libvirt
-from nova.tests.functional.api import client
 from nova.virt.libvirt import guest as libvirt_guest
 
 from stable_rescue.domain import recognise
 from stable_rescue.domain.document import Domain
 from stable_rescue.virt.driver import StableRescueDriver
-from tests.functional import base
+from tests.functional.server import ServerTestBase
 
 NOVAS = f"{manager.ComputeManager.__module__}.{manager.ComputeManager.__qualname__}"
 
 
-class DriverAloneTest(base.RescueTestBase):
+class DriverAloneTest(ServerTestBase):
     def setUp(self) -> None:
         super().setUp()
-        compute = self.computes["compute1"]
-        self.assertIs(manager.ComputeManager, type(compute.manager))
-        self.assertIsInstance(compute.driver, StableRescueDriver)
-        self.server = self.create_server()
-        self.own = self.definition(self.server)
-        self.before = self.files(self.server)
+        self.assertIs(manager.ComputeManager, type(self.manager))
+        self.assertIsInstance(self.driver, StableRescueDriver)
 
     def _setup_compute_service(self) -> None:
         super()._setup_compute_service()
         # As where a deployment has a manager of its own.
         service.SERVICE_MANAGERS["nova-compute"] = NOVAS
 
-    def domain(self) -> libvirt.Domain:
-        connection = self.computes["compute1"].driver._host.get_connection()
-        return connection.lookupByUUIDString(self.server["id"])
-
-    def assert_guest_whole(self, running: bool = True) -> None:
-        self.assertEqual(running, bool(self.domain().isActive()))
-        inactive = libvirt.VIR_DOMAIN_XML_INACTIVE
-        self.assertEqual(self.own, self.definition(self.server, inactive))
-        self.assertEqual(self.before, self.files(self.server))
-
-    def unrescue(self) -> None:
-        self.api.post_server_action(self.server["id"], {"unrescue": None})
-        self._wait_for_state_change(self.server, "ACTIVE")
-
     def fail_to_rescue(self, bus: str) -> str:
         """Return why the server could not be rescued."""
         image = self.create_rescue_image(hw_rescue_bus=bus)
-        error = self.assertRaises(
-            client.OpenStackApiException, self.rescue, self.server, image
-        )
+        text = self.error_of(self.rescue, self.server, image)
         self._wait_for_state_change(self.server, "ERROR")
-        return str(error)
+        return text
 
     def test_rescue_and_unrescue(self) -> None:
-        self.rescue(self.server, self.create_rescue_image(hw_rescue_bus="usb"))
-        self._wait_for_state_change(self.server, "RESCUE")
-        rescued = Domain.parse(self.definition(self.server))
-        self.assertIsNotNone(recognise.rescue_disk(rescued))
-        self.unrescue()
-        self.assert_guest_whole()
+        self.rescue_server()
+        self.assert_rescued()
+        self.unrescue_server()
+        self.assert_original()
 
     def test_a_stopped_guest_comes_back_stopped(self) -> None:
         """UPSTREAM U18; Nova's manager calls it ACTIVE and would start it again."""
         self._stop_server(self.server)
-        self.rescue(self.server, self.create_rescue_image(hw_rescue_bus="usb"))
-        self._wait_for_state_change(self.server, "RESCUE")
-        self.unrescue()
-        self.assert_guest_whole(running=False)
+        self.rescue_server()
+        self.unrescue_server()
+        self.assert_original(running=False)
 
     def test_a_refusal_starts_the_guest_again(self) -> None:
         self.assertIn("fdc", self.fail_to_rescue("fdc"))
-        self.assert_guest_whole()
+        self.assert_original()
 
     def test_a_rescue_that_does_not_start_is_undone(self) -> None:
         launch = libvirt_guest.Guest.launch
@@ -89,7 +64,7 @@ class DriverAloneTest(base.RescueTestBase):
 
         with fixtures.MonkeyPatch("nova.virt.libvirt.guest.Guest.launch", fail):
             self.fail_to_rescue("usb")
-        self.assert_guest_whole()
+        self.assert_original()
 
     def test_what_a_killed_rescue_left_is_undone_by_the_next(self) -> None:
         with (
@@ -98,7 +73,6 @@ class DriverAloneTest(base.RescueTestBase):
         ):
             self.fail_to_rescue("usb")
         self.assertFalse(self.domain().isActive())
-        self.rescue(self.server, self.create_rescue_image(hw_rescue_bus="usb"))
-        self._wait_for_state_change(self.server, "RESCUE")
-        self.unrescue()
-        self.assert_guest_whole()
+        self.rescue_server()
+        self.unrescue_server()
+        self.assert_original()

@@ -12,8 +12,6 @@ from nova import objects
 from nova.compute import vm_states
 
 from stable_rescue import nova_internals
-from stable_rescue.domain import recognise
-from stable_rescue.domain.document import Domain
 from stable_rescue.storage.record import State, Store
 from tests.functional import base
 from tests.functional.failures import NO_MEMORY, FailureTestBase
@@ -24,78 +22,75 @@ class FailedTest(FailureTestBase):
 
     def test_start_of_the_rescue(self) -> None:
         self.fail_launch(of_rescue=True)
-        told = self.failing(lambda: self.rescue(self.server, self.image))
+        told = self.error_of(self.rescue, self.server, self.image)
         self.assertIn("could not be started", told)
         self.assertNotIn("/dev/x", told)
-        self.assert_itself()
+        self.assert_restored()
 
     def test_start_of_the_rescue_of_a_stopped_server(self) -> None:
         self._stop_server(self.server)
         self.fail_launch(of_rescue=True)
-        self.failing(lambda: self.rescue(self.server, self.image))
-        self.assert_itself("SHUTOFF")
+        self.error_of(self.rescue, self.server, self.image)
+        self.assert_restored(running=False)
 
     def test_power_off(self) -> None:
         self.power_offs().side_effect = nova_exception.InstancePowerOffFailure(
             reason="x"
         )
-        told = self.failing(lambda: self.rescue(self.server, self.image))
+        told = self.error_of(self.rescue, self.server, self.image)
         self.assertIn("could not be powered off", told)
-        self.assert_itself()
+        self.assert_restored()
 
     def test_a_volume_of_a_stopped_server_that_does_not_connect(self) -> None:
         self._stop_server(self.server)
         power_off = self.power_offs()
         with mock.patch("stable_rescue.storage.volumes.connect", side_effect=NO_MEMORY):
-            told = self.failing(lambda: self.rescue(self.server, self.image))
+            told = self.error_of(self.rescue, self.server, self.image)
         self.assertIn("cannot prepare the rescue", told)
         power_off.assert_not_called()
-        self.assert_itself("SHUTOFF")
+        self.assert_restored(running=False)
 
     def test_a_failure_that_cannot_be_undone_is_an_error_with_its_record(self) -> None:
         with mock.patch(
             "stable_rescue.nova_internals.start_guest", side_effect=NO_MEMORY
         ):
-            self.failing(lambda: self.rescue(self.server, self.image))
+            self.error_of(self.rescue, self.server, self.image)
         self._wait_for_server_parameter(self.server, {"status": "ERROR"})
-        record = Store(str(self.folder(self.server))).load()
+        record = self.record()
         self.assertEqual(State.BEGINNING, record.state)
         # What the log says: restart nova-compute.
         self.restart_compute_service("compute1")
-        self.assert_itself()
+        self.assert_restored()
 
     def test_start_of_the_server_in_unrescue(self) -> None:
-        self.rescued()
+        self.rescue_server()
         self.fail_launch(of_rescue=False)
-        self.failing(self.unrescue)
-        self._wait_for_server_parameter(
-            self.server, {"status": "RESCUE", "OS-EXT-STS:task_state": None}
-        )
-        self.assertTrue(recognise.is_rescue(Domain.parse(self.definition(self.server))))
+        self.error_of(self.unrescue, self.server)
+        self.assert_rescued()
         self.useFixture(
             fixtures.MonkeyPatch(
                 "nova.virt.libvirt.guest.Guest.launch",
                 lambda guest, pause=False: guest._domain.createWithFlags(0),
             )
         )
-        self.unrescue()
-        self.assert_itself()
+        self.unrescue(self.server)
+        self.assert_restored()
 
     def test_removal_of_the_medium_in_unrescue(self) -> None:
-        self.rescued()
-        self.unrescue_leaving_the_medium()
-        self.assertEqual(self.own, self.definition(self.server))
+        self.rescue_server()
+        self.unrescue_without_cleanup()
+        self.assertEqual(self.original, self.definition(self.server))
         self.restart_compute_service("compute1")
-        self.assert_itself()
+        self.assert_restored()
 
 
 class PowerStateTest(FailureTestBase):
     def test_a_stopped_server_comes_back_stopped(self) -> None:
         """UPSTREAM U18."""
         self._stop_server(self.server)
-        self.rescued()
-        self.unrescue()
-        self.assert_itself("SHUTOFF")
+        self.rescue_server()
+        self.unrescue(self.server)
+        self.assert_restored(running=False)
         ended = self.notifier.wait_for_versioned_notifications("instance.unrescue.end")
         # Nor was it ever told otherwise.
         said = ended[-1]["payload"]["nova_object.data"]
@@ -103,32 +98,31 @@ class PowerStateTest(FailureTestBase):
 
     def test_the_rescue_system_is_shut_down_cleanly(self) -> None:
         """UPSTREAM U17."""
-        self.rescued()
+        self.rescue_server()
         power_off = self.power_offs()
-        self.unrescue()
-        self._wait_for_state_change(self.server, "ACTIVE")
+        self.unrescue_server()
         _instance, timeout, _interval = power_off.call_args.args
         self.assertEqual(base.base.CONF.shutdown_timeout, timeout)
 
     def test_a_damaged_unrescue_xml(self) -> None:
         """UPSTREAM U19."""
-        self.rescued()
+        self.rescue_server()
         (self.folder(self.server) / "unrescue.xml").write_text("<domain><na")
-        self.unrescue()
-        self.assert_itself()
+        self.unrescue(self.server)
+        self.assert_restored()
 
     def test_a_missing_unrescue_xml(self) -> None:
         """UPSTREAM U19."""
-        self.rescued()
+        self.rescue_server()
         (self.folder(self.server) / "unrescue.xml").unlink()
-        self.unrescue()
-        self.assert_itself()
+        self.unrescue(self.server)
+        self.assert_restored()
 
 
 class DeleteTest(FailureTestBase):
     def test_a_rescued_server_is_undefined_as_itself(self) -> None:
         """Else libvirt keeps the UEFI variables that are its own."""
-        self.rescued()
+        self.rescue_server()
         defined = []
         define = nova_internals.define_guest
         self.useFixture(
@@ -138,36 +132,34 @@ class DeleteTest(FailureTestBase):
             )
         )
         self._delete_server(self.server)
-        self.assertEqual([self.own], defined)
-        connection = self.computes["compute1"].driver._host.get_connection()
-        self.assertEqual({}, connection._vms)
+        self.assertEqual([self.original], defined)
+        self.assertEqual({}, self.libvirt_connection()._vms)
 
 
 class StaleRecordTest(FailureTestBase):
     """The end of an earlier rescue has left something."""
 
     def left(self) -> Store:
-        self.rescued()
-        store = Store(str(self.folder(self.server)))
+        self.rescue_server()
+        store = self.store()
         record = store.load().at(State.ENDING)
-        self.unrescue()
-        self._wait_for_state_change(self.server, "ACTIVE")
+        self.unrescue_server()
         store.save(record)
         return store
 
     def test_a_stopped_server_is_not_started_by_it(self) -> None:
         self.left()
         self._stop_server(self.server)
-        self.rescued()
-        self.unrescue()
-        self.assert_itself("SHUTOFF")
+        self.rescue_server()
+        self.unrescue(self.server)
+        self.assert_restored(running=False)
 
     def test_one_that_is_damaged_is_in_nobodys_way(self) -> None:
         self.left()
         (self.folder(self.server) / "stable_rescue.json").write_text("{")
-        self.rescued()
-        self.unrescue()
-        self.assert_itself()
+        self.rescue_server()
+        self.unrescue(self.server)
+        self.assert_restored()
 
 
 class NovasOwnTest(FailureTestBase):
@@ -183,32 +175,31 @@ class NovasOwnTest(FailureTestBase):
         instance = self.instance()
         instance.vm_state = vm_states.ERROR
         instance.save()
-        self.assertNotEqual(self.own, self.definition(self.server))
-        self.rescued()
-        store = Store(str(self.folder(self.server)))
-        self.assertEqual(self.own, store.original())
-        self.unrescue()
-        self.assert_itself()
+        self.assertNotEqual(self.original, self.definition(self.server))
+        self.rescue_server()
+        store = self.store()
+        self.assertEqual(self.original, store.original())
+        self.unrescue(self.server)
+        self.assert_restored()
 
     def test_neither_record_nor_unrescue_xml(self) -> None:
         """UPSTREAM U19."""
-        self.rescued()
+        self.rescue_server()
         for path in self.folder(self.server).iterdir():
             path.unlink()
-        self.unrescue()
-        self.assert_itself()
+        self.unrescue(self.server)
+        self.assert_restored()
 
     def test_no_definition_in_libvirt(self) -> None:
         """UPSTREAM U20: the rescue has all devices, and so has what is saved."""
-        connection = self.computes["compute1"].driver._host.get_connection()
-        domain = connection.lookupByUUIDString(self.server["id"])
+        domain = self.domain()
         domain.destroy()
         domain.undefine()
-        self.rescued()
-        store = Store(str(self.folder(self.server)))
-        self.assertEqual(self.own, store.original())
-        self.unrescue()
-        self.assert_itself()
+        self.rescue_server()
+        store = self.store()
+        self.assertEqual(self.original, store.original())
+        self.unrescue(self.server)
+        self.assert_restored()
 
 
 class OverdueTest(FailureTestBase):
@@ -219,16 +210,16 @@ class OverdueTest(FailureTestBase):
         launched = datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC)
         instance.launched_at = launched
         instance.save()
-        self.rescued()
+        self.rescue_server()
         self.assertEqual(launched, self.instance().launched_at)
 
     def test_one_that_fails_stops_no_other(self) -> None:
         other, self.server = self.server, self.create_server()
+        self.note_original()
         for server in (other, self.server):
             self.rescue(server, self.image)
             self._wait_for_state_change(server, "RESCUE")
-        self.own = Store(str(self.folder(self.server))).original()
-        manager = self.computes["compute1"].manager
+        manager = self.manager
         names = [name for name, _task in manager._periodic_tasks]
         self.assertEqual(1, names.count("_poll_rescued_instances"))
         unrescue = manager.compute_api.unrescue
@@ -247,7 +238,7 @@ class OverdueTest(FailureTestBase):
                 began = "2020-01-01T00:00:00"
                 store.save(dataclasses.replace(store.load(), rescued_at=began))
             manager._poll_rescued_instances(self.context)
-        self.assert_itself()
+        self.assert_restored()
         self._wait_for_state_change(other, "RESCUE")
 
 
@@ -263,10 +254,9 @@ class PortGoneTest(FailureTestBase):
         own = self.definition(self.server)
         gone = self.neutron.port_2
         self.assertIn(gone["mac_address"], own)
-        self.rescued()
+        self.rescue_server()
         self.neutron.delete_port(gone["id"])
-        self.unrescue()
-        self._wait_for_state_change(self.server, "ACTIVE")
+        self.unrescue_server()
         found = self.definition(self.server)
         self.assertNotIn(gone["mac_address"], found)
         self.assertIn(self.neutron.port_1["mac_address"], found)

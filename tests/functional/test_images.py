@@ -17,6 +17,7 @@ from stable_rescue.domain import recognise
 from stable_rescue.domain.document import Domain
 from stable_rescue.storage.record import Store
 from tests.functional import base, images
+from tests.functional.server import ServerTestBase
 
 DATA = b"rescue" * 200_000
 AGES_AGO = 1_000_000_000
@@ -26,62 +27,63 @@ AGES_AGO = 1_000_000_000
 class HostileTest(images.ImagesTestBase):
     """Before anything of them comes to the host's image cache."""
 
-    def assert_refused(self, image_id: str, reason: str) -> None:
-        self.assertIn(reason, self.refused(image_id))
+    def assert_not_cached(self, image_id: str, reason: str) -> None:
+        """Assert that a rescue is refused and its image kept out of the cache."""
+        self.assert_refused(reason, image=image_id)
         self.assertFalse(self.base_of(image_id).exists())
 
     def test_backing_file(self) -> None:
         data = self.make("qcow2", "-u", "-b", "/etc/shadow", "-F", "raw")
-        self.assert_refused(self.add_image(data, "qcow2"), "safety check")
+        self.assert_not_cached(self.add_image(data, "qcow2"), "safety check")
 
     def test_data_file(self) -> None:
         there = str(self.files_made / "data")
         data = self.make("qcow2", "-o", f"data_file={there}")
         data = data.replace(there.encode(), b"/etc/shadow")
-        self.assert_refused(self.add_image(data, "qcow2"), "safety check")
+        self.assert_not_cached(self.add_image(data, "qcow2"), "safety check")
 
     def test_vmdk(self) -> None:
-        self.assert_refused(
+        self.assert_not_cached(
             self.add_image(self.make("vmdk"), "vmdk"), "has disk format vmdk"
         )
 
     @ddt.data("vmdk", "qcow2", "vdi")
     def test_said_to_be_raw(self, image_format: str) -> None:
-        self.assert_refused(
+        self.assert_not_cached(
             self.add_image(self.make(image_format)), "not in a supported format"
         )
 
     def test_huge(self) -> None:
         """A few hundred kilobytes, which Nova would write out as raw."""
         data = self.make("qcow2", size="200T")
-        self.assert_refused(self.add_image(data, "qcow2"), "at most 100 GiB")
+        self.assert_not_cached(self.add_image(data, "qcow2"), "at most 100 GiB")
 
     def test_huge_by_its_metadata(self) -> None:
         image = self.add_image(DATA, size=200 * units.Ti)
-        self.assert_refused(image, "at most 100 GiB")
+        self.assert_not_cached(image, "at most 100 GiB")
         self.assertNotIn("download", self.glance_server.requests)
 
     def test_truncated_before_its_upload(self) -> None:
         image = self.add_image(self.make("qcow2")[:64], "qcow2")
-        self.assert_refused(image, "not in a supported format")
+        self.assert_not_cached(image, "not in a supported format")
 
     def test_cdrom_on_usb(self) -> None:
         """Libvirt before 11.5, as Nova's fixture, makes a hard disk of it."""
         # ISO 9660: the primary volume descriptor stands in sector 16.
         iso = bytes(16 * 2048) + b"\x01CD001\x01" + bytes(2041)
         image = self.add_image(iso, "iso", {"hw_rescue_device": "cdrom"})
-        self.assert_refused(image, "take one on usb for a disk")
+        self.assert_not_cached(image, "take one on usb for a disk")
 
     def test_another_checksum(self) -> None:
         """python-glanceclient compares it."""
         image = self.add_image(DATA, os_hash_value="0" * 128)
-        self.assert_refused(image, "Corrupt image download")
+        self.assert_not_cached(image, "Corrupt image download")
 
     def test_another_checksum_of_an_image_that_is_not_read_to_its_end(self) -> None:
         """Nova's fetch reads it all."""
         data = os.urandom(units.Mi) * 6
         image = self.add_image(data, os_hash_value="0" * 128)
-        self.assert_refused(image, "Corrupt image download")
+        self.assert_not_cached(image, "Corrupt image download")
 
 
 class GlanceDownTest(images.ImagesTestBase):
@@ -89,7 +91,7 @@ class GlanceDownTest(images.ImagesTestBase):
         """The API asks first, and answers for itself."""
         image = self.add_image(DATA)
         self.glance_server.down.add("show")
-        self.refused(image)
+        self.assert_refused(image=image)
 
     def test_at_show_by_the_host(self) -> None:
         image = self.add_image(DATA)
@@ -100,7 +102,7 @@ class GlanceDownTest(images.ImagesTestBase):
                 self.computes["compute1"].driver._image_api.get
             ),
         ):
-            self.assertIn("image service does not answer", self.refused(image))
+            self.assert_refused("image service does not answer", image=image)
 
     def down_before(self, function: Any) -> Any:
         def ask(*args: Any, **kwargs: Any) -> Any:
@@ -112,60 +114,47 @@ class GlanceDownTest(images.ImagesTestBase):
     def test_at_download(self) -> None:
         image = self.add_image(DATA)
         self.glance_server.down.add("download")
-        self.assertIn("image service does not answer", self.refused(image))
+        self.assert_refused("image service does not answer", image=image)
 
     def test_between_inspection_and_download(self) -> None:
         image = self.add_image(DATA)
         fetch = self.down_before(libvirt_utils.fetch_image)
         with mock.patch("nova.virt.libvirt.utils.fetch_image", fetch):
-            self.assertIn("image service does not answer", self.refused(image))
+            self.assert_refused("image service does not answer", image=image)
 
     def test_in_the_middle_of_a_download(self) -> None:
         image = self.add_image(os.urandom(units.Mi) * 6)
         self.glance_server.cut = 5 * units.Mi
-        self.assertIn("cannot prepare the rescue", self.refused(image))
+        self.assert_refused("cannot prepare the rescue", image=image)
         self.assertFalse(self.base_of(image).exists())
 
     def test_data_that_is_gone(self) -> None:
         image = self.add_image(DATA)
         del self.glance_server.data[image]
-        self.assertIn("Corrupt image download", self.refused(image))
+        self.assert_refused("Corrupt image download", image=image)
 
 
-class UnfitTest(base.RescueTestBase):
+class UnfitTest(ServerTestBase):
     """UPSTREAM U12: by what Glance tells alone."""
 
-    def refused(self, image: str) -> str:
-        server = self.create_server()
-        power_off = self.power_offs()
-        told = self.assertRaises(
-            client.OpenStackApiException, self.rescue, server, image
-        ).response.text
-        self._wait_for_server_parameter(
-            server, {"status": "ACTIVE", "OS-EXT-STS:task_state": None}
-        )
-        power_off.assert_not_called()
-        self.assertEqual([], self.files(server))
-        return str(told)
-
-    def image(self, fields: dict[str, Any], **properties: str) -> str:
+    def make_image(self, fields: dict[str, Any], **properties: str) -> str:
         image = self.create_rescue_image(hw_rescue_bus="usb", **properties)
         self.glance.images[image].update(fields)
         return image
 
     def test_disk(self) -> None:
-        self.assertIn("1024 GiB", self.refused(self.image({"min_disk": 1024})))
+        self.assert_refused("1024 GiB", image=self.make_image({"min_disk": 1024}))
 
     def test_memory(self) -> None:
-        self.assertIn("999999 MiB", self.refused(self.image({"min_ram": 999999})))
+        self.assert_refused("999999 MiB", image=self.make_image({"min_ram": 999999}))
 
     def test_firmware(self) -> None:
-        image = self.image({}, hw_firmware_type="uefi")
-        self.assertIn("boots by UEFI alone", self.refused(image))
+        image = self.make_image({}, hw_firmware_type="uefi")
+        self.assert_refused("boots by UEFI alone", image=image)
 
     def test_machine_type(self) -> None:
-        image = self.image({}, hw_machine_type="q35")
-        self.assertIn("is of type pc", self.refused(image))
+        image = self.make_image({}, hw_machine_type="q35")
+        self.assert_refused("is of type pc", image=image)
 
 
 class EncryptedTest(base.RescueTestBase):
@@ -268,7 +257,7 @@ class ImageCacheTest(images.ImagesTestBase):
         # Nova does it with privileges, which its tests may not have.
         self.useFixture(fixtures.MonkeyPatch("nova.privsep.path.utime", os.utime))
         self.image = self.add_image(DATA)
-        self.rescued(self.image)
+        self.rescue_server()
         self.base = self.base_of(self.image)
         os.utime(self.base, (AGES_AGO, AGES_AGO))
 
@@ -292,7 +281,7 @@ class ImageCacheTest(images.ImagesTestBase):
         self.assertEqual(DATA, self.content_of(medium)[: len(DATA)])
 
     def test_no_longer_than_the_rescue(self) -> None:
-        self.unrescued()
+        self.unrescue_server()
         self.age()
         self.assertFalse(self.base.exists())
 

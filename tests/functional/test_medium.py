@@ -21,14 +21,14 @@ class MediumTest(images.ImagesTestBase):
 
     def test_it_holds_the_image_and_is_gone_after_unrescue(self) -> None:
         before = self.files(self.server)
-        self.rescued(self.add_image(ONE))
+        self.rescue_server(self.add_image(ONE))
         self.assertEqual(ONE, self.content_of(self.medium()))
         # U22: nothing that the rescue does not use, a swap disk first of all.
         self.assertEqual(
             ["disk.info", "disk.rescue", "stable_rescue.json", "unrescue.xml"],
             self.files(self.server),
         )
-        self.unrescued()
+        self.unrescue_server()
         self.assertEqual(before, self.files(self.server))
 
     def test_another_image_after_a_failure(self) -> None:
@@ -43,16 +43,16 @@ class MediumTest(images.ImagesTestBase):
                 self.add_image(ONE),
             )
         self._wait_for_server_parameter(self.server, {"OS-EXT-STS:task_state": None})
-        self.rescued(self.add_image(TWO))
+        self.rescue_server(self.add_image(TWO))
         self.assertEqual(TWO, self.content_of(self.medium()))
 
     def test_what_a_lost_process_has_left_is_not_used(self) -> None:
         """UPSTREAM U9, and a half made one beside it."""
         self.medium().write_bytes(ONE)
         (self.folder(self.server) / ".disk.rescue.new").write_bytes(b"half")
-        self.rescued(self.add_image(TWO))
+        self.rescue_server(self.add_image(TWO))
         self.assertEqual(TWO, self.content_of(self.medium()))
-        self.unrescued()
+        self.unrescue_server()
         self.assertEqual([], self.files(self.server))
 
     def test_the_format_of_the_last_one_is_forgotten(self) -> None:
@@ -60,12 +60,12 @@ class MediumTest(images.ImagesTestBase):
         self.flags(force_raw_images=False)
         self.flags(images_type="flat", group="libvirt")
         for image_format, data in (("qcow2", self.make("qcow2")), ("raw", TWO)):
-            self.rescued(self.add_image(data, image_format))
+            self.rescue_server(self.add_image(data, image_format))
             known = json.loads((self.folder(self.server) / "disk.info").read_text())
             self.assertEqual({str(self.medium()): image_format}, known)
             disk = recognise.rescue_disk(Domain.parse(self.definition(self.server)))
             self.assertEqual(image_format, disk.find("driver").get("type"))
-            self.unrescued()
+            self.unrescue_server()
         self.assertEqual([], self.files(self.server))
 
     def test_it_has_its_name_when_it_is_whole(self) -> None:
@@ -77,8 +77,8 @@ class MediumTest(images.ImagesTestBase):
             raise OSError(28, "No space left on device")
 
         with mock.patch("nova.virt.libvirt.utils.create_image", create):
-            told = self.refused(self.cached(ONE))
-        self.assertIn("No space left on device", told)
+            image = self.cached(ONE)
+            self.assert_refused("No space left on device", image=image)
         self.assertEqual([(".disk.rescue.new", False)], seen)
 
     def cached(self, data: bytes) -> str:
@@ -94,7 +94,7 @@ class MediumTest(images.ImagesTestBase):
         iso = self.files_made / "iso"
         self.run_tool("genisoimage", "-o", iso, self.files_made / "in")
         data = iso.read_bytes()
-        self.rescued(
+        self.rescue_server(
             self.add_image(
                 data, "iso", {"hw_rescue_device": "cdrom", "hw_rescue_bus": "ide"}
             )
@@ -111,10 +111,10 @@ class MediumTest(images.ImagesTestBase):
     def test_a_kernel_of_its_own(self) -> None:
         """Nova writes its format down, too."""
         kernel = self.add_image(TWO)
-        self.rescued(self.add_image(ONE, properties={"kernel_id": kernel}))
+        self.rescue_server(self.add_image(ONE, properties={"kernel_id": kernel}))
         made = self.folder(self.server) / "kernel.rescue"
         self.assertEqual(TWO, made.read_bytes())
-        self.unrescued()
+        self.unrescue_server()
         self.assertEqual([], self.files(self.server))
 
     def test_the_hosts_settings_for_disks(self) -> None:
@@ -122,7 +122,7 @@ class MediumTest(images.ImagesTestBase):
         self.flags(disk_cachemodes=["file=writethrough"], group="libvirt")
         self.flags(hw_disk_discard="unmap", group="libvirt")
         self.restart_compute_service("compute1")
-        self.rescued(self.add_image(ONE))
+        self.rescue_server(self.add_image(ONE))
         record = json.loads(
             (self.folder(self.server) / "stable_rescue.json").read_text()
         )
@@ -132,7 +132,7 @@ class MediumTest(images.ImagesTestBase):
         self.assertEqual("unmap", settings.get("discard"))
 
     def test_a_deleted_server_leaves_nothing(self) -> None:
-        self.rescued(self.add_image(ONE))
+        self.rescue_server(self.add_image(ONE))
         folder = self.folder(self.server)
         self._delete_server(self.server)
         self.assertFalse(folder.exists())
@@ -146,5 +146,5 @@ class FlatMediumTest(MediumTest):
             "nova.virt.libvirt.utils.copy_image",
             side_effect=OSError(28, "No space left on device"),
         ) as copy:
-            self.refused(self.cached(ONE))
+            self.assert_refused(image=self.cached(ONE))
         self.assertEqual(".disk.rescue.new", Path(copy.call_args.args[1]).name)

@@ -11,7 +11,7 @@ from nova import objects
 from nova.compute import task_states, vm_states
 
 from stable_rescue import nova_internals
-from stable_rescue.storage.record import State, Store
+from stable_rescue.storage.record import State
 from stable_rescue.virt import transitions
 from tests.functional.failures import NO_MEMORY, FailureTestBase
 
@@ -24,63 +24,61 @@ class RestartTest(FailureTestBase):
         instance = self.instance()
         instance.vm_state, instance.task_state = vm_state, task_state
         instance.save()
-        store = Store(str(self.folder(self.server)))
+        store = self.store()
         store.save(store.load().at(state))
 
     def test_between_start_and_database(self) -> None:
-        self.rescued()
+        self.rescue_server()
         self.cut_short(vm_states.ACTIVE, task_states.RESCUING, State.RESCUED)
         self.restart_compute_service("compute1")
-        self._wait_for_server_parameter(
-            self.server, {"status": "RESCUE", "OS-EXT-STS:task_state": None}
-        )
-        self.unrescue()
-        self.assert_itself()
+        self.assert_rescued()
+        self.unrescue(self.server)
+        self.assert_restored()
 
     def test_at_the_start_of_the_rescue(self) -> None:
-        self.rescued()
+        self.rescue_server()
         self.cut_short(vm_states.ACTIVE, task_states.RESCUING, State.BEGINNING)
         self.restart_compute_service("compute1")
-        self.assert_itself()
+        self.assert_restored()
 
     def test_in_unrescue(self) -> None:
-        self.rescued()
+        self.rescue_server()
         self.cut_short(vm_states.RESCUED, task_states.UNRESCUING, State.ENDING)
         self.restart_compute_service("compute1")
-        self.assert_itself()
+        self.assert_restored()
 
     def test_what_is_left_of_a_rescue_that_is_over_is_removed(self) -> None:
         """Also where the server was stopped since: it is not started."""
-        self.rescued()
-        self.unrescue_leaving_the_medium()
+        self.rescue_server()
+        self.unrescue_without_cleanup()
         self._stop_server(self.server)
         self.assertEqual(
             ["stable_rescue.json", "unrescue.xml"], self.files(self.server)
         )
         self.restart_compute_service("compute1")
-        self.assert_itself("SHUTOFF")
+        self.assert_restored(running=False)
 
     def test_before_anything_was_written(self) -> None:
         instance = self.instance()
         instance.task_state = task_states.RESCUING
         instance.save()
         self.restart_compute_service("compute1")
-        self.assert_itself()
+        self.assert_restored()
 
     def test_a_rescued_server_stays_rescued(self) -> None:
-        self.rescued()
+        self.rescue_server()
         before = self.definition(self.server)
         self.restart_compute_service("compute1")
         self._wait_for_state_change(self.server, "RESCUE")
         self.assertEqual(before, self.definition(self.server))
 
     def test_a_damaged_record_stops_no_one(self) -> None:
-        self.rescued()
+        self.rescue_server()
         (self.folder(self.server) / "stable_rescue.json").write_text("{")
         self.restart_compute_service("compute1")
         self._wait_for_state_change(self.server, "RESCUE")
-        self.unrescue()
-        self.assert_itself()
+        self.unrescue(self.server)
+        self.assert_restored()
 
 
 class ManyAtStartTest(FailureTestBase):
@@ -90,7 +88,7 @@ class ManyAtStartTest(FailureTestBase):
         super().setUp()
         self.bad = self.server
         self.server = self.create_server()
-        self.own = self.definition(self.server)
+        self.note_original()
         for server in (self.bad, self.server):
             instance = objects.Instance.get_by_uuid(self.context, server["id"])
             instance.task_state = task_states.RESCUING
@@ -110,7 +108,7 @@ class ManyAtStartTest(FailureTestBase):
 
     def test_one_that_fails(self) -> None:
         self.at_start(mock.Mock(side_effect=NO_MEMORY))
-        self.assert_itself()
+        self.assert_restored()
 
     def test_one_that_hangs(self) -> None:
         self.flags(recovery_timeout=1, group="stable_rescue")
@@ -122,7 +120,7 @@ class ManyAtStartTest(FailureTestBase):
             return self.settle(*args)
 
         self.at_start(hang)
-        self.assert_itself()
+        self.assert_restored()
         go_on.set()
         self._wait_for_server_parameter(
             self.bad, {"status": "ACTIVE", "OS-EXT-STS:task_state": None}
@@ -133,29 +131,28 @@ class HostRestartTest(FailureTestBase):
     """UPSTREAM U14, U15: the host is started again while a server is rescued."""
 
     def restart_host(self) -> None:
-        connection = self.computes["compute1"].driver._host.get_connection()
-        domain = connection.lookupByUUIDString(self.server["id"])
-        connection._event_callbacks.clear()  # nobody is there to see it end
-        domain.destroy()
+        # Nobody is there to see the domain end.
+        self.libvirt_connection()._event_callbacks.clear()
+        self.domain().destroy()
         self.restart_compute_service("compute1")
 
     def come_back(self, resume: bool) -> None:
         self.flags(resume_guests_state_on_host_boot=resume)
-        self.rescued()
+        self.rescue_server()
         before = self.definition(self.server)
         self.restart_host()
         self._wait_for_server_parameter(
             self.server, {"status": "RESCUE", "OS-EXT-STS:power_state": 1}
         )
         self.assertEqual(before, self.definition(self.server))
-        self.unrescue()
-        self.assert_itself()
+        self.unrescue(self.server)
+        self.assert_restored()
 
     def test_with_guests_resumed(self) -> None:
         self.come_back(True)
 
     def test_its_shares_are_mounted_before_it_starts(self) -> None:
-        self.rescued()
+        self.rescue_server()
         done = mock.Mock()
         for name in ("mount_shares", "start_guest"):
             function = getattr(nova_internals, name)

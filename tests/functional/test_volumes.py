@@ -9,7 +9,6 @@ from nova import exception as nova_exception
 from nova import objects
 from nova.compute import power_state
 from nova.tests import fixtures as nova_fixtures
-from nova.tests.functional.api import client
 from oslo_utils.fixture import uuidsentinel as uuids
 
 from stable_rescue.domain import recognise
@@ -20,16 +19,16 @@ from tests.functional.volumes import DOWN, VOLUMES, VolumesTestBase
 class RunningTest(VolumesTestBase):
     def test_every_volume_is_there_and_none_was_connected_anew(self) -> None:
         before = self.devices()
-        self.rescued()
+        self.rescue_server()
         self.assertLessEqual(before.items(), self.devices().items())
-        self.unrescued()
-        self.assertEqual(self.own, self.definition(self.server))
+        self.unrescue_server()
+        self.assertEqual(self.original, self.definition(self.server))
         self.assertEqual([], self.storage.events)
         self.assertEqual(self.attached, self.attachments())
 
     def test_nova_still_knows_what_each_volume_is_connected_as(self) -> None:
         """Cinder does not; without it, StorPool cannot disconnect."""
-        self.rescued()
+        self.rescue_server()
         self.assertEqual(self.stored, self.connections())
         for volume in VOLUMES:
             path = self.connections()[volume]["data"]["device_path"]
@@ -154,21 +153,21 @@ class StoppedTest(VolumesTestBase):
 
     def test_all_are_connected_before_anything_else(self) -> None:
         self.storage.wait_for_parallel = 2
-        self.rescued()
+        self.rescue_server()
         self.assertEqual(sorted(VOLUMES), self.storage.connected())
         self.assertGreaterEqual(self.storage.most_at_once, 2)
 
     def test_never_more_at_once_than_the_operator_allows(self) -> None:
         self.flags(volume_connect_workers=1, group="stable_rescue")
-        self.rescued()
+        self.rescue_server()
         self.assertEqual(1, self.storage.most_at_once)
 
     def test_their_new_devices_are_in_the_rescue_and_in_the_server(self) -> None:
         expected = {str(self.storage.path(volume)) for volume in VOLUMES}
         self.assertFalse(expected & set(self.devices().values()))
-        self.rescued()
+        self.rescue_server()
         self.assertLessEqual(expected, set(self.devices().values()))
-        self.unrescued("SHUTOFF")
+        self.unrescue_server("SHUTOFF")
         self.assertLessEqual(expected, set(self.devices().values()))
         for volume in VOLUMES:
             path = self.connections()[volume]["data"]["device_path"]
@@ -229,7 +228,7 @@ class StoppedTest(VolumesTestBase):
                 self.driver, "get_volume_connector", return_value={"initiator": "iqn.x"}
             )
         )
-        self.rescued()
+        self.rescue_server()
         ((attachment, initiator, device),) = asked
         self.assertEqual("iqn.x", initiator)
         self.assertTrue(device.startswith("/dev/vd"))
@@ -262,7 +261,7 @@ class StoppedTest(VolumesTestBase):
         asked = self.patch_cinder(
             "initialize_connection", [{"driver_volume_type": "fake", "data": told}]
         )
-        self.rescued()
+        self.rescue_server()
         asked.assert_called_once()
         self.assertEqual("new", self.connections()[VOLUMES[1]]["data"]["portal"])
         self.assertEqual(sorted(VOLUMES), self.storage.connected())
@@ -273,13 +272,12 @@ class RescuedTest(VolumesTestBase):
 
     def setUp(self) -> None:
         super().setUp()
-        self.rescued()
-        connection = self.driver._host.get_connection()
-        connection.lookupByUUIDString(self.server["id"]).destroy()
+        self.rescue_server()
+        self.domain().destroy()
         self.storage.reboot()
 
     def test_unrescue_connects_and_the_server_reads_the_new_devices(self) -> None:
-        self.unrescued()
+        self.unrescue_server()
         self.assertEqual(sorted(VOLUMES), self.storage.connected())
         expected = {str(self.storage.path(volume)) for volume in VOLUMES}
         self.assertLessEqual(expected, set(self.devices().values()))
@@ -289,7 +287,7 @@ class RescuedTest(VolumesTestBase):
     def test_a_volume_that_is_gone_then_is_an_error_that_a_restart_mends(self) -> None:
         self.storage.broken.add(VOLUMES[0])
         self.patch_cinder("attachment_update", DOWN)
-        self.assertRaises(client.OpenStackApiException, self.unrescued)
+        self.error_of(self.unrescue, self.server)
         self._wait_for_server_parameter(self.server, {"status": "ERROR"})
         self.storage.broken.clear()
         self.restart_compute_service("compute1")
@@ -314,18 +312,15 @@ class MismatchTest(VolumesTestBase):
         self.flags(allow_mapping_mismatch=True, group="stable_rescue")
         self.forget(VOLUMES[2])
         before = self.devices()
-        self.rescued()
+        self.rescue_server()
         self.assertLessEqual(before.items(), self.devices().items())
 
     def test_a_volume_that_libvirt_does_not_have(self) -> None:
         target = next(
             name for name, path in self.devices().items() if path.endswith(VOLUMES[1])
         )
-        connection = self.driver._host.get_connection()
-        domain = connection.lookupByUUIDString(self.server["id"])
-        disks = domain._def["devices"]["disks"]
+        disks = self.domain()._def["devices"]["disks"]
         disks[:] = [disk for disk in disks if disk["target_dev"] != target]
-        self.own = self.definition(self.server)
         self.assert_refused(
             f"volume {VOLUMES[1]} is attached to the server as {target}"
         )
@@ -359,8 +354,8 @@ class VolumeBackedTest(VolumesTestBase):
         after = Domain.parse(self.definition(self.server))
         self.assertLessEqual(before.items(), self.devices().items())
         self.assertIsNotNone(recognise.rescue_disk(after))
-        self.unrescued()
-        self.assertEqual(self.own, self.definition(self.server))
+        self.unrescue_server()
+        self.assertEqual(self.original, self.definition(self.server))
         self.assertEqual([], self.storage.events)
 
     def test_a_root_volume_that_fails_is_a_refusal(self) -> None:

@@ -1,8 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A server with volumes.
-
-Nova's CinderFixture is Cinder, tests.functional.storage the storage.
-"""
+"""A server with volumes, on Nova's CinderFixture and tests.functional.storage."""
 
 import copy
 import json
@@ -12,42 +9,36 @@ from unittest import mock
 import fixtures
 from nova import exception as nova_exception
 from nova import objects
-from nova.tests.functional.api import client
 from nova.virt.libvirt.driver import VOLUME_DRIVERS
 from oslo_utils.fixture import uuidsentinel as uuids
 
 from stable_rescue.domain import sources
 from stable_rescue.domain.document import Domain, target_of
-from tests.functional import base
+from tests.functional.server import ServerTestBase
 from tests.functional.storage import Storage, StorageVolumeDriver
 
 VOLUMES = (uuids.first, uuids.second, uuids.third)
 DOWN = nova_exception.CinderConnectionFailed(reason="http://192.0.2.1:8776 refused")
 
 
-class VolumesTestBase(base.RescueTestBase):
-    """A server with an ephemeral disk, swap and three volumes."""
+class VolumesTestBase(ServerTestBase):
+    """A server with a local root disk and three volumes."""
 
     volumes: tuple[str, ...] = VOLUMES
 
-    def setUp(self) -> None:
-        super().setUp()
+    def make_server(self) -> None:
         self.storage = Storage(self.useFixture(fixtures.TempDir()).path)
         self.use_storage()
         self.server = self.create_server_with_volumes()
-        self.own = self.definition(self.server)
-        self.attached = self.attachments()
+        self.image = self.create_rescue_image(hw_rescue_bus="usb")
         self.stored = self.connections()
         self.storage.events.clear()
-        self.image = self.create_rescue_image(hw_rescue_bus="usb")
-        self.power_off = self.power_offs()
 
-    @property
-    def driver(self) -> Any:
-        return self.computes["compute1"].driver
+    def observed(self) -> dict[str, Any]:
+        return super().observed() | {"attachments": self.attachments()}
 
     def use_storage(self) -> None:
-        """Have hosts connect what Cinder calls fake with our storage."""
+        """Make the host connect volumes of Cinder's type "fake" to the storage."""
         path = f"{StorageVolumeDriver.__module__}.{StorageVolumeDriver.__name__}"
         for name, value in (
             (
@@ -59,7 +50,7 @@ class VolumesTestBase(base.RescueTestBase):
             self.useFixture(fixtures.MonkeyPatch(name, value))
 
     def patch_cinder(self, call: str, side_effect: Any = None) -> mock.Mock:
-        """Have Cinder's API do something else, for the API's service and the host."""
+        """Replace a call to Cinder, for Nova's API service and for the host."""
         return self.useFixture(
             fixtures.MockPatch(
                 f"nova.volume.cinder.API.{call}",
@@ -69,11 +60,10 @@ class VolumesTestBase(base.RescueTestBase):
         ).mock
 
     def patch_volume(self, side_effect: Any) -> None:
-        """Have Cinder tell the host, and not the API's service, of volumes."""
-        api = self.computes["compute1"].manager.volume_api
+        """Replace the host's call for a volume, but not that of Nova's API service."""
         self.useFixture(
             fixtures.MockPatchObject(
-                api, "get", side_effect=side_effect, autospec=False
+                self.manager.volume_api, "get", side_effect=side_effect, autospec=False
             )
         )
 
@@ -98,59 +88,36 @@ class VolumesTestBase(base.RescueTestBase):
         ]
         return self.boot(wanted)
 
-    def boot(self, wanted: dict[str, Any]) -> dict[str, Any]:
-        server = self.api.post_server({"server": wanted})
-        server = self._wait_for_state_change(server, "ACTIVE")
-        self.folder(server).mkdir(parents=True, exist_ok=True)
-        return server
-
     def attachments(self) -> dict[str, Any]:
-        """Return what Cinder has attached."""
-        return copy.deepcopy({k: dict(v) for k, v in self.cinder_attachments().items()})
-
-    def cinder_attachments(self) -> dict[str, Any]:
-        return self.cinder.volume_to_attachment
+        """Return the attachments that Cinder has, by volume."""
+        attached = self.cinder.volume_to_attachment
+        return copy.deepcopy(
+            {volume: dict(known) for volume, known in attached.items()}
+        )
 
     def connections(self) -> dict[str, Any]:
-        """Return the connections that Nova's database has."""
-        found = objects.BlockDeviceMappingList.get_by_instance_uuid(
+        """Return the connections in Nova's database, by volume."""
+        mappings = objects.BlockDeviceMappingList.get_by_instance_uuid(
             self.context, self.server["id"]
         )
         return {
-            m.volume_id: json.loads(m.connection_info) for m in found if m.is_volume
+            mapping.volume_id: json.loads(mapping.connection_info)
+            for mapping in mappings
+            if mapping.is_volume
         }
 
     def stop(self) -> None:
+        """Stop the server and note what it is like then."""
         self._stop_server(self.server)
-        self.own = self.definition(self.server)
-        self.power_off.reset_mock()
+        self.note_original()
 
-    def rescued(self) -> None:
-        self.rescue(self.server, self.image)
-        self._wait_for_state_change(self.server, "RESCUE")
-
-    def unrescued(self, status: str = "ACTIVE") -> None:
-        self.api.post_server_action(self.server["id"], {"unrescue": None})
-        self._wait_for_state_change(self.server, status)
-
-    def assert_refused(self, *reasons: str, status: str = "ACTIVE") -> str:
-        """Check that a rescue is refused, and that nobody noticed."""
-        told = self.assertRaises(
-            client.OpenStackApiException, self.rescue, self.server, self.image
-        ).response.text
-        for reason in reasons:
-            self.assertIn(reason, told)
-        self.assertNotIn(str(self.storage.folder), told)
-        self._wait_for_server_parameter(
-            self.server, {"status": status, "OS-EXT-STS:task_state": None}
-        )
-        self.power_off.assert_not_called()
-        self.assertEqual(self.own, self.definition(self.server))
-        self.assertEqual(self.attached, self.attachments())
-        self.assertEqual([], self.files(self.server))
-        return told
+    def assert_refused(self, *reasons: str, **options: Any) -> str:
+        """Assert as the base does, and that the text names no path of the host."""
+        text = super().assert_refused(*reasons, **options)
+        self.assertNotIn(str(self.storage.folder), text)
+        return text
 
     def devices(self) -> dict[str, str]:
-        """Return what each disk of the server's definition reads, by its target."""
+        """Return the source of each disk that the server runs with, by target."""
         disks = Domain.parse(self.definition(self.server)).disks()
         return {target_of(disk)[0]: sources.path_of(disk) or "" for disk in disks}

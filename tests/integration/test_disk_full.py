@@ -39,7 +39,7 @@ class DiskFullTest(images.ImagesTestBase):
 
     def test_disk_full_while_the_image_is_fetched_is_refused(self) -> None:
         image, free_before = self.add_image(DATA + DATA), self.free_bytes()
-        self.assertIn("No space left on device", self.refused(image))
+        self.assert_refused("No space left on device", image=image)
         self.assert_space_released(free_before)
 
     def test_disk_full_while_the_image_is_converted_is_refused(self) -> None:
@@ -48,8 +48,7 @@ class DiskFullTest(images.ImagesTestBase):
         self.run_tool("qemu-img", "convert", "-O", "qcow2", raw, qcow2)
         image = self.add_image(qcow2.read_bytes(), "qcow2")
         free_before = self.free_bytes()
-        message = self.refused(image)
-        self.assertIn("cannot be used", message)
+        message = self.assert_refused("cannot be used", image=image)
         self.assertNotIn(CONF.instances_path, message)
         self.assert_space_released(free_before)
 
@@ -59,11 +58,11 @@ class DiskFullTest(images.ImagesTestBase):
         cached = self.base_of(image)
         cached.parent.mkdir()
         cached.write_bytes(DATA)
-        self.assertIn("cannot prepare the rescue", self.refused(image))
+        self.assert_refused("cannot prepare the rescue", image=image)
         self.assertEqual(DATA, cached.read_bytes())
 
     def test_disk_full_while_the_record_is_written_is_refused(self) -> None:
         filler = Path(CONF.instances_path, "filler")
         filler.write_bytes(bytes(self.free_bytes()))
-        message = self.refused(self.add_image(DATA))
-        self.assertIn("No space left on device", message)
+        image = self.add_image(DATA)
+        self.assert_refused("No space left on device", image=image)

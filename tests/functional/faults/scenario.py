@@ -9,36 +9,28 @@ from typing import Any, ClassVar
 
 import fixtures
 from nova import objects
-from nova.compute import power_state, vm_states
-from nova.tests.fixtures import libvirt
+from nova.compute import vm_states
 
-from stable_rescue.domain import recognise
-from stable_rescue.domain.document import Domain
 from tests import tally
-from tests.functional import base
 from tests.functional.faults.injection import (
     FAULTS,
     Injection,
     Killed,
 )
+from tests.functional.server import ServerTestBase
 from tests.tally import Place, step_of
 
 
-class FaultTestBase(base.RescueTestBase):
+class FaultTestBase(ServerTestBase):
     """A server, and faults for what is done with it."""
 
     def setUp(self) -> None:
         super().setUp()
         self.killed: Killed | None = None
         self.error: Exception | None = None
-        self.make_server()
         for name in ("rescue_instance", "unrescue_instance"):
             self._call_at_once(name)
         self.injection = self.useFixture(Injection())
-
-    def make_server(self) -> None:
-        """Make ``server``, and ``image`` to rescue it with."""
-        raise NotImplementedError
 
     def _call_at_once(self, name: str) -> None:
         """Have the API call the manager in this thread, for a kill to end it."""
@@ -65,7 +57,7 @@ class FaultTestBase(base.RescueTestBase):
         A new manager and a new driver; the service around them takes long to end.
         """
         service = self.computes["compute1"]
-        connection = self.connection_of_libvirt()
+        connection = self.libvirt_connection()
         node = service.driver._host.get_node_uuid()
         service.manager = type(service.manager)(host=service.host)
         service.driver = service.manager.driver
@@ -74,26 +66,11 @@ class FaultTestBase(base.RescueTestBase):
         service.driver._host.get_node_uuid = lambda: node
         service.manager.init_host(service.service_ref)
 
-    def connection_of_libvirt(self) -> Any:
-        """Return the connection to Nova's libvirt."""
-        return self.computes["compute1"].driver._host.get_connection()
-
-    def domain(self) -> Any:
-        """Return the server's domain."""
-        return self.connection_of_libvirt().lookupByUUIDString(self.server["id"])
-
-    def instance(self) -> objects.Instance:
-        return objects.Instance.get_by_uuid(self.context, self.server["id"])
-
     def observed(self) -> dict[str, Any]:
-        """Return all that a rescue may not change of a server."""
-        inactive = libvirt.VIR_DOMAIN_XML_INACTIVE
-        return {
-            "live": self.written(self.definition(self.server)),
-            "defined": self.written(self.definition(self.server, inactive)),
-            "files": self.files(self.server),
-            "running": bool(self.domain().isActive()),
-        }
+        observed = super().observed()
+        for name in ("live", "next"):
+            observed[name] = self.written(observed[name])
+        return observed
 
     def written(self, definition: str) -> str:
         """Return what has to stay of a definition: the letter of it."""
@@ -111,12 +88,7 @@ class FaultTestBase(base.RescueTestBase):
         """Do an action without a fault."""
         self.act(action)
         self.assertIsNone(self.error)
-        self._wait_for_server_parameter(
-            self.server, {"status": status, "OS-EXT-STS:task_state": None}
-        )
-
-    def stop(self) -> None:
-        self._stop_server(self.server)
+        self.assert_status(status)
 
 
 class Scenario(FaultTestBase):
@@ -138,9 +110,8 @@ class Scenario(FaultTestBase):
         super().setUp()
         self.status = "ACTIVE" if self.running else "SHUTOFF"
         if not self.running:
-            self.stop()
-        self.own_definition = self.definition(self.server)
-        self.before = self.observed()
+            self._stop_server(self.server)
+            self.note_original()
         self.places = self._places()
 
     def _places(self) -> list[Place]:
@@ -174,38 +145,15 @@ class Scenario(FaultTestBase):
         """End the rescue, if there is one; the server has to be as it was."""
         if self.instance().vm_state == vm_states.RESCUED:
             self.do("unrescue", self.status)
-        self.assert_itself()
+        self.assert_restored(self.running)
 
-    def assert_itself(self) -> None:
-        instance = self.instance()
-        state = vm_states.ACTIVE if self.running else vm_states.STOPPED
-        power = power_state.RUNNING if self.running else power_state.SHUTDOWN
-        self.assertEqual(
-            (state, None, power),
-            (instance.vm_state, instance.task_state, instance.power_state),
-        )
-        self.assertEqual(self.before, self.observed())
-
-    def assert_rescued(self) -> None:
-        instance = self.instance()
-        self.assertEqual(
-            (vm_states.RESCUED, None, power_state.RUNNING),
-            (instance.vm_state, instance.task_state, instance.power_state),
-        )
-        self.assertTrue(self.domain().isActive())
-        found = Domain.parse(self.definition(self.server))
-        self.assertIsNotNone(recognise.rescue_disk(found))
+    def assert_rescue_runs(self) -> None:
+        super().assert_rescue_runs()
         self.assert_original_saved()
 
     def assert_original_saved(self) -> None:
         saved = (self.folder(self.server) / "unrescue.xml").read_text()
-        self.assertEqual(self.written(self.own_definition), self.written(saved))
-
-    def assert_at_rest(self) -> None:
-        if self.instance().vm_state == vm_states.RESCUED:
-            self.assert_rescued()
-        else:
-            self.assert_itself()
+        self.assertEqual(self.written(self.original), self.written(saved))
 
     def strike(self, fault: str, place: Place) -> None:
         """Try one cell of the matrix.
@@ -222,7 +170,7 @@ class Scenario(FaultTestBase):
             # One step that fails once: nobody has to come and help.
             self.assertNotEqual(vm_states.ERROR, self.instance().vm_state)
         self.restart()
-        self.assert_at_rest()
+        self.assert_at_rest(self.running)
         self.be_itself()
 
     def strike_everywhere(self, *faults: str) -> None:

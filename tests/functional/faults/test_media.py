@@ -22,15 +22,12 @@ class ServerWithImages(FaultTestBase, images.ImagesTestBase):
     has_config_drive = True
 
     def make_server(self) -> None:
-        """There is one already."""
+        super().make_server()
         (self.folder(self.server) / "disk.config").write_bytes(b"its own config drive")
         self.image = self.add_image(MEDIUM)
         # Nova's image cache keeps what it has fetched.
-        self.rescued(self.image)
-        self.unrescued()
-
-    def observed(self) -> dict[str, Any]:
-        return super().observed() | {"everything": self.everything()}
+        self.rescue_server()
+        self.unrescue_server()
 
 
 class FilesTest(CellsOfAllFaults, ServerWithImages, Scenario):

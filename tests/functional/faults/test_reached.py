@@ -23,7 +23,7 @@ class ReachedTest(ServerOnLvm):
         self.injection.arm()
         self.do("rescue", "RESCUE")
         self.do("unrescue", "ACTIVE")
-        self.stop()
+        self._stop_server(self.server)
         self.do("rescue", "RESCUE")
         self.do("unrescue", "SHUTOFF")
         reached = {step_of(place) for place in self.injection.disarm()}

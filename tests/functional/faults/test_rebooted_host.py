@@ -66,7 +66,7 @@ class ServerWithVolumes(FaultTestBase, VolumesTestBase):
         super().setUp()
 
     def make_server(self) -> None:
-        """There is one already; from now on, its host may be rebooted."""
+        super().make_server()
         # One after the other, for each run to reach the points in the same order.
         self.flags(volume_connect_workers=1, group="stable_rescue")
         self.patch_cinder("attachment_update", self._update)
@@ -118,11 +118,11 @@ class ServerWithVolumes(FaultTestBase, VolumesTestBase):
 
     def lose_secrets(self) -> None:
         """As where libvirt's state is lost; a reboot alone does not lose them."""
-        self.connection_of_libvirt()._secrets.clear()
+        self.libvirt_connection()._secrets.clear()
 
     def secrets(self) -> set[str]:
         """Return the volumes whose secrets libvirt has."""
-        found = self.connection_of_libvirt().listAllSecrets(0)
+        found = self.libvirt_connection().listAllSecrets(0)
         return {secret.usageID() for secret in found}
 
     def written(self, definition: str) -> str:
@@ -134,15 +134,12 @@ class ServerWithVolumes(FaultTestBase, VolumesTestBase):
 class Volumes:
     """A server that has volumes, whatever is done to it."""
 
-    def observed(self) -> dict[str, Any]:
-        return super().observed() | {"attachments": self.attachments()}
-
-    def assert_itself(self) -> None:
-        super().assert_itself()
+    def assert_original(self, running: bool = True) -> None:
+        super().assert_original(running)
         self.assert_connected()
 
-    def assert_rescued(self) -> None:
-        super().assert_rescued()
+    def assert_rescue_runs(self) -> None:
+        super().assert_rescue_runs()
         self.assert_all_connected()
 
     def assert_connected(self) -> None:

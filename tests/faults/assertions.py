@@ -1,0 +1,73 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What must hold of a server at rest: it is restored or rescued, never between."""
+
+from typing import Any, NamedTuple
+
+from nova.compute import power_state, vm_states
+
+from stable_rescue.domain import recognise
+from stable_rescue.domain.document import Domain
+
+
+class NovaState(NamedTuple):
+    """The state of a server in Nova's database."""
+
+    vm_state: str
+    task_state: str | None
+    power_state: int
+
+
+RESCUED = NovaState(vm_states.RESCUED, None, power_state.RUNNING)
+_RUNNING = NovaState(vm_states.ACTIVE, None, power_state.RUNNING)
+_STOPPED = NovaState(vm_states.STOPPED, None, power_state.SHUTDOWN)
+
+
+class RestAssertions:
+    """Assertions for a test case that has one server.
+
+    The test case sets ``before``, what `observed` returned before the rescue.
+    """
+
+    before: dict[str, Any]
+
+    def nova_state(self) -> NovaState:
+        """Return the server's state in Nova's database."""
+        raise NotImplementedError
+
+    def live_definition(self) -> str:
+        """Return the definition that libvirt runs."""
+        raise NotImplementedError
+
+    def observed(self) -> dict[str, Any]:
+        """Return everything of the server that a rescue must not change.
+
+        The key "running" holds whether its guest is on.
+        """
+        raise NotImplementedError
+
+    def assert_original(self, running: bool = True) -> None:
+        """Assert that the host has the server exactly as before the rescue."""
+        self.assertEqual(self.before | {"running": running}, self.observed())
+
+    def assert_restored(self, running: bool = True) -> None:
+        """Assert that the server is as before the rescue, also in Nova's database."""
+        self.assertEqual(_RUNNING if running else _STOPPED, self.nova_state())
+        self.assert_original(running)
+
+    def assert_rescued(self) -> None:
+        """Assert that the server runs its rescue system, also in Nova's database."""
+        self.assertEqual(RESCUED, self.nova_state())
+        self.assert_rescue_runs()
+
+    def assert_rescue_runs(self) -> None:
+        """Assert that the guest is on and boots the rescue disk."""
+        self.assertTrue(self.observed()["running"])
+        domain = Domain.parse(self.live_definition())
+        self.assertIsNotNone(recognise.rescue_disk(domain))
+
+    def assert_at_rest(self, running: bool) -> None:
+        """Assert that the server is rescued if Nova says so, and restored if not."""
+        if self.nova_state().vm_state == vm_states.RESCUED:
+            self.assert_rescued()
+        else:
+            self.assert_restored(running)

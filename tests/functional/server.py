@@ -1,0 +1,118 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One server, and what must hold after its rescue, its unrescue or a refusal."""
+
+from typing import Any
+from unittest import mock
+
+from nova import objects
+from nova.tests.fixtures import libvirt
+
+from stable_rescue.storage.record import Record, Store
+from tests.faults.assertions import NovaState, RestAssertions
+from tests.functional import base
+
+
+class ServerTestBase(RestAssertions, base.RescueTestBase):
+    """A test case with one server, and an image to rescue it with."""
+
+    server: dict[str, Any]
+    #: The id of the image that rescues use unless a test names another.
+    image: str
+    #: What libvirt ran before the rescue.
+    original: str
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.make_server()
+        self.note_original()
+
+    def make_server(self) -> None:
+        """Make ``server`` and ``image``."""
+        self.server = self.create_server()
+        self.image = self.create_rescue_image(hw_rescue_bus="usb")
+
+    def note_original(self) -> None:
+        """Note what the server is like now, to compare with after a rescue."""
+        self.original = self.live_definition()
+        self.before = self.observed()
+
+    def instance(self) -> objects.Instance:
+        """Return the server as Nova's database has it."""
+        return objects.Instance.get_by_uuid(self.context, self.server["id"])
+
+    def domain(self) -> libvirt.Domain:
+        """Return the server's domain."""
+        return self.libvirt_connection().lookupByUUIDString(self.server["id"])
+
+    def store(self) -> Store:
+        """Return the store of the server's rescue record."""
+        return Store(str(self.folder(self.server)))
+
+    def record(self) -> Record | None:
+        """Return the server's rescue record, if there is one."""
+        return self.store().load()
+
+    def nova_state(self) -> NovaState:
+        instance = self.instance()
+        return NovaState(instance.vm_state, instance.task_state, instance.power_state)
+
+    def live_definition(self) -> str:
+        return self.definition(self.server)
+
+    def next_definition(self) -> str:
+        """Return the definition that libvirt starts next."""
+        return self.definition(self.server, libvirt.VIR_DOMAIN_XML_INACTIVE)
+
+    def observed(self) -> dict[str, Any]:
+        return {
+            "live": self.live_definition(),
+            "next": self.next_definition(),
+            "files": self.files(self.server),
+            "running": bool(self.domain().isActive()),
+        }
+
+    def rescue_server(self, image: str | None = None) -> None:
+        """Rescue the server and wait until it is rescued."""
+        self.rescue(self.server, image or self.image)
+        self._wait_for_state_change(self.server, "RESCUE")
+
+    def unrescue_server(self, status: str = "ACTIVE") -> None:
+        """Unrescue the server and wait for its status."""
+        self.unrescue(self.server)
+        self._wait_for_state_change(self.server, status)
+
+    def assert_status(self, status: str) -> None:
+        """Assert that the server comes to a status, with no task left."""
+        self._wait_for_server_parameter(
+            self.server, {"status": status, "OS-EXT-STS:task_state": None}
+        )
+
+    def assert_restored(self, running: bool = True) -> None:
+        """Assert that the server becomes as it was before the rescue."""
+        self.assert_status("ACTIVE" if running else "SHUTOFF")
+        super().assert_restored(running)
+
+    def assert_rescued(self) -> None:
+        """Assert that the server becomes rescued."""
+        self.assert_status("RESCUE")
+        super().assert_rescued()
+
+    def assert_refused(
+        self, *reasons: str, image: str | None = None, status: str = "ACTIVE"
+    ) -> str:
+        """Assert that a rescue is refused, and return the text that the user reads.
+
+        The guest is not powered off, and nothing of the server or its host changes.
+
+        :param reasons: what the text must contain
+        """
+        before = self.observed()
+        driver = self.driver
+        with mock.patch.object(driver, "power_off", wraps=driver.power_off) as off:
+            text = self.error_of(self.rescue, self.server, image or self.image)
+        for reason in reasons:
+            self.assertIn(reason, text)
+        self.assert_status(status)
+        off.assert_not_called()
+        self.assertEqual(before, self.observed())
+        return text
