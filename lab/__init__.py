@@ -1,5 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A whole OpenStack in processes of its own on one machine's loopback.
+"""A whole OpenStack on one machine, in namespaces with a loopback of their own.
 
-Standard library only: ``tools/lab`` runs on a Debian 12 that has nothing but Python.
+``tools/lab`` runs on a Debian 12 that has nothing but Python, so everything that it
+imports before it has made a virtual environment uses the standard library alone. What
+needs OpenStack's client libraries runs in the sandbox, with that environment's Python.
+
+pyproject.toml states the layers, from the command line down to the sandbox.
 """

@@ -12,42 +12,44 @@ from pathlib import Path
 from lab import chaos, commands, demo, tempest
 from lab.config import STATE_VARIABLE, Lab, Options
 from lab.errors import LabError
-from lab.sandbox import exit_when_told
+from lab.sandbox import exit_on_signals
 
 DEFAULTS = Options()
 
 
 def options_parser() -> argparse.ArgumentParser:
-    """Return the options that say what a lab is to be, for ``up`` and ``demo``."""
+    """Return the options of ``up``, and of all commands that bring the lab up."""
     parser = argparse.ArgumentParser(add_help=False)
     parser.add_argument(
         "--driver",
         default=DEFAULTS.driver,
-        help="compute_driver, such as libvirt.LibvirtDriver (default: %(default)s)",
+        help="Nova's compute_driver, such as libvirt.LibvirtDriver for stock rescue"
+        " (default: %(default)s)",
     )
     parser.add_argument(
         "--nova",
         default=DEFAULTS.nova,
         metavar="VERSION",
-        help="release of Nova, with matching services (default: %(default)s)",
+        help="release of Nova (default: %(default)s)",
     )
     parser.add_argument(
         "--no-network",
         dest="network",
         action="store_false",
-        help="no Open vSwitch: servers have no NIC",
+        help="leave Open vSwitch out; servers have no NIC",
     )
     parser.add_argument(
         "--backends",
         default=",".join(DEFAULTS.backends),
         metavar="LIST",
-        help="volume backends, or 'none' (default: %(default)s)",
+        help="volume backends: ceph, storpool, or 'none' (default: %(default)s)",
     )
     parser.add_argument(
         "--images-type",
         default=DEFAULTS.images_type,
         choices=("qcow2", "raw", "rbd"),
-        help="where servers' own disks are: files, or Ceph (default: %(default)s)",
+        help="Nova's images_type: local disks in files or in Ceph"
+        " (default: %(default)s)",
     )
     return parser
 
@@ -68,35 +70,42 @@ def parser() -> argparse.ArgumentParser:
     """Return the parser of the whole command line."""
     top = argparse.ArgumentParser(
         prog="tools/lab",
-        description="A whole OpenStack on this machine's loopback, for stable_rescue.",
-        epilog=f"State lies in .lab/ of the repository, or in ${STATE_VARIABLE}.",
+        description="Run a whole OpenStack on this machine to try stable rescue.",
     )
-    top.add_argument("--state", type=Path, default=None, help="the state folder")
+    top.add_argument(
+        "--state",
+        type=Path,
+        default=None,
+        help="the state folder"
+        f" (default: ${STATE_VARIABLE}, or .lab in the repository)",
+    )
     commands_ = top.add_subparsers(dest="command", required=True)
     shared = options_parser()
     commands_.add_parser("up", parents=[shared], help="bring the lab up")
-    commands_.add_parser("down", help="end it; nothing is left")
-    commands_.add_parser("status", help="what runs; exit status 1 if not all does")
-    commands_.add_parser("env", help="credentials, for eval in a shell")
+    commands_.add_parser("down", help="end the lab and check that nothing is left")
+    commands_.add_parser(
+        "status", help="list the services; exit status 1 if one is not ready"
+    )
+    commands_.add_parser("env", help="print credentials, for eval in a shell")
     execute = commands_.add_parser("exec", help="run a command in the lab")
     execute.add_argument("argv", nargs=argparse.REMAINDER, metavar="-- COMMAND")
     scene = commands_.add_parser(
-        "demo", parents=[shared], help="rescue a server and show what moved"
+        "demo", parents=[shared], help="rescue a server and show which devices moved"
     )
     demo.add_arguments(scene)
     check = commands_.add_parser(
-        "tempest", parents=[shared], help="run our tempest plugin, and tempest's own"
+        "tempest", parents=[shared], help="run the rescue tests of tempest"
     )
     tempest.add_arguments(check)
-    storm = commands_.add_parser(
+    chaos_ = commands_.add_parser(
         "chaos", parents=[shared], help="kill services while servers are rescued"
     )
-    chaos.add_arguments(storm)
+    chaos.add_arguments(chaos_)
     return top
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Do what the command line says; return the exit status."""
+    """Run the command; return the exit status."""
     lab = Lab.open(arguments.state)
     match arguments.command:
         case "up":
@@ -124,7 +133,7 @@ def _in_lab(
     arguments: argparse.Namespace,
     play: Callable[[Lab, argparse.Namespace], int],
 ) -> int:
-    """Play something; a lab that was not up before is taken down again."""
+    """Run a command in the lab; take the lab down again if it was not up before."""
     keep = arguments.keep or lab.sandbox.running()
     try:
         commands.up(lab, chosen(arguments))
@@ -135,7 +144,7 @@ def _in_lab(
 
 
 def clean_environment() -> None:
-    """Drop variables meant for this program, or for another cloud, from services'."""
+    """Remove variables of another cloud, and of this Python, from the environment."""
     for name in tuple(os.environ):
         if name.startswith(("OS_", "PYTHON")):
             del os.environ[name]
@@ -146,9 +155,9 @@ def main(words: Sequence[str] | None = None) -> int:
     try:
         arguments = parser().parse_args(words)
         if os.geteuid() != 0:
-            raise LabError("The lab needs root, for its namespaces: use sudo.")
+            raise LabError("The lab needs root to make namespaces: use sudo.")
         clean_environment()
-        exit_when_told()
+        exit_on_signals()
         return run(arguments)
     except LabError as error:
         return commands.fail(error)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""``up``, ``down``, ``status``, ``env``, ``exec``: what tools/lab does."""
+"""The commands of tools/lab that bring the lab up and down and use it."""
 
 from __future__ import annotations
 
@@ -16,32 +16,38 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from lab import guest, loops, packages
+from lab.clock import Clock
 from lab.config import Lab, Options
 from lab.errors import LabError
-from lab.runner import Clock, Runner
+from lab.runner import Runner
 from lab.service import Service
 from lab.services import all_services
 
-#: What a lab that goes down leaves behind on purpose: environments, images, logs.
+#: What is removed when the lab goes down; environments, images and logs are kept.
 SCRATCH = ("data", "etc", "pid", "secrets.json", "options.json")
 
 
 @contextlib.contextmanager
 def locked(lab: Lab) -> Iterator[None]:
-    """Keep two commands from changing one lab at the same time."""
+    """Keep two commands from changing one lab at the same time.
+
+    :raises LabError: if another command holds the lock
+    """
     lab.state.mkdir(parents=True, exist_ok=True, mode=0o700)
     with (lab.state / "lock").open("w") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
-            raise LabError(f"Another tools/lab is at work in {lab.state}.") from None
+            raise LabError(f"Another tools/lab is running in {lab.state}.") from None
         yield
 
 
 def up(lab: Lab, options: Options) -> None:
-    """Bring the lab up, or to these options; a second call changes nothing.
+    """Bring the lab up with these options; a second call changes nothing.
 
-    Raises LabError where a step fails; what runs by then is left for a look.
+    If the lab is up, only the driver and the images type can change.
+
+    :raises LabError: if a step fails; services that run are left for inspection
     """
     clock = Clock()
     with locked(lab):
@@ -52,20 +58,22 @@ def up(lab: Lab, options: Options) -> None:
             before, driver=options.driver, images_type=options.images_type
         ):
             raise LabError(
-                "The lab is up with another release, network or storage."
+                "The lab is up with other options for release, network or backends."
                 " Run `tools/lab down` first."
             )
         if options.images_type == "rbd" and "ceph" not in options.backends:
-            raise LabError("--images-type rbd needs ceph among the --backends.")
+            raise LabError("--images-type rbd needs ceph in --backends.")
         lab.options = options
         images = _prepare_machine(lab, clock.say)
         if not lab.sandbox.running():
             lab.sandbox.start()
-            clock.say("namespaces made")
+            clock.say("namespaces created")
         options.save(lab.options_file)
         services = all_services(lab)
         if before not in (None, options):
-            clock.say(f"changing to {options.driver}, disks on {options.images_type}")
+            clock.say(
+                f"changing to {options.driver}, images_type {options.images_type}"
+            )
             _named(services, "nova-compute").stop()
         Runner(lab, services, clock.say).run()
         _populate(lab, images, clock.say)
@@ -75,16 +83,16 @@ def up(lab: Lab, options: Options) -> None:
 def down(lab: Lab) -> None:
     """End everything of the lab and check that nothing is left.
 
-    Raises LabError naming what is left.
+    :raises LabError: naming each thing that is left
     """
     clock = Clock()
     with locked(lab):
-        # The namespaces' end is that of every process; no service keeps anything.
+        # This ends every process at once; no service has data worth a clean shutdown.
         lab.sandbox.stop()
         _wipe(lab)
         left = leftovers(lab)
         if left:
-            raise LabError("Still there:\n" + "\n".join(left))
+            raise LabError("The lab is down, but this is left:\n" + "\n".join(left))
         clock.say("the lab is down: no process, mount, loop device or namespace left")
 
 
@@ -98,7 +106,7 @@ def leftovers(lab: Lab) -> list[str]:
         if not process.name.isdigit() or int(process.name) == os.getpid():
             continue
         with contextlib.suppress(OSError):
-            # A process that serves the lab has its log open.
+            # A process of the lab has its log open.
             logs = [str((process / "fd" / fd).readlink()) for fd in ("1", "2")]
             if any(log.startswith(f"{prefix}log/") for log in logs):
                 left.append(f"process {process.name}")
@@ -106,7 +114,7 @@ def leftovers(lab: Lab) -> list[str]:
 
 
 def status(lab: Lab) -> bool:
-    """Print a table of the services; return whether all of them are ready."""
+    """Print a table of the services; return True if all of them are ready."""
     if not lab.sandbox.running():
         print(f"The lab in {lab.state} is down.")
         return False
@@ -124,9 +132,9 @@ def status(lab: Lab) -> bool:
 
 
 def environment(lab: Lab) -> None:
-    """Print what a shell needs to talk to the lab; for ``eval``.
+    """Print what a shell needs to use the lab's OpenStack, for ``eval``.
 
-    Raises LabError if the lab is down: its passwords went with it.
+    :raises LabError: if the lab is down, because its passwords are removed then
     """
     if not lab.sandbox.running():
         raise LabError("The lab is not running: start it with `tools/lab up`.")
@@ -134,18 +142,22 @@ def environment(lab: Lab) -> None:
         print(f"export {name}={shlex.quote(value)}")
     print(f"export PATH={shlex.quote(str(lab.venv / 'bin'))}:$PATH")
     launcher = lab.repository / "tools" / "lab"
-    print(f"# The lab's loopback is its own: {launcher} exec -- openstack server list")
+    print("# Commands only reach the lab from inside, for example:")
+    print(f"# {launcher} exec -- openstack server list")
 
 
 def execute(lab: Lab, argv: Sequence[str]) -> int:
-    """Run ``argv`` in the lab as its administrator; return the exit status."""
+    """Run ``argv`` in the lab with the administrator's credentials.
+
+    Return the exit status. Without ``argv`` run a shell.
+    """
     path = f"{lab.venv / 'bin'}:{os.environ.get('PATH', '')}"
     command = list(argv) or [os.environ.get("SHELL", "/bin/bash")]
     return lab.sandbox.call(command, env={**lab.credentials(), "PATH": path})
 
 
 def _wipe(lab: Lab) -> None:
-    """Remove what a lab that is not running left: it starts anew or not at all."""
+    """Remove the data of a lab that is not running: each lab starts without data."""
     lab.sandbox.clean()
     for name in SCRATCH:
         path = lab.state / name
@@ -168,25 +180,25 @@ def _prepare_machine(lab: Lab, say: Callable[[str], None]) -> guest.GuestImages:
     def build() -> None:
         try:
             results.append(guest.build(lab.cache / "guest", lab.cache))
-        except Exception as error:  # noqa: BLE001 - raised below, in the main thread
+        except Exception as error:  # noqa: BLE001 - raised again in the main thread
             errors.append(error)
 
     builder = threading.Thread(target=build)
     builder.start()
     try:
         if not packages.environment_complete(lab):
-            say(f"pip: installing Nova {lab.options.nova} and its companions")
+            say(f"pip: installing Nova {lab.options.nova} and the other services")
             packages.install_environment(lab, lab.log("pip"))
             say("pip: done")
     finally:
         builder.join()
     if errors:
-        raise LabError(f"The guest images: {errors[0]}") from errors[0]
+        raise LabError(f"Cannot build the guest images: {errors[0]}") from errors[0]
     return results[0]
 
 
 def _populate(lab: Lab, images: guest.GuestImages, say: Callable[[str], None]) -> None:
-    """Create flavors, networks, volume types and images; once a build of images."""
+    """Create flavors, networks, volume types and images, once per build of images."""
     stamp = lab.data("stamps") / f"resources.{images.build}"
     if stamp.exists():
         return
@@ -206,6 +218,6 @@ def _named(services: Sequence[Service], name: str) -> Service:
 
 
 def fail(error: LabError) -> int:
-    """Print ``error`` for a person; return the exit status."""
+    """Print ``error`` for the user; return the exit status."""
     print(f"lab: {error}", file=sys.stderr)
     return 1

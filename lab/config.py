@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Where the lab keeps what, on which ports it listens, and what it was asked to be."""
+"""One lab: its options, folders, ports, passwords and sandbox."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from pathlib import Path
 
 from lab.sandbox import REPOSITORY, Sandbox
 
-#: Overrides the state folder, so that one checkout can have several labs.
+#: The environment variable that names another state folder, for a second lab.
 STATE_VARIABLE = "LAB_STATE"
 
-#: The sandbox has a loopback of its own, so these collide with nothing.
+#: The sandbox has its own loopback, so these ports never collide with the host's.
 PORTS = {
     "keystone": 5000,
     "glance": 9292,
@@ -33,14 +33,14 @@ PORTS = {
     "ceph_mon": 6789,
 }
 ADDRESS = "127.0.0.1"
-#: In a virtual environment: it is complete, and for what.
+#: This file in a virtual environment says that it is complete, and for which packages.
 ENVIRONMENT_MARKER = "lab-complete"
 REGION = "lab"
 
 
 @dataclass(frozen=True)
 class Options:
-    """What ``tools/lab up`` was asked for."""
+    """The options of ``tools/lab up``."""
 
     driver: str = "stable_rescue.StableRescueDriver"
     nova: str = "34.0.0"
@@ -50,7 +50,7 @@ class Options:
 
     @classmethod
     def load(cls, path: Path) -> Options | None:
-        """Return what ``save`` wrote to ``path``; None if there is none."""
+        """Return what ``save`` wrote to ``path``, None if it is absent or damaged."""
         try:
             values = json.loads(path.read_text())
             return cls(**{**values, "backends": tuple(values["backends"])})
@@ -66,8 +66,8 @@ class Options:
 class Lab:
     """One lab: a state folder and everything that is derived from it.
 
-    ``data``, ``etc`` and ``pids`` live as long as the lab is up; virtual environments,
-    guest images and logs outlive it.
+    ``data``, ``etc`` and ``pid`` are removed when the lab goes down. Virtual
+    environments, guest images and logs are kept.
     """
 
     state: Path
@@ -84,7 +84,7 @@ class Lab:
 
     @classmethod
     def open(cls, state: Path | None = None) -> Lab:
-        """Return the lab of ``state`` with the options it was last brought up with."""
+        """Return the lab of ``state``, with the options of its latest ``up``."""
         lab = cls(state or cls.default_state())
         lab.options = Options.load(lab.options_file) or Options()
         return lab
@@ -93,7 +93,7 @@ class Lab:
 
     @property
     def repository(self) -> Path:
-        """The checkout this code runs from."""
+        """The checkout that this code runs from."""
         return REPOSITORY
 
     @property
@@ -115,15 +115,15 @@ class Lab:
 
     @property
     def cache(self) -> Path:
-        """What is worth keeping when the lab goes down: guest images."""
+        """What is kept when the lab goes down: guest images and database schemas."""
         return self._folder("cache")
 
     def data(self, name: str) -> Path:
-        """Return the folder for the data of ``name``, created if need be."""
+        """Return the folder for the data of ``name``; create it if it is missing."""
         return self._folder("data", name)
 
     def etc(self, name: str) -> Path:
-        """Return the folder for the configuration of ``name``, created if need be."""
+        """Return the configuration folder of ``name``; create it if it is missing."""
         return self._folder("etc", name)
 
     def bin(self, name: str) -> str:
@@ -147,11 +147,11 @@ class Lab:
 
     @cached_property
     def sandbox(self) -> Sandbox:
-        """The namespaces everything of this lab runs in."""
+        """The namespaces that everything of this lab runs in."""
         return Sandbox(self.state)
 
     def secret(self, name: str) -> str:
-        """Return the password called ``name``; made up when first asked for."""
+        """Return the password called ``name``; generate it at the first call."""
         path = self.state / "secrets.json"
         with self._lock:
             known: dict[str, str] = {}
@@ -185,7 +185,7 @@ class Lab:
     def cloud(self, module: str, *arguments: str) -> str:
         """Run ``lab.cloud.MODULE`` in the sandbox; return what it printed.
 
-        Raises LabError, with its traceback, if it fails.
+        :raises LabError: with the traceback, if it fails
         """
         return self.sandbox.run(
             [
@@ -200,7 +200,7 @@ class Lab:
         ).stdout
 
     def credentials(self) -> dict[str, str]:
-        """Return the OS_* variables of the lab's administrator."""
+        """Return the OS_* variables of the administrator."""
         return {
             "OS_AUTH_URL": f"{self.url('keystone')}/v3",
             "OS_USERNAME": "admin",
@@ -214,5 +214,5 @@ class Lab:
 
 
 def private_opener(path: str, flags: int) -> int:
-    """Open a file that its owner alone may read, for the built-in ``open``."""
+    """Open a file with mode 0600; an ``opener`` for the built-in ``open``."""
     return os.open(path, flags, 0o600)

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The one exception the lab raises on purpose."""
+"""The exception that the lab raises for failures that a user can act on."""
 
 
 class LabError(Exception):
-    """Something a person can act on: the message says what failed and what to do."""
+    """The message says what failed and what to do about it."""

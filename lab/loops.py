@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Loop devices are global: find and detach those that a folder's files back."""
+"""Find and detach the loop devices of one lab.
+
+Loop devices have no namespace: every lab on a machine sees the devices of the others.
+"""
 
 from __future__ import annotations
 
@@ -22,14 +25,14 @@ def _listing() -> list[tuple[str, str]]:
 def backed_by(folder: Path) -> list[str]:
     """Return the loop devices whose backing file lies, or lay, below ``folder``.
 
-    Those of another sandbox whose state lies in there are its own business.
+    Devices of another sandbox whose state folder lies below ``folder`` are left out.
     """
     folder = folder.resolve()
     return [name for name, file in _listing() if _owner(Path(file), folder) == folder]
 
 
 def _owner(file: Path, folder: Path) -> Path | None:
-    """Return the sandbox's folder that ``file`` belongs to, if in ``folder``."""
+    """Return the state folder of the sandbox, in ``folder``, that ``file`` is of."""
     if folder not in file.parents:
         return None
     inner = file.parents[: file.parents.index(folder)]
@@ -37,7 +40,7 @@ def _owner(file: Path, folder: Path) -> Path | None:
 
 
 def detach(folder: Path) -> list[str]:
-    """Detach the loop devices that ``folder`` backs and return their names."""
+    """Detach the loop devices of files below ``folder`` and return their names."""
     devices = backed_by(folder)
     for device in devices:
         subprocess.run(["losetup", "--detach", device], check=True)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the OpenStack services have in common: databases, users, web servers."""
+"""The base classes of the OpenStack services: configuration, users, web servers."""
 
 from __future__ import annotations
 
@@ -11,25 +11,27 @@ from typing import ClassVar
 from lab.config import ADDRESS, PORTS, REGION, Lab
 from lab.service import Service
 
-#: LAB.md, "Services": no *-wsgi scripts any more, so a small uwsgi each.
+#: Nova and Keystone no longer install *-wsgi scripts, so each API has a small uwsgi.
+#: Glance needs the limits for chunked input to take the upload of a snapshot.
 UWSGI = (
     *("--processes", "1", "--threads", "8", "--enable-threads"),
     *("--lazy-apps", "--need-app", "--die-on-term", "--disable-logging"),
     *("--buffer-size", "65535", "--chunked-input-timeout", "300"),
     *("--chunked-input-limit", "134217728"),
-    # uwsgi closes after each answer; a client that is not told so runs into a reset.
+    # uwsgi closes the connection after each answer. Without this header a client uses
+    # it once more and gets a reset.
     *("--add-header", "Connection: close"),
 )
 
 
 class OpenStackService(Service):
-    """One process of OpenStack, configured from a template of its project's name."""
+    """One process of OpenStack, configured from the templates of its project."""
 
-    #: The project: names the configuration folder, the user, and the port.
+    #: The project's name is that of the configuration folder, the user and the port.
     project: ClassVar[str]
 
     def values(self) -> dict[str, str]:
-        """Return what the project's templates may use."""
+        """Return the values that the project's templates may use."""
         lab = self.lab
         return {
             "address": ADDRESS,
@@ -48,25 +50,28 @@ class OpenStackService(Service):
         }
 
     def environment(self) -> dict[str, str]:
-        """Return variables for its processes: PATH finds rootwrap and the like."""
+        """Return environment variables for the processes; PATH includes rootwrap."""
         folder = str(self.lab.etc(self.project))
         path = f"{self.lab.venv / 'bin'}:/usr/sbin:/usr/bin:/sbin:/bin"
         return {
             "PATH": path,
             f"OS_{self.project.upper()}_CONFIG_DIR": folder,
-            # One malloc arena a thread costs hundreds of MiB over all services.
+            # One malloc arena per thread costs hundreds of MiB over all services.
             "MALLOC_ARENA_MAX": "2",
         }
 
     def config_files(self) -> list[str]:
-        """Return the ``--config-file`` words for its commands."""
+        """Return the ``--config-file`` arguments for the project's commands."""
         return [
             "--config-file",
             str(self.lab.etc(self.project) / f"{self.project}.conf"),
         ]
 
     def command(self, name: str, *arguments: str) -> None:
-        """Run a command of the virtual environment; raise LabError if it fails."""
+        """Run a command of the virtual environment.
+
+        :raises LabError: if it fails
+        """
         self.run([self.lab.bin(name), *arguments], env=self.environment())
 
     def daemon(self, command: str, files: Sequence[str] | None = None) -> None:
@@ -75,7 +80,7 @@ class OpenStackService(Service):
         self.spawn(argv, env=self.environment())
 
     def copy_from_venv(self, *names: str) -> None:
-        """Copy files or folders that the packages carry into the configuration."""
+        """Copy files or folders from the installed packages to the configuration."""
         source = self.lab.venv / "etc" / self.project
         for name in names:
             target = self.lab.etc(self.project) / name
@@ -86,19 +91,19 @@ class OpenStackService(Service):
                 self.write(target, (source / name).read_text())
 
     def stop(self) -> None:
-        # LAB.md: nova-compute may hang on TERM; two of them would share one queue.
+        # nova-compute may hang after TERM, and a second one would share its queue.
         self.terminate(seconds=5)
 
 
 class WebService(OpenStackService):
     """An API served by uwsgi.
 
-    None of them asks Keystone for anything before its first request does.
+    No API requires Keystone: each contacts it with its first request only.
     """
 
     #: The module that holds ``application``.
     module: ClassVar[str]
-    #: What to ask for to see whether it answers.
+    #: The path that is requested to check whether the API answers.
     probe: ClassVar[str] = "/"
     deadline = 180
 
@@ -126,7 +131,7 @@ class WebService(OpenStackService):
 
 
 def authtoken(lab: Lab, user: str) -> str:
-    """Return the options by which the service user ``user`` is authenticated."""
+    """Return the options that authenticate the service user ``user``."""
     options = {
         "auth_type": "password",
         "auth_url": lab.url("keystone"),
@@ -141,7 +146,7 @@ def authtoken(lab: Lab, user: str) -> str:
 
 
 def privsep(lab: Lab, project: str) -> str:
-    """Return the option by which privileged helpers are started, as root."""
+    """Return the option that starts privileged helpers as root."""
     folder = lab.etc(project)
     return (
         f"helper_command = {lab.bin('privsep-helper')}"
@@ -150,7 +155,7 @@ def privsep(lab: Lab, project: str) -> str:
 
 
 def listening(lab: Lab, port: int) -> bool:
-    """Return whether something in the sandbox listens on TCP ``port``."""
+    """Return True if a process in the sandbox listens on TCP ``port``."""
     holder = lab.sandbox.holder()
     process = "self" if lab.sandbox.inside() else str(holder.pid if holder else 0)
     wanted = f":{port:04X}"
@@ -167,7 +172,7 @@ def listening(lab: Lab, port: int) -> bool:
 
 
 def answers(lab: Lab, url: str) -> bool:
-    """Return whether the web server at ``url`` answers without a server error."""
+    """Return True if the web server at ``url`` answers without a server error."""
     probe = [sys.executable, "-m", "lab.probe", url]
     path: Mapping[str, str] = {"PYTHONPATH": str(lab.repository)}
     return lab.sandbox.run(probe, env=path, check=False, seconds=30).returncode == 0

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Debian packages and the Python environment: the only things from outside."""
+"""Debian packages and the virtual environment: all that the lab downloads."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from lab import guest
 from lab.config import ENVIRONMENT_MARKER, Lab
 from lab.errors import LabError
 
-#: LAB.md, "Machine".
+#: What the services need; lab.guest names what its images need.
 APT_PACKAGES = (
     "libvirt-daemon-system",
     "libvirt-clients",
@@ -49,11 +49,12 @@ APT_PACKAGES = (
     "procps",
 )
 
-#: The first Nova that runs under uwsgi without scripts of its own, and the last tried.
+#: From the first Nova that runs under uwsgi without wsgi scripts to the latest tested.
 NOVA_RELEASES = range(31, 35)
 
-#: The set that ran with Nova 34, and runs with older ones, too: their APIs are stable,
-#: while glance 30, say, fails with the oslo.db that pip chooses today.
+#: Tested with Nova 34 and with every older release above. The APIs are stable, while
+#: older services fail with today's libraries, such as glance 30 with the oslo.db that
+#: pip chooses.
 COMPANIONS = (
     "keystone==30.*",
     "glance==33.*",
@@ -70,10 +71,10 @@ COMPANIONS = (
     "setuptools<81",
     "wheel",
 )
-#: Debian's modules for the same Python; PyPI has none.
+#: These modules are not on PyPI: Debian's, built for the same Python, are used.
 DEBIAN_MODULES = ("rados", "rbd")
 DEBIAN_SITE = Path("/usr/lib/python3/dist-packages")
-#: dpkg flushes every file to disk otherwise, which takes longer than the rest.
+#: By default dpkg flushes every file to disk, which takes longer than the rest.
 APT_OPTIONS = (
     "--yes",
     "--no-install-recommends",
@@ -94,7 +95,7 @@ def missing_packages() -> list[str]:
         ],
         capture_output=True,
         text=True,
-        check=False,  # it fails for every package it has never heard of
+        check=False,  # dpkg-query fails if it does not know one of the packages
     )
     installed = {
         line.split()[0]
@@ -107,22 +108,23 @@ def missing_packages() -> list[str]:
 def install_packages(names: Sequence[str], log: Path) -> None:
     """Install Debian packages without starting any service.
 
-    Raises LabError with the end of apt's output where that fails.
+    :raises LabError: with the end of apt's output, if that fails
     """
     if shutil.which("apt-get") is None:
-        raise LabError(f"No apt-get here; install by hand: {' '.join(names)}")
+        raise LabError(f"apt-get not found; install by hand: {' '.join(names)}")
     environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
     with _no_services_started():
         for command in (
             ["apt-get", "update"],
             ["apt-get", "install", *APT_OPTIONS, *names],
         ):
-            run_logged(command, log, environment, f"apt needs the network; see {log}")
+            hint = f"apt needs the network; all output is in {log}."
+            run_logged(command, log, environment, hint)
 
 
 @contextlib.contextmanager
 def _no_services_started() -> Iterator[None]:
-    """Keep packages from starting their services, as Debian's policy lets one."""
+    """Keep packages from starting their services, by Debian's policy-rc.d."""
     before = POLICY.read_bytes() if POLICY.exists() else None
     mode = POLICY.stat().st_mode if before is not None else 0o755
     POLICY.write_text("#!/bin/sh\nexit 101\n")
@@ -138,20 +140,20 @@ def _no_services_started() -> Iterator[None]:
 
 
 def requirements(nova: str) -> list[str]:
-    """Return what pip installs for Nova ``nova``.
+    """Return what pip installs for release ``nova`` of Nova.
 
-    Raises LabError for a release the lab does not know.
+    :raises LabError: if the lab does not support that release
     """
     major = nova.partition(".")[0]
     if not major.isdigit() or int(major) not in NOVA_RELEASES:
         known = f"{NOVA_RELEASES.start}.x to {NOVA_RELEASES.stop - 1}.x"
-        raise LabError(f"Nova {nova} is not supported; use a version from {known}.")
+        raise LabError(f"Nova {nova} is not supported; use a release from {known}.")
     exact = f"nova=={nova}" if "." in nova else f"nova=={nova}.*"
     return [exact, *COMPANIONS]
 
 
 def environment_complete(lab: Lab) -> bool:
-    """Return whether the virtual environment holds what it should."""
+    """Return True if the virtual environment has every package that it should have."""
     marker = lab.venv / ENVIRONMENT_MARKER
     return marker.exists() and marker.read_text() == _fingerprint(lab)
 
@@ -159,7 +161,7 @@ def environment_complete(lab: Lab) -> bool:
 def install_environment(lab: Lab, log: Path) -> None:
     """Create the virtual environment and install OpenStack and this project in it.
 
-    Raises LabError with the end of pip's output where that fails.
+    :raises LabError: with the end of pip's output, if that fails
     """
     wanted = requirements(lab.options.nova)
     python = str(lab.venv / "bin" / "python")
@@ -168,9 +170,9 @@ def install_environment(lab: Lab, log: Path) -> None:
         run_logged([sys.executable, "-m", "venv", str(lab.venv)], log, None, hint)
     pip = [python, "-m", "pip", "--disable-pip-version-check", "install"]
     run_logged([*pip, "--upgrade", "pip", "wheel", "setuptools<81"], log, None)
-    # The version is not wanted from git: the checkout may belong to another user.
+    # pbr cannot ask git for the version if the checkout belongs to another user.
     environment = {**os.environ, "PBR_VERSION": "0.1.0.dev0"}
-    hint = "pip needs a package index; the whole output is in the log."
+    hint = f"pip needs a package index; all output is in {log}."
     run_logged(
         [*pip, *wanted, "--editable", f"{lab.repository}[nova,tempest]"],
         log,
@@ -182,7 +184,7 @@ def install_environment(lab: Lab, log: Path) -> None:
 
 
 def _fingerprint(lab: Lab) -> str:
-    """Return what the environment's content depends on, as one word."""
+    """Return a hash of everything that the environment's content depends on."""
     parts = requirements(lab.options.nova)
     for name in ("setup.cfg", "requirements.txt", "pyproject.toml"):
         file = lab.repository / name
@@ -191,7 +193,7 @@ def _fingerprint(lab: Lab) -> str:
 
 
 def _link_debian_modules(lab: Lab) -> None:
-    """Link Debian's rbd and rados extensions where Python's ABI is the same."""
+    """Link Debian's rbd and rados extensions if they are built for this Python."""
     version = f"{sys.version_info.major}{sys.version_info.minor}"
     site = next((lab.venv / "lib").glob("python3*")) / "site-packages"
     for module in DEBIAN_MODULES:
@@ -207,7 +209,10 @@ def run_logged(
     environment: dict[str, str] | None = None,
     hint: str = "",
 ) -> None:
-    """Run ``argv`` with its output appended to ``log``; raise LabError if it fails."""
+    """Run ``argv`` with its output appended to ``log``.
+
+    :raises LabError: with ``hint`` and the end of the log, if it fails
+    """
     with log.open("a") as output:
         print(f"$ {' '.join(argv)}", file=output, flush=True)
         completed = subprocess.run(
@@ -220,4 +225,6 @@ def run_logged(
         )
     if completed.returncode:
         end = "\n".join(log.read_text(errors="replace").splitlines()[-15:])
-        raise LabError(f"{' '.join(argv[:4])} ... failed. {hint}\nEnd of {log}:\n{end}")
+        raise LabError(
+            f"{' '.join(argv[:4])} ... failed. {hint}\nThe end of {log}:\n{end}"
+        )

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""``python -m lab.probe URL``: exit 0 if a web server answers there with no error.
+"""``python -m lab.probe URL``: exit 0 if a web server answers without a server error.
 
-Run in the sandbox, whose loopback cannot be reached from outside.
+Run this in the sandbox: its loopback cannot be reached from outside.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ SECONDS = 20.0
 
 
 def main(url: str) -> int:
-    """Return 0 if ``url`` answers with a status below 500 (401 counts as alive)."""
+    """Return 0 if ``url`` answers with a status below 500; 401 counts as alive."""
     parts = urlsplit(url)
     assert parts.hostname is not None
     connection = http.client.HTTPConnection(parts.hostname, parts.port, timeout=SECONDS)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Identify a process beyond its pid, so that a stale pid file is harmless."""
+"""Identify a process by more than its pid, so that a stale pid file does no harm."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ HOST_PROC = Path("/proc")
 def start_time(pid: int, proc: Path = HOST_PROC) -> int | None:
     """Return when ``pid`` started, in clock ticks since boot.
 
-    None where there is no such process, or only a zombie of it.
+    Return None if there is no such process or if it is a zombie.
     """
     try:
         stat = (proc / str(pid) / "stat").read_text()
     except OSError:
         return None
-    # The command name may hold blanks and brackets; fields count from its end.
+    # The command name may contain blanks and brackets; count fields from its end.
     fields = stat.rpartition(")")[2].split()
     return None if fields[0] in "ZX" else int(fields[19])
 
 
 @dataclass(frozen=True)
 class ProcessId:
-    """A pid together with the time it started: two reboots later still unique."""
+    """A pid, its start time, and the boot of the machine: together they are unique."""
 
     pid: int
     started: int
@@ -40,7 +40,7 @@ class ProcessId:
 
     @classmethod
     def read(cls, path: Path) -> ProcessId | None:
-        """Return what ``write`` left in ``path``; None if absent or damaged."""
+        """Return what ``write`` wrote to ``path``, None if it is absent or damaged."""
         try:
             pid, started, boot = path.read_text().split()
             return cls(int(pid), int(started), boot)
@@ -54,7 +54,7 @@ class ProcessId:
         temporary.replace(path)
 
     def alive(self, proc: Path = HOST_PROC) -> bool:
-        """Return whether this very process, not a successor of its pid, runs."""
+        """Return True if this process runs; a later one with its pid does not count."""
         return self.boot == boot_id() and start_time(self.pid, proc) == self.started
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Bring services up side by side, each as soon as those it requires are ready."""
+"""Bring services up in parallel, each as soon as the services it requires are ready."""
 
 from __future__ import annotations
 
@@ -11,29 +11,15 @@ from lab.config import Lab
 from lab.errors import LabError
 from lab.service import Service
 
-#: Nothing in a bring-up takes as long; only so that no wait is without an end.
+#: No step takes this long; the limit only keeps a wait from lasting for ever.
 LONGEST_SECONDS = 1800.0
 
 
-class Clock:
-    """Prints steps with the seconds since the start; safe to use from threads."""
-
-    def __init__(self) -> None:
-        self.began = time.monotonic()
-        self._lock = threading.Lock()
-
-    def elapsed(self) -> float:
-        """Return seconds since the start."""
-        return time.monotonic() - self.began
-
-    def say(self, text: str) -> None:
-        """Print one step."""
-        with self._lock:
-            print(f"[{self.elapsed():6.1f}s] {text}", flush=True)
-
-
 class Runner:
-    """Takes services through their steps, each in a thread of its own."""
+    """Takes services through their steps, each service in its own thread.
+
+    :raises LabError: if a service requires one that is not among ``services``
+    """
 
     def __init__(
         self, lab: Lab, services: Sequence[Service], say: Callable[[str], None]
@@ -54,7 +40,7 @@ class Runner:
         for service in self.services:
             service.configure()
         threads = [
-            # Daemons, so that Ctrl-C does not wait for them.
+            # Daemon threads, so that Ctrl-C does not wait for them.
             threading.Thread(target=self._thread, args=(service,), daemon=True)
             for service in self.services
         ]
@@ -75,7 +61,7 @@ class Runner:
                 self._done[service.name].set()
         except LabError as error:
             self._fail(LabError(f"{service.name}: {error}"))
-        except Exception as error:  # noqa: BLE001 - a thread's traceback would scroll by unseen
+        except Exception as error:  # noqa: BLE001 - nobody would see a thread's traceback
             failure = LabError(f"{service.name}: {error!r}")
             failure.__cause__ = error
             self._fail(failure)
@@ -85,7 +71,7 @@ class Runner:
         self._failed.set()
 
     def _bring_up(self, service: Service) -> bool:
-        """Return whether ``service`` is up; false if another one failed before."""
+        """Return True if ``service`` is up, False if another service has failed."""
         early = service.prepare_requires
         if not self._await(service.needs() if early is None else early):
             return False
@@ -95,13 +81,13 @@ class Runner:
         if not self._await(service.needs()):
             return False
         started = time.monotonic()
-        already = service.ready()
-        if not already:
+        was_ready = service.ready()
+        if not was_ready:
             service.start()
             service.wait_ready()
         ready = time.monotonic()
         populated = once(self.lab, service, "populate")
-        if not already or populated:
+        if not was_ready or populated:
             self.say(
                 f"{service.name} ready"
                 f" (prepared in {prepared - began:.1f} s,"
@@ -111,6 +97,7 @@ class Runner:
         return True
 
     def _await(self, names: Iterable[str]) -> bool:
+        """Wait for services; return False if one has failed or the time is over."""
         deadline = time.monotonic() + LONGEST_SECONDS
         for name in names:
             while not self._done[name].wait(0.05):
@@ -120,7 +107,7 @@ class Runner:
 
 
 def once(lab: Lab, service: Service, step: str) -> bool:
-    """Call a step of ``service`` unless it was done; return whether it was called."""
+    """Call a step of ``service`` unless it is done; return True if it was called."""
     stamp = lab.data("stamps") / f"{service.name}.{step}"
     if stamp.exists():
         return False

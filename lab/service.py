@@ -1,13 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What every service of the lab is, and the little that all of them share.
+"""The base class of the lab's services.
 
 A module in ``lab/services`` names its classes in ``SERVICES``, in any order. The runner
-(lab/runner.py) takes each through
+(lab/runner.py) takes each service through these steps
 
     configure -> prepare (once) -> start -> ready -> populate (once)
 
-as soon as every service named in ``requires`` is through; independent ones go on side
-by side, in threads. Each step is idempotent.
+as soon as every service named in ``requires`` has finished them. Independent services
+take them in parallel, in threads. Each step is idempotent.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class Service:
     name: ClassVar[str]
     #: Names of the services that must be ready, and populated, before this starts.
     requires: ClassVar[tuple[str, ...]] = ()
-    #: What ``prepare`` needs, if less than ``requires``: a database alone, say.
+    #: What ``prepare`` needs, if that is less than ``requires``, such as a database.
     prepare_requires: ClassVar[tuple[str, ...] | None] = None
     #: Seconds from start to ready.
     deadline: ClassVar[float] = 120
@@ -41,30 +41,30 @@ class Service:
     # -- the steps, for subclasses to fill in -------------------------------------
 
     def configure(self) -> None:
-        """Write configuration files; needs no process, may be called at any time."""
+        """Write configuration files; needs no process and may be called at any time."""
 
     def prepare(self) -> None:
-        """Create databases and data before the first start; called once a lab."""
+        """Create databases and data before the first start; called once per lab."""
 
     def start(self) -> None:
         """Start what is not running yet."""
 
     def ready(self) -> bool:
-        """Return whether it does its work; quick, never raises on 'not yet'."""
+        """Return True if the service works; be quick, and raise nothing if not."""
         return self.running()
 
     def populate(self) -> None:
-        """Create what needs the running service; called once a lab."""
+        """Create what needs the running service; called once per lab."""
 
     def stop(self) -> None:
-        """End every process of it; fine if there is none."""
+        """End every process of the service; do nothing if none runs."""
         self.terminate()
 
     def needs(self) -> tuple[str, ...]:
-        """Return what must be ready before it starts, if more than ``requires``."""
+        """Return the services that must be ready first, if more than ``requires``."""
         return self.requires
 
-    # -- what they are made of ----------------------------------------------------
+    # -- for use in the steps -----------------------------------------------------
 
     def spawn(
         self,
@@ -74,10 +74,10 @@ class Service:
         env: Mapping[str, str] | None = None,
         cwd: Path | None = None,
     ) -> None:
-        """Start ``argv`` in the sandbox in the background, unless it runs already.
+        """Start ``argv`` in the background, in the sandbox, unless it already runs.
 
-        Output goes to ``.lab/log/NAME.log``, of which one older generation is kept.
-        ``name`` defaults to the service's.
+        Output goes to ``.lab/log/NAME.log``; one older generation is kept. ``name``
+        defaults to the name of the service.
         """
         name = name or self.name
         if self.running(name):
@@ -94,11 +94,11 @@ class Service:
         )
 
     def running(self, name: str | None = None) -> bool:
-        """Return whether the process ``name`` runs."""
+        """Return True if the process ``name`` runs."""
         return self.lab.sandbox.alive(self.lab.pid_file(name or self.name))
 
-    def said(self, words: str, times: int = 1) -> bool:
-        """Return whether its process has logged ``words`` so often since it started."""
+    def has_logged(self, words: str, times: int = 1) -> bool:
+        """Return True if the process has logged ``words`` so often since its start."""
         try:
             return (
                 self.lab.log(self.name).read_text(errors="replace").count(words)
@@ -108,7 +108,7 @@ class Service:
             return False
 
     def terminate(self, name: str | None = None, seconds: float = 10) -> None:
-        """End the process ``name``: TERM, and KILL after ``seconds``."""
+        """End the process ``name`` with TERM, and after ``seconds`` with KILL."""
         if self.lab.sandbox.running():
             self.lab.sandbox.terminate(self.lab.pid_file(name or self.name), seconds)
 
@@ -123,7 +123,7 @@ class Service:
     ) -> str:
         """Run ``argv`` in the sandbox to its end; return its standard output.
 
-        Raises LabError, with what the command said, if it fails.
+        :raises LabError: with the output, if the command fails
         """
         return self.lab.sandbox.run(
             argv, env=env, cwd=cwd or self.lab.state, stdin=stdin, seconds=seconds
@@ -132,7 +132,7 @@ class Service:
     def render(self, template: str, target: Path, values: Mapping[str, str]) -> Path:
         """Write ``target`` from lab/templates/``template``; only root may read it.
 
-        Raises LabError where the template wants a value that is not given.
+        :raises LabError: if a value that the template uses is missing
         """
         text = (TEMPLATES / template).read_text()
         try:
@@ -149,7 +149,10 @@ class Service:
         return target
 
     def wait_ready(self) -> None:
-        """Wait until ``ready``; raise LabError after ``deadline``, or if it ended."""
+        """Wait until the service is ready.
+
+        :raises LabError: if it is not ready after ``deadline`` seconds
+        """
         wait_until(
             f"{self.name} to be ready",
             self.ready,
@@ -159,20 +162,20 @@ class Service:
 
 
 class VolumeBackend(Service):
-    """A service that is a storage array to Cinder and Nova.
+    """A service that is a storage backend of Cinder and Nova.
 
-    Its name is the name of Cinder's section and of ``volume_backend_name`` as well.
+    ``name`` is also the section in cinder.conf and the ``volume_backend_name``.
     """
 
-    #: Cinder's volume type for it, the same as its name.
+    #: Cinder's volume type for this backend, the same as ``name``.
     volume_type: ClassVar[str]
 
     def cinder_backend_section(self) -> dict[str, str]:
-        """Return the options of its section in cinder.conf."""
+        """Return the options of this backend's section in cinder.conf."""
         raise NotImplementedError
 
     def nova_libvirt_options(self) -> dict[str, str]:
-        """Return what nova-compute's [libvirt] section needs for its volumes."""
+        """Return what nova-compute's [libvirt] section needs for these volumes."""
         return {}
 
 
@@ -185,14 +188,14 @@ def wait_until(
     hint: str = "",
     interval: float = 0.1,
 ) -> None:
-    """Wait until ``predicate`` returns true.
+    """Wait until ``predicate`` returns True.
 
-    Raises LabError with ``hint`` and the last lines of ``log`` after the deadline.
+    :raises LabError: after the deadline, with ``hint`` and the last lines of ``log``
     """
     deadline = time.monotonic() + deadline_seconds
     while not predicate():
         if time.monotonic() > deadline:
-            lines = [f"Waited {deadline_seconds:g} seconds for {what} in vain."]
+            lines = [f"Gave up waiting for {what} after {deadline_seconds:g} seconds."]
             if hint:
                 lines.append(hint)
             if log is not None:
@@ -202,7 +205,7 @@ def wait_until(
 
 
 def tail(log: Path, lines: int = 25) -> str:
-    """Return the last lines of ``log``, or a word that there are none."""
+    """Return the last lines of ``log``, or the reason why there are none."""
     try:
         text = log.read_text(errors="replace")
     except OSError as error:

@@ -1,8 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
-"""``tools/lab chaos``: rescues and unrescues while services are killed under them.
+"""``tools/lab chaos``: rescue and unrescue servers while services are killed.
 
-Like the demo it needs OpenStack's client libraries and the lab's loopback, so it is
-played in the sandbox by the virtual environment's Python.
+A *victim* is a service that is killed with ``kill -9`` and started again. A *run* is
+one rescue or unrescue of one server with one kill. The *schedule* follows from a seed.
+After each run the *judge* compares *views* of the server: what the API and the host
+show. A *mark* is a pattern that chaos has written to a disk. ``crowd`` is another play:
+many rescues at once, and rescues that compete with other actions.
+
+Like the demo, chaos needs OpenStack's client libraries and the lab's loopback. So
+``play`` and ``crowd`` run in the sandbox with the virtual environment's Python.
 """
 
 from __future__ import annotations
@@ -10,8 +16,8 @@ from __future__ import annotations
 import argparse
 
 from lab import guest
-from lab.chaos.victims import VICTIMS
 from lab.config import Lab
+from lab.services.victims import VICTIMS
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -20,35 +26,34 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--runs",
         type=int,
         default=50,
-        help="rescues and unrescues, a kill -9 in each (default: %(default)s)",
+        help="number of rescues and unrescues, with one kill -9 in each"
+        " (default: %(default)s)",
     )
     parser.add_argument(
         "--seed",
         type=int,
         default=1,
-        help="the same seed kills the same at the same moments (default: %(default)s)",
+        help="decides what is killed and when (default: %(default)s)",
     )
     parser.add_argument(
         "--victims",
         default=",".join(VICTIMS),
         metavar="LIST",
-        help="what is killed (default: %(default)s)",
+        help="services to kill (default: %(default)s)",
     )
     parser.add_argument(
         "--crowd",
         type=int,
         default=0,
         metavar="SERVERS",
-        help="in place of all that: so many servers rescued at once, then a rescue"
-        " asked for together with delete, reboot and stop",
+        help="kill nothing; rescue so many servers at once, then request a rescue"
+        " together with delete, reboot, stop, rescue and unrescue",
     )
-    parser.add_argument(
-        "--keep", action="store_true", help="leave the lab up, for a look around"
-    )
+    parser.add_argument("--keep", action="store_true", help="leave the lab up")
 
 
 def main(lab: Lab, arguments: argparse.Namespace) -> int:
-    """Play in a lab that is up; return 0 if no server was lost and nothing left."""
+    """Run chaos in a lab that is up; return 0 if no server and nothing else is lost."""
     images = guest.build(lab.cache / "guest", lab.cache)
     files = [str(images.original_qcow2), str(images.rescue_qcow2)]
     if arguments.crowd:

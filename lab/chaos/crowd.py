@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Many rescues at once on one host, then other actions asked for along with one.
+"""Rescues many servers at once, then lets rescues compete with other actions.
 
-Played in the sandbox. Arguments: state folder, original disk, rescue disk, number of
-servers. Nothing of them boots: the disks are blank, so that firmware waits, and no
-more is emulated than what is asked of Nova.
+Arguments: state folder, original disk, rescue disk, number of servers.
+
+No guest boots: the disks are blank and the firmware waits. So the machine has time for
+what is tested here, the requests to Nova.
 """
 
 from __future__ import annotations
@@ -19,43 +20,44 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-import openstack
-
-from lab.chaos.disks import Marks
-from lab.chaos.fleet import FAILURES, Asked, ChaosServer, Fleet, upload
-from lab.chaos.host import Host
 from lab.chaos.judge import Verdict, View, judge
+from lab.chaos.server import ChaosServer, make_server
+from lab.clock import Clock
 from lab.config import Lab
-from lab.demo.stage import MICROVERSION
 from lab.errors import LabError
-from lab.runner import Clock
+from lab.servers.api import FAILURES, BackgroundRequest, connect
+from lab.servers.factory import ServerFactory
+from lab.servers.host import Host
 
 REQUEST_SECONDS = 120
 CROWD_SECONDS = 600.0
-GONE_SECONDS = 120.0
-_METADATA = re.compile(r"<metadata>.*?</metadata>", re.DOTALL)
+DELETE_SECONDS = 120.0
 BLANK_BYTES = 4 * 1024**2
-#: name: how to ask for it.
+_METADATA = re.compile(r"<metadata>.*?</metadata>", re.DOTALL)
+#: name: how to request an action that competes with a rescue.
 RIVALS: dict[str, Callable[[ChaosServer], None]] = {
     "delete": lambda server: _delete(server),
-    # A guest that does not boot takes no notice of a soft one.
+    # A hard reboot: a guest that has not booted ignores a soft one.
     "reboot": lambda server: server.reboot(),
     "stop": lambda server: server.act("os-stop"),
-    "a second rescue": lambda server: server.ask("rescue"),
-    "unrescue": lambda server: server.ask("unrescue"),
+    "a second rescue": lambda server: server.request("rescue"),
+    "unrescue": lambda server: server.request("unrescue"),
 }
 
 
 def everyone(
     servers: Sequence[ChaosServer], action: str, status: Callable[[ChaosServer], str]
 ) -> float:
-    """Ask all for an action at once; return the seconds until all have come to rest.
+    """Request an action for all servers at once; return the seconds until all end.
 
-    :raises LabError: where one of them is refused, or comes to another status
+    :raises LabError: if a request is refused or a server gets another status
     """
     began = time.monotonic()
-    asked = [Asked(lambda one=one: one.ask(action)) for one in servers]  # type: ignore[misc]
-    for request, server in zip(asked, servers, strict=True):
+    requests = [
+        BackgroundRequest(lambda one=one: one.request(action))  # type: ignore[misc]
+        for one in servers
+    ]
+    for request, server in zip(requests, servers, strict=True):
         request.join(REQUEST_SECONDS)
         if request.refusal:
             raise LabError(f"{server.name}: {request.refusal}")
@@ -64,62 +66,63 @@ def everyone(
     return time.monotonic() - began
 
 
-def rivals(server: ChaosServer, name: str, clock: Clock, first: bool) -> list[str]:
-    """Ask for a rescue and something else; return what is not well after.
+def compete(
+    server: ChaosServer, rival: str, clock: Clock, rescue_first: bool
+) -> list[str]:
+    """Request a rescue and a rival action; return the faults.
 
-    :param first: whether the rescue is under way by then; else both are asked for at
-        once, and Nova's API lets one of them in
+    :param rescue_first: True to request the rival when the rescue has begun, False to
+        request both at the same time
     """
-    rescue = Asked(lambda: server.ask("rescue"))
-    if first:
+    rescue = BackgroundRequest(lambda: server.request("rescue"))
+    if rescue_first:
         rescue.join(REQUEST_SECONDS)
-    other = Asked(lambda: RIVALS[name](server))
+    other = BackgroundRequest(lambda: RIVALS[rival](server))
     for request in (rescue, other):
         request.join(REQUEST_SECONDS)
-    won = ", ".join(
-        f"{who} {'refused' if request.refusal else 'accepted'}"
-        for who, request in (("rescue", rescue), (name, other))
+    answers = ", ".join(
+        f"{action} {'refused' if request.refusal else 'accepted'}"
+        for action, request in (("rescue", rescue), (rival, other))
     )
-    deadline = time.monotonic() + GONE_SECONDS
-    if name == "delete" and not other.refusal:
+    deadline = time.monotonic() + DELETE_SECONDS
+    if rival == "delete" and not other.refusal:
         while exists(server):
             if time.monotonic() > deadline:
-                return [f"{server.name} with {name} ({won}): it is still there"]
+                return [f"{server.name} ({answers}): the server still exists"]
             time.sleep(0.5)
-        clock.say(f"{server.name}: {won}: gone")
+        clock.say(f"{server.name}: {answers}: deleted")
         return []
-    found = server.at_rest()
-    clock.say(f"{server.name}: {won}: {found['status']}")
-    if found["status"] == "RESCUE":
-        server.ask("unrescue")
-        server.reach(server.itself.status)
-    return [
-        f"{server.name} with {name} ({won}): {one}"
-        for one in complaints(judge_after(server, found["status"]))
-    ]
+    status = server.wait_until_idle()["status"]
+    clock.say(f"{server.name}: {answers}: {status}")
+    if status == "RESCUE":
+        server.request("unrescue")
+        server.reach(server.original.status)
+    problems = complaints(judge_unrescued(server, status))
+    return [f"{server.name} ({answers}): {problem}" for problem in problems]
 
 
-def judge_after(server: ChaosServer, status: str) -> Verdict:
-    """Judge a server that is itself: stopped, where that is what was asked for."""
-    itself, now = _as_built(server.itself), _as_built(server.view())
+def judge_unrescued(server: ChaosServer, status: str) -> Verdict:
+    """Judge a server that is not rescued; with status SHUTOFF it may be off."""
+    original = _without_metadata(server.original)
+    now = _without_metadata(server.view())
     if status == "SHUTOFF":
-        itself = itself.stopped()
-    return judge(itself, itself, now, frozenset())
+        original = original.stopped()
+    return judge(original, original, now, frozenset())
 
 
-def _as_built(view: View) -> View:
-    """Leave out what Nova notes of a server: a hard reboot builds that anew."""
+def _without_metadata(view: View) -> View:
+    """Return a view without Nova's metadata, which a hard reboot writes again."""
     text = _METADATA.sub("", view.definition)
     return dataclasses.replace(view, definition=text)
 
 
 def complaints(verdict: Verdict) -> tuple[str, ...]:
-    """Return all that is not well."""
+    """Return all faults and leftovers."""
     return (*verdict.faults, *verdict.leftovers)
 
 
 def exists(server: ChaosServer) -> bool:
-    """Say whether the API knows the server."""
+    """Return True if the API still shows the server."""
     return server.cloud.compute.get(f"/servers/{server.id}").status_code != 404
 
 
@@ -133,59 +136,52 @@ def _delete(server: ChaosServer) -> None:
 def crowd(
     lab: Lab, cloud: Any, count: int, clock: Clock
 ) -> Iterator[list[ChaosServer]]:
-    """Give so many servers, their disks marked; they go at the end."""
+    """Give so many servers with marked disks; delete them at the end."""
     with contextlib.ExitStack() as undo:
         folder = Path(undo.enter_context(tempfile.TemporaryDirectory(dir=lab.state)))
         blank = folder / "blank.qcow2"
         create = ["qemu-img", "create", "-q", "-f", "qcow2", str(blank)]
         subprocess.run([*create, str(BLANK_BYTES)], check=True)
-        own = upload(cloud, undo, blank, hw_machine_type="q35", os_shutdown_timeout="1")
-        rescue = upload(
-            cloud, undo, blank, hw_rescue_device="disk", hw_rescue_bus="virtio"
-        )
-        fleet = Fleet(lab, cloud, undo, own)
+        factory = ServerFactory(lab, cloud, undo, "chaos")
+        image = factory.image(blank, hw_machine_type="q35", os_shutdown_timeout="1")
+        rescue = factory.rescue_image(blank, "disk", "virtio")
         servers = []
         for number in range(count):
-            # Volumes of one kind and of another, in turn.
-            types = fleet.types[number % 2 :][:1]
+            # Each server has one volume; the backends take turns.
+            types = factory.volume_types[number % 2 :][:1]
             name = f"crowd-{number + 1}"
-            servers.append(fleet.make(name, rescue, small=True, types=types))
+            servers.append(
+                make_server(factory, name, image, rescue, small=True, types=types)
+            )
         for server in servers:
             server.reach("ACTIVE", CROWD_SECONDS)
             server.reboot()
         for number, server in enumerate(servers):
             server.reach("ACTIVE", CROWD_SECONDS)
-            server.domain = server.now()["OS-EXT-SRV-ATTR:instance_name"]
-            server.host.virsh("destroy", server.domain)
-            server.marks = Marks(
-                server.host.definition(server.domain), 1 + 8 * number % 240
-            )
-            server.marks.write()
-            server.host.virsh("start", server.domain)
-            server.itself = server.view()
-        clock.say(f"{count} servers made, their disks marked")
+            server.mark_disks(first_byte=1 + 8 * number % 240)
+            server.original = server.view()
+        clock.say(f"{count} servers created, their disks marked")
         yield servers
 
 
 def play(lab: Lab, count: int) -> bool:
-    """Play all; return whether no server was lost and nothing left behind."""
+    """Do all of it; return True if no server was lost and nothing left behind."""
     clock, host = Clock(), Host(lab)
-    cloud = openstack.connect(api_timeout=REQUEST_SECONDS)
-    cloud.compute.default_microversion = MICROVERSION
+    cloud = connect(api_timeout=REQUEST_SECONDS)
     things = host.things()
     faults: list[str] = []
     with crowd(lab, cloud, count, clock) as servers:
-        rescued = everyone(servers, "rescue", lambda server: "RESCUE")
-        clock.say(f"{count} rescued at once: all RESCUE in {rescued:.1f} s")
-        back = everyone(servers, "unrescue", lambda server: server.itself.status)
-        clock.say(f"{count} unrescued at once: all itself in {back:.1f} s")
+        seconds = everyone(servers, "rescue", lambda server: "RESCUE")
+        clock.say(f"{count} rescues at once: all servers RESCUE after {seconds:.1f} s")
+        seconds = everyone(servers, "unrescue", lambda server: server.original.status)
+        clock.say(f"{count} unrescues at once: all servers back after {seconds:.1f} s")
         for server in servers:
-            found = complaints(judge_after(server, "ACTIVE"))
-            faults += [f"{server.name}: {one}" for one in found]
-        clock.say(f"all judged: {len(faults)} faults")
+            problems = complaints(judge_unrescued(server, "ACTIVE"))
+            faults += [f"{server.name}: {problem}" for problem in problems]
+        clock.say(f"all servers judged: {len(faults)} faults")
         for number, server in enumerate(servers[: 2 * len(RIVALS)]):
-            name = tuple(RIVALS)[number // 2]
-            faults += rivals(server, name, clock, first=number % 2 == 0)
+            rival = tuple(RIVALS)[number // 2]
+            faults += compete(server, rival, clock, rescue_first=number % 2 == 0)
     faults += [f"left behind: {thing}" for thing in sorted(host.things() - things)]
     for fault in faults:
         print(f"fault: {fault}")
@@ -194,7 +190,7 @@ def play(lab: Lab, count: int) -> bool:
 
 
 def main(words: Sequence[str]) -> int:
-    """Play; return 0 if all is well."""
+    """Play; return 0 if there are no faults."""
     try:
         return 0 if play(Lab.open(Path(words[0])), int(words[3])) else 1
     except FAILURES as error:

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A server's disks as qemu-io on the host sees them, and marks on them.
+"""A server's disks as qemu-io on the host sees them, and the marks on them.
 
-A mark is a run of one byte where no guest of the lab writes. Each disk has another.
+A mark is a block filled with one byte, at a place where no guest of the lab writes.
+Each disk has a different byte.
 """
 
 from __future__ import annotations
@@ -17,55 +18,55 @@ from pathlib import Path
 from lxml import etree
 
 MARK_LENGTH = 4096  # bytes
-#: In the middle of disks of 1 GiB, and within a swap disk of 64 MiB.
-MARK_OFFSETS = {True: 512 * 1024**2, False: 32 * 1024**2}
+#: In the middle of a disk of 1 GiB, and in the middle of a swap disk of 64 MiB.
+MARK_OFFSET, SWAP_MARK_OFFSET = 512 * 1024**2, 32 * 1024**2
 SECONDS = 60.0
-#: What qemu-io prints where it has read something else.
-OTHER = "Pattern verification failed"
+#: qemu-io prints this if it has read something other than the pattern.
+MISMATCH = "Pattern verification failed"
 
 
 @dataclass(frozen=True)
 class Disk:
-    """A disk of a definition: target name, and what qemu-io opens it by."""
+    """A disk of a definition."""
 
     target: str
     format: str
-    url: str
+    url: str  # how qemu-io opens the disk
     writable: bool
 
     def mark(self, byte: int) -> None:
         """Write the mark; the guest must be off.
 
-        :raises subprocess.CalledProcessError: where it cannot be written
+        :raises subprocess.CalledProcessError: if the mark cannot be written
         """
         command = f"write -P {byte} {self._offset} {MARK_LENGTH}"
         self._qemu_io([], command).check_returncode()
 
     def has_mark(self, byte: int) -> bool:
-        """Say whether the mark is there; a guest may run.
+        """Return True if the mark is on the disk; the guest may run.
 
-        A disk that cannot be read is tried again, for its storage may just be back.
+        A disk that cannot be read is tried again: its storage may just have restarted.
         """
         command = f"read -P {byte} {self._offset} {MARK_LENGTH}"
         deadline = time.monotonic() + SECONDS
         while True:
             with contextlib.suppress(subprocess.TimeoutExpired):
-                found = self._qemu_io(["--force-share", "--read-only"], command)
-                if OTHER in found.stdout + found.stderr:
+                result = self._qemu_io(["--force-share", "--read-only"], command)
+                if MISMATCH in result.stdout + result.stderr:
                     return False
-                if found.returncode == 0:
+                if result.returncode == 0:
                     return True
             if time.monotonic() > deadline:
                 return False
             time.sleep(1)
 
     def digest(self) -> str:
-        """Return a sum of a file's content: for a config drive, which no one marks."""
+        """Return a hash of the file, for a config drive, which has no mark."""
         return hashlib.sha256(Path(self.url).read_bytes()).hexdigest()
 
     @property
     def _offset(self) -> int:
-        return MARK_OFFSETS[not self.url.endswith("disk.swap")]
+        return SWAP_MARK_OFFSET if self.url.endswith("disk.swap") else MARK_OFFSET
 
     def _qemu_io(
         self, options: Iterable[str], command: str
@@ -83,11 +84,11 @@ def disks_of(definition: str) -> list[Disk]:
     """Return the disks of a definition that have a source."""
     parser = etree.XMLParser(resolve_entities=False, no_network=True)
     domain = etree.fromstring(definition.encode(), parser)
-    found = []
+    disks = []
     for disk in domain.iterfind("devices/disk"):
         url = _url(disk)
         if url:
-            found.append(
+            disks.append(
                 Disk(
                     disk.find("target").get("dev"),
                     disk.find("driver").get("type"),
@@ -95,10 +96,11 @@ def disks_of(definition: str) -> list[Disk]:
                     disk.find("readonly") is None and disk.get("device") == "disk",
                 )
             )
-    return found
+    return disks
 
 
 def _url(disk: etree._Element) -> str:
+    """Return how qemu-io opens a disk, "" if the disk has no source."""
     source = disk.find("source")
     if source is None:
         return ""
@@ -126,12 +128,12 @@ class Marks:
         self._digests = {d: d.digest() for d in disks if not d.writable}
 
     def write(self) -> None:
-        """Write all of them; the guest must be off."""
+        """Write all marks; the guest must be off."""
         for disk, byte in self._marks.items():
             disk.mark(byte)
 
     def damaged(self) -> tuple[str, ...]:
-        """Return the targets of the disks that are not as they were."""
+        """Return the targets of the disks that have lost their mark or changed."""
         lost = [d.target for d, byte in self._marks.items() if not d.has_mark(byte)]
         for disk, digest in self._digests.items():
             try:

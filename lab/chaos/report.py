@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What chaos came to: a table by victim and phase."""
+"""The report of chaos: a table by victim and phase."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ _HEADINGS = ("victim", "phase", "runs", "outcomes", "lost", "leftovers", "second
 
 @dataclass(frozen=True)
 class Entry:
-    """One run: who died in which phase, what it came to, and after how long.
+    """One run: what was killed in which phase, the verdict, and how long it took.
 
-    ``seconds`` counts from the victim's next start, until the server was at rest.
+    ``seconds`` is the time from the victim's restart until the server was idle.
     """
 
     victim: str

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What is killed when: the same for the same seed."""
+"""Which service is killed during which action, and when; the seed decides all of it."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ import random
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-#: Seconds between a death and the next start: as a person, or an init system, needs.
+#: How long a service stays dead: the time that an init system or a person takes.
 PAUSE_SECONDS = (0.5, 3.0)
 
 
 @dataclass(frozen=True)
 class Run:
-    """One rescue, or the end of one, with a death in it.
+    """One rescue or unrescue with a kill in it.
 
-    Which of both it is the server's state tells: a rescue that did not come about is
-    asked for again. ``moment`` is a share of the time that the same takes undisturbed.
+    The server's status decides which: a rescue that has failed is requested again.
+    ``moment`` is a share, from 0 to 1, of the time that the action takes undisturbed.
     """
 
     number: int
@@ -29,7 +29,7 @@ class Run:
 def schedule(
     seed: int, runs: int, servers: Sequence[str], victims: Sequence[str]
 ) -> list[Run]:
-    """Return the runs: victims and servers in turn, each turn in another order."""
+    """Return the runs: victims and servers take turns, each round in another order."""
     chance = random.Random(seed)
     next_server, next_victim = _deck(chance, servers), _deck(chance, victims)
     return [

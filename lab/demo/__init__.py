@@ -1,8 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""``tools/lab demo``: a server is rescued through the API, and its guest is asked.
+"""``tools/lab demo``: rescue a server through the API and ask its guest what it sees.
 
-A scene needs OpenStack's client libraries and the lab's loopback, so it is played in
-the sandbox by the virtual environment's Python.
+A *scene* shows one thing, such as a server with a hotplug history. It has *cases*, such
+as each machine type. The *stage* gives a scene what it needs: the lab, its API, images
+and a clock. A *marker* is a sector that a guest writes to a disk, so that the next
+guest can prove that it is the same disk. A *fault* is a line that says what went wrong.
+
+A scene needs OpenStack's client libraries and the lab's loopback. So ``play`` runs in
+the sandbox with the virtual environment's Python.
 """
 
 from __future__ import annotations
@@ -13,21 +18,21 @@ from lab import guest
 from lab.config import Lab
 from lab.demo.request import Request
 
-#: name: what it shows; a module of lab/demo/scenes each.
+#: name: what it shows. Each scene is a module of lab/demo/scenes.
 SCENES = {
-    "hotplug": "a server with a hotplug history: what moves",
-    "storage": "eight volumes and every disk there is, on each bus",
-    "volume-backed": "a root volume, and an encrypted one",
-    "password": "--password, in the config drive",
-    "stale": "a rescue that fails, then one from another image",
-    "medium": "what is made for a rescue, and goes again",
-    "refusals": "rescues that cannot be, and a guest that does not notice",
-    "restart": "nova-compute killed in the middle, and started again",
+    "hotplug": "a server with a hotplug history: which devices move",
+    "storage": "eight volumes and every kind of disk, rescued on each bus",
+    "volume-backed": "a server with a root volume and an encrypted volume",
+    "password": "the rescue password in the config drive",
+    "stale": "a rescue that fails, then a rescue from another image",
+    "medium": "the files of a rescue, and that unrescue removes them",
+    "refusals": "rescues that are refused while the guest keeps running",
+    "restart": "nova-compute killed during a rescue and started again",
 }
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the demo's own arguments to ``parser``."""
+    """Add the arguments of ``demo`` to ``parser``."""
     parser.add_argument(
         "--scene",
         default="hotplug",
@@ -38,10 +43,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--bus",
         default="",
-        help="hw_rescue_bus of the rescue image (default: the scene's own)",
+        help="hw_rescue_bus of the rescue image (default: depends on the scene)",
     )
     parser.add_argument(
-        "--device", default="disk", help="hw_rescue_device (default: %(default)s)"
+        "--device",
+        default="disk",
+        help="hw_rescue_device of the rescue image (default: %(default)s)",
     )
     parser.add_argument(
         "--machine",
@@ -52,15 +59,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--all",
         action="store_true",
-        help="all cases of the scene, one after the other, in place of one",
+        help="play all cases of the scene instead of one",
     )
-    parser.add_argument(
-        "--keep", action="store_true", help="leave the lab up, for a look around"
-    )
+    parser.add_argument("--keep", action="store_true", help="leave the lab up")
 
 
 def main(lab: Lab, arguments: argparse.Namespace) -> int:
-    """Play a scene in a lab that is up; return 0 if all was well."""
+    """Play a scene in a lab that is up; return 0 if there are no faults."""
     request = Request(
         scene=arguments.scene,
         machine=arguments.machine,

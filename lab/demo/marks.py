@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Markers: what one guest wrote to a disk, and whether the next one read it there."""
+"""Markers: what one guest wrote to a disk, and whether the next guest read it there."""
 
 from __future__ import annotations
 
@@ -12,23 +12,23 @@ from stable_rescue.tempest.guest.inventory import Device, Inventory
 
 @dataclass(frozen=True)
 class Reading:
-    """The markers of one guest, as the guest that booted after it found them."""
+    """The markers of one guest, as the next guest read them."""
 
     writer: Inventory
     reader: Inventory
-    #: The server's disks, by a guest of its own: the rescue disk is none of them.
-    own: Inventory
+    #: The server without rescue: tells its disks from the rescue disk.
+    original: Inventory
 
     @property
     def pairs(self) -> list[tuple[Device, Device | None]]:
-        """The server's disks that can be written to, as writer and as reader saw them.
+        """The server's writable disks, as the writer and as the reader saw them.
 
-        A disk that the writer did not see at all is not among them: that is for the
-        comparison of addresses to tell.
+        Disks that the writer did not see are left out: the comparison of addresses
+        reports them.
         """
         present = {
             change.after
-            for change in compare(self.own, self.writer).originals
+            for change in compare(self.original, self.writer).originals
             if change.after
         }
         return [
@@ -39,23 +39,23 @@ class Reading:
 
     @property
     def kept(self) -> int:
-        """How many markers were read back as they were written."""
+        """How many markers the reader read back unchanged."""
         return sum(not _fault(*pair) for pair in self.pairs)
 
     def faults(self) -> Iterator[str]:
-        """Yield what is not as it should be, by disk."""
+        """Yield a fault for each disk without its marker."""
         if not self.pairs:
             yield f"the {self.writer.image} guest had no disk to write a marker to"
-        for wrote, found in self.pairs:
-            if fault := _fault(wrote, found):
-                yield f"{title(wrote)} at {place(wrote)}: {fault}"
+        for written, read in self.pairs:
+            if fault := _fault(written, read):
+                yield f"{title(written)} at {place(written)}: {fault}"
 
 
 def line(readings: Sequence[Reading]) -> str:
-    """Return how many markers of each guest were found by the next, for a person."""
+    """Return a line that says how many markers of each guest the next guest read."""
     words = (
-        f"{reading.kept} of {len(reading.pairs)} of the {reading.writer.image} guest's"
-        f" read by the {reading.reader.image} guest"
+        f"the {reading.reader.image} guest read {reading.kept} of"
+        f" {len(reading.pairs)} from the {reading.writer.image} guest"
         for reading in readings
     )
     return f"markers: {', '.join(words)}"
@@ -65,11 +65,12 @@ def _is_writable(device: Device) -> bool:
     return device.kind == "disk" and not device.readonly and not device.is_cdrom
 
 
-def _fault(wrote: Device, found: Device | None) -> str:
-    if wrote.marker_written in ("", "failed"):
+def _fault(written: Device, read: Device | None) -> str:
+    """Return what is wrong with a marker, "" if nothing is."""
+    if written.marker_written in ("", "failed"):
         return "no marker could be written"
-    if found is None:
-        return "the next guest does not have it"
-    if found.marker_read != wrote.marker_written:
-        return f"{wrote.marker_written!r} was written, {found.marker_read!r} was read"
+    if read is None:
+        return "the next guest does not have this disk"
+    if read.marker_read != written.marker_written:
+        return f"{written.marker_written!r} was written, {read.marker_read!r} was read"
     return ""

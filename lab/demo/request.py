@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the command line asks a scene for, and how it gets into the sandbox."""
+"""What the command line requests of a scene, as JSON for the process in the sandbox."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from lab.guest import GuestImages
 
 @dataclasses.dataclass(frozen=True)
 class Request:
-    """One scene, with one case of it or all of them."""
+    """One scene, and whether one or all of its cases are played."""
 
     scene: str
     machine: str  # q35 or pc
     device: str  # hw_rescue_device of the rescue image
-    bus: str  # hw_rescue_bus; "" for none, or for what the scene plays by default
+    bus: str  # hw_rescue_bus of the rescue image; "" for the scene's default
     every_case: bool
     images: GuestImages
 
@@ -26,6 +26,6 @@ class Request:
 
     @classmethod
     def from_json(cls, text: str) -> Request:
-        """Return the request that ``text`` was made from."""
+        """Return the request that ``to_json`` turned into ``text``."""
         values = json.loads(text)
         return cls(**{**values, "images": GuestImages.of_paths(values["images"])})

@@ -1,219 +1,143 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The server of the demo, through OpenStack's API, and what its guest prints."""
+"""The server of a scene, through OpenStack's API, and what its guest prints."""
 
 from __future__ import annotations
 
 import contextlib
 import subprocess
-import time
 from collections.abc import Callable, Iterable, Iterator
-from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
-from openstack.connection import Connection
-
-from lab.config import Lab
 from lab.errors import LabError
-from lab.services import volume_backends
-from lab.services.libvirtd import URI
+from lab.servers import factory as disks
+from lab.servers.api import API_SECONDS, BOOT_SECONDS, poll
+from lab.servers.factory import ServerFactory
+from lab.servers.host import Host
 from stable_rescue.tempest.guest import inventory
 from stable_rescue.tempest.guest.inventory import Inventory
 
-T = TypeVar("T")
-
-# Software emulation: Nova's own USB rescue takes 80 to 200 seconds (UPSTREAM U33).
-BOOT_SECONDS = 480.0
-API_SECONDS = 180.0
-POLL_SECONDS = 0.5
-
-
-def poll(what: str, probe: Callable[[], T | None], seconds: float) -> T:
-    """Return the first answer of ``probe`` that is not None.
-
-    :raises LabError: where there is none within ``seconds``
-    """
-    deadline = time.monotonic() + seconds
-    while True:
-        found = probe()
-        if found is not None:
-            return found
-        if time.monotonic() > deadline:
-            raise LabError(f"no {what} within {seconds:.0f} seconds")
-        time.sleep(POLL_SECONDS)
+SHUTDOWN_SECONDS = 10
 
 
 class DemoServer:
-    """One server; ``undo`` takes what removes the images and volumes for it."""
+    """One server. ``factory`` makes the images and volumes for it."""
 
-    def __init__(
-        self, lab: Lab, cloud: Connection, undo: contextlib.ExitStack, name: str
-    ) -> None:
-        self.lab, self.cloud, self.undo, self.name = lab, cloud, undo, name
-        self.types = [backend.volume_type for backend in volume_backends(lab)]
+    def __init__(self, factory: ServerFactory) -> None:
+        self.factory = factory
+        self.lab, self.cloud = factory.lab, factory.cloud
+        self.host = Host(factory.lab)
         self.server: Any = None
 
     # -- making -------------------------------------------------------------------
 
-    def image(self, path: Path, **properties: str) -> str:
-        """Upload an image, of the format of its suffix; return its id."""
-        image = self.cloud.image.create_image(
-            name=self.name,
-            filename=str(path),
-            disk_format=path.suffix[1:],
-            container_format="bare",
-            allow_duplicates=True,
-            **properties,
-        )
-        self.undo.callback(self.cloud.image.delete_image, image.id)
-        return str(image.id)
-
-    def rescue_image(self, path: Path, device: str, bus: str) -> str:
-        """Upload an image to be rescued from; return its id."""
-        properties = {"hw_rescue_device": device}
-        if bus:
-            properties["hw_rescue_bus"] = bus
-        return self.image(path, **properties)
-
     @contextlib.contextmanager
     def booted(self, image: str) -> Iterator[None]:
-        """Boot the server with root, ephemeral, swap, config drive and one port.
+        """Boot with root, ephemeral and swap disk, config drive and one port.
 
-        It is deleted at the end, before the volumes that it has.
+        The server is deleted at the end, before its volumes.
         """
-        with self._booted("lab.full", image_id=image):
+        with self._running(self.factory.server("lab.full", image=image)):
             yield
 
     @contextlib.contextmanager
-    def booted_from(
-        self, source: str, uuid: str, volumes: Iterable[Any]
+    def booted_with(
+        self, root: dict[str, Any], volumes: Iterable[Any]
     ) -> Iterator[None]:
-        """Boot the server with two ephemeral disks and volumes, else as ``booted``.
+        """Boot with a second ephemeral disk and volumes; else the same as ``booted``.
 
-        :param source: what its root is made from: an ``image`` or a ``volume``
+        :param root: the root disk, of the functions in lab.servers.factory
         """
-        root = {
-            "boot_index": 0,
-            "uuid": uuid,
-            "source_type": source,
-            "destination_type": "local" if source == "image" else source,
-            "delete_on_termination": source == "image",
-        }
-        blank = {
-            "boot_index": -1,
-            "source_type": "blank",
-            "destination_type": "local",
-            "delete_on_termination": True,
-        }
-        swap = {**blank, "guest_format": "swap", "volume_size": 64}
-        ephemeral = {**blank, "volume_size": 1}
-        attached = [
-            {
-                "boot_index": -1,
-                "uuid": volume.id,
-                "source_type": "volume",
-                "destination_type": "volume",
-                "delete_on_termination": False,
-            }
-            for volume in volumes
+        mapping = [
+            root,
+            *(disks.ephemeral_disk(), disks.ephemeral_disk(), disks.swap_disk()),
+            *(disks.volume_disk(volume.id) for volume in volumes),
         ]
-        disks = [root, ephemeral, ephemeral, swap, *attached]
-        # An image has to be named twice.
-        image = {"image_id": uuid} if source == "image" else {}
-        with self._booted("lab.storage", block_device_mapping=disks, **image):
+        image = root["uuid"] if root["source_type"] == "image" else None
+        server = self.factory.server("lab.storage", image=image, disks=mapping)
+        with self._running(server):
             yield
 
     @contextlib.contextmanager
-    def _booted(self, flavor: str, **source: Any) -> Iterator[None]:
-        network: Any = "none"
-        if self.lab.options.network:
-            network = [{"uuid": self.cloud.network.find_network("lab").id}]
-        self.server = self.cloud.compute.create_server(
-            name=self.name,
-            flavor_id=self.cloud.compute.find_flavor(flavor).id,
-            networks=network,
-            config_drive=True,
-            **source,
-        )
+    def _running(self, server: Any) -> Iterator[None]:
+        self.server = server
         try:
-            self.cloud.compute.wait_for_server(self.server, wait=API_SECONDS)
+            self.cloud.compute.wait_for_server(server, wait=API_SECONDS)
             yield
         finally:
-            self.cloud.compute.delete_server(self.server)
-            self.cloud.compute.wait_for_delete(self.server, wait=API_SECONDS)
+            self.factory.delete(server)
 
-    def volume(self, kind: str, image: str | None = None) -> Any:
-        """Return a new volume of a type: empty, or made from an image."""
-        return self.volumes([kind], image)[0]
-
-    def volumes(self, kinds: Iterable[str], image: str | None = None) -> list[Any]:
-        """Return new volumes, one of each type that is named."""
-        storage, made = self.cloud.block_storage, []
-        for kind in kinds:
-            made.append(
-                storage.create_volume(
-                    size=1, volume_type=kind, name=self.name, image_id=image
-                )
-            )
-            self.undo.callback(self._delete_volume, made[-1])
-        return [
-            storage.wait_for_status(volume, "available", wait=API_SECONDS)
-            for volume in made
-        ]
+    # -- plugging -----------------------------------------------------------------
 
     def attach(self, volume: Any) -> None:
         """Attach a volume and wait until the guest sees it."""
-        seen = len(self.inventory().disks)
+        count = len(self.inventory().disks) + 1
         self.cloud.compute.create_volume_attachment(self.server, volume_id=volume.id)
         self.cloud.block_storage.wait_for_status(volume, "in-use", wait=API_SECONDS)
-        self.wait_for(f"disk {seen + 1}", lambda guest: len(guest.disks) == seen + 1)
+        self.wait_for(f"disk {count}", lambda guest: len(guest.disks) == count)
 
     def detach(self, volume: Any) -> None:
-        """Detach a volume and wait until the guest has let it go."""
-        seen = len(self.inventory().disks)
+        """Detach a volume and wait until the guest has released it."""
+        count = len(self.inventory().disks) - 1
         self.cloud.compute.delete_volume_attachment(self.server, volume)
         self.cloud.block_storage.wait_for_status(volume, "available", wait=API_SECONDS)
-        self.wait_for("unplug", lambda guest: len(guest.disks) == seen - 1)
+        self.wait_for("unplug", lambda guest: len(guest.disks) == count)
 
     def plug(self) -> None:
         """Plug one more port and wait until the guest sees it."""
-        seen = len(self.inventory().of_kind("nic"))
+        count = len(self.inventory().of_kind("nic")) + 1
         network = self.cloud.network.find_network("lab-more")
         self.cloud.compute.create_server_interface(self.server, net_id=network.id)
-        self.wait_for("NIC", lambda guest: len(guest.of_kind("nic")) == seen + 1)
+        self.wait_for("NIC", lambda guest: len(guest.of_kind("nic")) == count)
 
     # -- states -------------------------------------------------------------------
 
     def cold_boot(self) -> None:
-        """Shut the guest down and start its definition by libvirt, as it is.
+        """Shut the guest down and let libvirt start the same definition.
 
-        Names follow PCI order at a cold boot (LIBVIRT F7). Nova does not rebuild the
-        server: it waits 15 seconds before it believes that a guest has stopped.
+        Names in the guest follow PCI order at a cold boot (F31). Nova does not build
+        the server again: it waits 15 seconds before it believes that a guest is off.
         """
-        domain = self.server_now().instance_name
-        self.virsh("shutdown", domain)
+        domain = self.show().instance_name
+        self.host.virsh("shutdown", domain)
         with contextlib.suppress(LabError):
-            poll("shutdown", lambda: self._shut_off(domain) or None, 10)
-        if not self._shut_off(domain):
-            self.virsh("destroy", domain)
-        self.virsh("start", domain)
+            poll("shutdown", lambda: self._is_off(domain) or None, SHUTDOWN_SECONDS)
+        if not self._is_off(domain):
+            self.host.virsh("destroy", domain)
+        self.host.virsh("start", domain)
 
     def rescue(self, image: str, password: str | None = None) -> None:
-        """Rescue with the standard command.
+        """Rescue with the command that a user would run.
 
-        :raises LabError: where the server is not in RESCUE then, with Nova's reason
+        :raises LabError: with Nova's reason, if the server does not reach RESCUE
         """
         words = ["--password", password] if password else []
         self._openstack("server", "rescue", "--image", image, *words, self.server.id)
         self._wait_for_status("RESCUE")
 
     def unrescue(self) -> None:
-        """Unrescue with the standard command."""
+        """Unrescue with the command that a user would run.
+
+        :raises LabError: with Nova's reason, if the server does not reach ACTIVE
+        """
         self._openstack("server", "unrescue", self.server.id)
         self._wait_for_status("ACTIVE")
 
-    def server_now(self) -> Any:
+    def show(self) -> Any:
         """Return the server as the API shows it now."""
         return self.cloud.compute.get_server(self.server)
+
+    def wait_for_task(self) -> Any:
+        """Return the server when Nova has finished what it was asked for.
+
+        :raises LabError: if that takes too long
+        """
+
+        def probe() -> Any:
+            server = self.show()
+            return server if server.task_state is None else None
+
+        # The API sets the task state before it answers, so no task can be missed.
+        return poll("end of the task", probe, API_SECONDS)
 
     # -- the guest ----------------------------------------------------------------
 
@@ -222,59 +146,38 @@ class DemoServer:
         return self.wait_for("inventory", lambda guest: True)
 
     def wait_for(self, what: str, wanted: Callable[[Inventory], bool]) -> Inventory:
-        """Return the guest's first inventory that is as ``wanted``."""
+        """Return the guest's latest inventory, once ``wanted`` returns True for it.
+
+        :raises LabError: if the guest prints no such inventory
+        """
 
         def probe() -> Inventory | None:
             answer = self.cloud.compute.get_server_console_output(self.server)
-            found = inventory.last(answer["output"] or "")
-            return found if found and wanted(found) else None
+            latest = inventory.last(answer["output"] or "")
+            return latest if latest and wanted(latest) else None
 
         return poll(f"{what} on the guest's console", probe, BOOT_SECONDS)
 
-    def virsh(self, *words: str) -> str:
-        """Run virsh; return what it printed."""
-        return subprocess.run(
-            ["virsh", "--connect", URI, *words],
-            check=True,
-            capture_output=True,
-            text=True,
-        ).stdout
+    # -- internal -----------------------------------------------------------------
 
-    # -- inner --------------------------------------------------------------------
-
-    def _shut_off(self, domain: str) -> bool:
-        return self.virsh("domstate", domain).strip() == "shut off"
+    def _is_off(self, domain: str) -> bool:
+        return self.host.virsh("domstate", domain).strip() == "shut off"
 
     def _openstack(self, *words: str) -> None:
-        # Below 2.87 the API refuses to rescue a server whose root is a volume.
         version = ["--os-compute-api-version", self.cloud.compute.default_microversion]
         subprocess.run([self.lab.bin("openstack"), *version, *words], check=True)
 
     def _wait_for_status(self, status: str) -> None:
-        """Wait until Nova has done what it was asked for.
-
-        The API has set the task state before it answers.
-        """
-
-        def probe() -> Any:
-            server = self.server_now()
-            return server if server.task_state is None else None
-
-        server = poll("end of the task", probe, API_SECONDS)
+        server = self.wait_for_task()
         if server.status != status:
-            why = (server.fault or {}).get("message") or self._reason()
-            raise LabError(f"the server is in status {server.status}: {why}")
+            reason = (server.fault or {}).get("message") or self._reason()
+            raise LabError(f"the server is in status {server.status}: {reason}")
 
     def _reason(self) -> str:
-        """Return what the events of the latest action that failed say."""
+        """Return the reason of the latest failed action, from its events."""
         for action in self.cloud.compute.server_actions(self.server):
             if action.message:
                 detail = self.cloud.compute.get_server_action(action, self.server)
-                told = [event.details for event in detail.events if event.details]
-                return told[-1] if told else str(action.message)
+                reasons = [event.details for event in detail.events if event.details]
+                return reasons[-1] if reasons else str(action.message)
         return "no reason given"
-
-    def _delete_volume(self, volume: Any) -> None:
-        volumes = self.cloud.block_storage
-        volumes.wait_for_status(volume, "available", wait=API_SECONDS)
-        volumes.delete_volume(volume)

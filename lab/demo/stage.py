@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a scene is played on: a lab, its API, images, a clock; and how it is judged."""
+"""The stage of a scene: the lab, its API, the images, a clock, and the verdict."""
 
 from __future__ import annotations
 
@@ -7,52 +7,33 @@ import contextlib
 import sys
 from collections.abc import Callable, Iterable, Iterator
 
-import openstack
-
+from lab.clock import StepClock
 from lab.config import Lab
 from lab.demo.request import Request
 from lab.demo.server import DemoServer
 from lab.demo.table import Result
-from lab.runner import Clock
+from lab.servers.api import connect
+from lab.servers.factory import ServerFactory
 from stable_rescue.tempest.guest.comparison import place
 from stable_rescue.tempest.guest.inventory import Inventory
 
-#: The newest that Nova 31 has: all of a server's fields in one answer, and rescue of
-#: servers whose root is a volume (2.87).
-MICROVERSION = "2.90"
-
-
-class StepClock(Clock):
-    """Prints each step with its own seconds, behind those since the start."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._said = 0.0
-
-    def say(self, text: str) -> None:
-        """Print a step that has just ended."""
-        now = self.elapsed()
-        super().say(f"{text} ({now - self._said:.1f} s)")
-        self._said = now
-
 
 class Stage:
-    """One case of a scene; its clock starts with it."""
+    """The stage of one case; the clock starts with it."""
 
     def __init__(self, lab: Lab, request: Request) -> None:
         self.lab, self.request, self.images = lab, request, request.images
-        self.cloud = openstack.connect()
-        self.cloud.compute.default_microversion = MICROVERSION
+        self.cloud = connect()
         self.clock = StepClock()
 
     @contextlib.contextmanager
     def server(self, name: str) -> Iterator[DemoServer]:
-        """Give a server to be booted; its images and volumes go at the end."""
+        """Give a server that can be booted; its images and volumes go at the end."""
         with contextlib.ExitStack() as undo:
-            yield DemoServer(self.lab, self.cloud, undo, name)
+            yield DemoServer(ServerFactory(self.lab, self.cloud, undo, name))
         self.clock.say("cleaned up")
 
-    def rescue_and_back(
+    def rescue_and_unrescue(
         self,
         server: DemoServer,
         before: Inventory,
@@ -60,41 +41,41 @@ class Stage:
         password: str | None = None,
         in_rescue: Callable[[], None] = lambda: None,
     ) -> Result:
-        """Rescue and unrescue; return what the guest saw each time.
+        """Rescue and unrescue; return the inventories of all three guests.
 
-        :param in_rescue: is called once the rescue guest is up
+        :param in_rescue: called when the rescue guest has booted
         """
         server.rescue(image, password)
         self.clock.say("status RESCUE")
         rescued = server.inventory()
-        self.clock.say(f"rescue guest booted the image {rescued.image!r}")
+        self.clock.say(f"rescue guest booted from the image {rescued.image!r}")
         in_rescue()
         server.unrescue()
         self.clock.say("status ACTIVE")
         after = server.inventory()
-        self.clock.say(f"guest booted the image {after.image!r}")
+        self.clock.say(f"guest booted from the image {after.image!r}")
         return Result(before, rescued, after)
 
     def head(self, text: str) -> None:
-        """Print what is shown below, and with which driver."""
+        """Print a heading: the driver, and what is shown below."""
         print(f"\n{self.lab.options.driver}: {text}\n")
 
     def show(self, result: Result, image: str = "rescue") -> list[str]:
-        """Print what moved; return what is not as it should be.
+        """Print which devices moved; return the faults.
 
-        :param image: the one that should have booted in rescue
+        :param image: the image that the rescue guest should have booted from
         """
-        for line in result.lines(colour=sys.stdout.isatty()):
+        for line in result.lines(color=sys.stdout.isatty()):
             print(line)
-        booted = result.rescued.boot_disk
-        print(f"\nthe rescue booted from: {place(booted) if booted else 'not known'}")
+        disk = result.rescued.boot_disk
+        print(f"\nthe rescue guest booted from: {place(disk) if disk else 'unknown'}")
         print(f"moved: {result.moved} of {result.originals}")
         return list(result.faults(image))
 
     def verdict(self, faults: Iterable[str]) -> bool:
-        """Print the faults; return whether there are none."""
-        found = list(faults)
-        for fault in found:
+        """Print the faults; return True if there are none."""
+        listed = list(faults)
+        for fault in listed:
             print(f"fault: {fault}")
         sys.stdout.flush()
-        return not found
+        return not listed

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What storage itself says of a server: attached volumes, and disks of its own."""
+"""A server's attached volumes and local disks, as the storage backends list them."""
 
 from __future__ import annotations
 
@@ -15,15 +15,16 @@ from openstack.connection import Connection
 from lab.config import Lab
 from lab.services.ceph import DISKS, USER, VOLUMES
 
-#: The first with GET /attachments/detail.
+#: The first volume API with GET /attachments/detail.
 MICROVERSION = "3.27"
 
-#: What Nova keeps beside a server's disks. They are not disks, and not compared.
+#: Files that are in an instance's folder but are not compared, because they are not
+#: disks.
 NOT_DISKS = ("console.log",)
 
 
 def attachments(lab: Lab, cloud: Connection, volumes: Iterable[Any]) -> list[str]:
-    """Return a line for each attachment, by Cinder and by the arrays themselves."""
+    """Return a line for each attachment, as listed by Cinder and by the backends."""
     ids = {volume.id for volume in volumes}
     lines = set(_of_cinder(cloud, ids))
     if "storpool" in lab.options.backends:
@@ -34,38 +35,38 @@ def attachments(lab: Lab, cloud: Connection, volumes: Iterable[Any]) -> list[str
 
 
 def disks(lab: Lab, uuid: str) -> list[str]:
-    """Return a server's own files on the host, and its images in Ceph's pool."""
+    """Return the files in the instance's folder, and its images in Ceph's pool."""
     folder = lab.data("nova/instances") / uuid
-    found = [path.name for path in folder.iterdir() if path.name not in NOT_DISKS]
+    names = [path.name for path in folder.iterdir() if path.name not in NOT_DISKS]
     if "ceph" in lab.options.backends:
         images = _rbd("ls", "--format", "json", DISKS)
-        found += [f"{DISKS}/{image}" for image in images if image.startswith(uuid)]
-    return sorted(found)
+        names += [f"{DISKS}/{image}" for image in images if image.startswith(uuid)]
+    return sorted(names)
 
 
 def count(lines: Iterable[str]) -> str:
-    """Return how many attachments each party has, for a person."""
-    parties: dict[str, int] = {}
+    """Return how many attachments Cinder and each backend list."""
+    numbers: dict[str, int] = {}
     for line in lines:
-        party = line.partition(" ")[0]
-        parties[party] = parties.get(party, 0) + 1
-    return ", ".join(f"{number} by {party}" for party, number in parties.items())
+        who = line.partition(" ")[0]
+        numbers[who] = numbers.get(who, 0) + 1
+    return ", ".join(f"{number} by {who}" for who, number in numbers.items())
 
 
 def changes(before: Iterable[str], after: Iterable[str]) -> Iterator[str]:
-    """Yield what one listing has and the other has not."""
+    """Yield the lines that only one of two listings has."""
     old, new = set(before), set(after)
     yield from (f"gone: {line}" for line in sorted(old - new))
     yield from (f"new: {line}" for line in sorted(new - old))
 
 
-def same(changed: Sequence[str]) -> str:
-    """Return whether anything changed, for a person."""
-    return f"{len(changed)} changes" if changed else "the same"
+def summary(changed: Sequence[str]) -> str:
+    """Return a few words that say whether anything changed."""
+    return f"{len(changed)} changes" if changed else "no change"
 
 
 def first_bytes(volume: Any, length: int) -> bytes:
-    """Return how a volume in Ceph begins, as the pool has it."""
+    """Return the first bytes of a volume, as stored in Ceph."""
     export = ["rbd", "--id", USER, "--no-progress", "export"]
     with subprocess.Popen(
         [*export, f"{VOLUMES}/volume-{volume.id}", "-"],
@@ -80,11 +81,11 @@ def first_bytes(volume: Any, length: int) -> bytes:
 
 def _of_cinder(cloud: Connection, ids: set[str]) -> Iterator[str]:
     answer = cloud.block_storage.get("/attachments/detail", microversion=MICROVERSION)
-    for found in answer.json()["attachments"]:
-        if found["volume_id"] in ids:
+    for attachment in answer.json()["attachments"]:
+        if attachment["volume_id"] in ids:
             yield (
-                f"Cinder {found['volume_id']} {found['status']}"
-                f" {found['attach_mode']} by {found['id']}"
+                f"Cinder {attachment['volume_id']} {attachment['status']}"
+                f" {attachment['attach_mode']} by {attachment['id']}"
             )
 
 
@@ -95,10 +96,11 @@ def _of_storpool(lab: Lab) -> Iterator[str]:
         headers={"Authorization": f"Storpool v1:{token}"},
     )
     with urllib.request.urlopen(request, timeout=30) as answer:
-        for found in json.load(answer)["data"]:
-            device = Path("/dev/storpool") / found["volume"]
-            there = "a device" if device.exists() else "NO device"
-            yield f"StorPool {found['volume']} {found['rights']}, {there} on the host"
+        for attachment in json.load(answer)["data"]:
+            volume, rights = attachment["volume"], attachment["rights"]
+            exists = (Path("/dev/storpool") / volume).exists()
+            device = "a device" if exists else "NO device"
+            yield f"StorPool {volume} {rights}, {device} on the host"
 
 
 def _of_ceph(ids: set[str]) -> Iterator[str]:
@@ -109,7 +111,7 @@ def _of_ceph(ids: set[str]) -> Iterator[str]:
 
 
 def _rbd(*words: str) -> Any:
-    asked = subprocess.run(
+    completed = subprocess.run(
         ["rbd", "--id", USER, *words], check=True, capture_output=True, text=True
     )
-    return json.loads(asked.stdout)
+    return json.loads(completed.stdout)

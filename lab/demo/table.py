@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the demo found: a table for a person and a verdict for a script."""
+"""The result of a rescue: a table for the user and faults for the exit status."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _HEADINGS = ("device", "before", "in rescue", "after")
 
 @dataclass(frozen=True)
 class Row:
-    """One device in the three inventories; None where it is not there."""
+    """One device in the three inventories; None if an inventory lacks the device."""
 
     before: Device | None
     rescued: Device | None
@@ -23,7 +23,7 @@ class Row:
 
     @property
     def moved(self) -> bool:
-        """Whether a device that was there is elsewhere, named otherwise, or gone."""
+        """True if one of the server's devices moved, was renamed or disappeared."""
         return self.before is not None and (
             Change(self.before, self.rescued).disturbed
             or Change(self.before, self.after).disturbed
@@ -31,7 +31,7 @@ class Row:
 
     @property
     def device(self) -> Device:
-        """The device as it was, or as it is if it was not there before."""
+        """The device before the rescue, or as first seen if it is new."""
         device = self.before or self.rescued or self.after
         assert device is not None
         return device
@@ -39,7 +39,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Result:
-    """The inventories before, in rescue and after, and what they say together."""
+    """The inventories before, in rescue and after, compared with each other."""
 
     before: Inventory
     rescued: Inventory
@@ -47,7 +47,7 @@ class Result:
 
     @property
     def rows(self) -> list[Row]:
-        """All devices, those of the server first."""
+        """All devices, the server's original ones first."""
         in_rescue = compare(self.before, self.rescued)
         afterwards = compare(self.before, self.after)
         rescued = {c.before: c.after for c in in_rescue.originals}
@@ -61,35 +61,37 @@ class Result:
 
     @property
     def moved(self) -> int:
-        """How many of the server's devices did not stay where and what they were."""
+        """How many of the server's devices moved, were renamed or disappeared."""
         return sum(row.moved for row in self.rows)
 
     @property
     def originals(self) -> int:
-        """How many devices the server had."""
+        """How many devices the server had before the rescue."""
         return sum(row.before is not None for row in self.rows)
 
     def faults(self, image: str = "rescue") -> Iterator[str]:
-        """Yield what is not as it should be; nothing where all is well.
+        """Yield everything that went wrong.
 
-        :param image: the one that should have booted in rescue
+        :param image: the image that the rescue guest should have booted from
         """
         if self.moved:
             yield f"{self.moved} of the server's devices moved"
         if self.rescued.image != image:
-            yield f"the rescue booted the image {self.rescued.image!r}"
+            yield f"the rescue guest booted from the image {self.rescued.image!r}"
         booted, added = self.rescued.boot_disk, compare(self.before, self.rescued)
         if booted not in added.appeared:
-            yield f"the rescue booted from {place(booted) if booted else 'who knows'}"
-        if sum(device.kind == "disk" for device in added.appeared) != 1:
-            yield "the rescue brought other than one disk"
+            disk = place(booted) if booted else "an unknown disk"
+            yield f"the rescue guest booted from {disk}, not from the rescue disk"
+        count = sum(device.kind == "disk" for device in added.appeared)
+        if count != 1:
+            yield f"the rescue guest has {count} new disks, not one"
         if self.after.image != "original":
-            yield f"afterwards the image {self.after.image!r} booted"
+            yield f"after unrescue the guest booted from the image {self.after.image!r}"
         if compare(self.before, self.after).appeared:
-            yield "something stayed behind after the rescue"
+            yield "after unrescue the guest has a device that it did not have before"
 
-    def lines(self, colour: bool) -> Iterator[str]:
-        """Yield the table, row by row, what moved in red where there is colour."""
+    def lines(self, color: bool) -> Iterator[str]:
+        """Yield the table by row; devices that moved are red, or say MOVED."""
         texts = [(_HEADINGS, False)]
         for row in self.rows:
             places = (row.before, row.rescued, row.after)
@@ -101,6 +103,6 @@ class Result:
                 cell.ljust(width) for cell, width in zip(cells, widths, strict=True)
             )
             line = "  ".join(padded).rstrip()
-            if moved and not colour:
+            if moved and not color:
                 line += "  MOVED"
-            yield f"{_RED}{line}{_PLAIN}" if moved and colour else line
+            yield f"{_RED}{line}{_PLAIN}" if moved and color else line

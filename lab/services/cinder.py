@@ -73,7 +73,7 @@ class CinderScheduler(_Cinder):
         self.daemon("cinder-scheduler")
 
     def ready(self) -> bool:
-        return self.running() and self.said("Starting cinder-scheduler node")
+        return self.running() and self.has_logged("Starting cinder-scheduler node")
 
 
 class CinderVolume(_Cinder):
@@ -95,7 +95,7 @@ class CinderVolume(_Cinder):
         """Return whether every driver is initialised; one that failed never is."""
         backends = len(self.lab.options.backends)
         started = "Driver initialization completed successfully"
-        return not backends or (self.running() and self.said(started, backends))
+        return not backends or (self.running() and self.has_logged(started, backends))
 
 
 SERVICES = (CinderDatabase, CinderApi, CinderScheduler, CinderVolume)

@@ -105,7 +105,7 @@ class NovaConductor(_Nova):
 
     def ready(self) -> bool:
         """Return whether it listens: nova-compute's first call waits 10 s otherwise."""
-        return self.running() and self.said("Starting conductor node")
+        return self.running() and self.has_logged("Starting conductor node")
 
 
 class NovaScheduler(_Nova):
@@ -118,7 +118,7 @@ class NovaScheduler(_Nova):
         self.daemon("nova-scheduler")
 
     def ready(self) -> bool:
-        return self.running() and self.said("Starting scheduler node")
+        return self.running() and self.has_logged("Starting scheduler node")
 
 
 class NovaCompute(_Nova):
@@ -159,7 +159,7 @@ class NovaCompute(_Nova):
         """
         known = self._discovered.exists()
         sign = "unclaimed instances" if known else "Created resource provider"
-        return self.running() and self.said(sign)
+        return self.running() and self.has_logged(sign)
 
     def populate(self) -> None:
         NovaDatabase(self.lab).manage("cell_v2", "discover_hosts")

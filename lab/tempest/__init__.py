@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from lab import guest
+from lab.clock import Clock
 from lab.config import Lab
 from lab.errors import LabError
-from lab.runner import Clock
 
 MACHINES = ("q35", "pc")
 #: tempest's own, and those of our plugin.

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A server with a hotplug history is rescued and unrescued: what moves?
+"""A server with a hotplug history is rescued and unrescued: which devices move?
 
-Cases are MACHINE/DEVICE/BUS, where no bus is the machine's own.
+Cases are MACHINE/DEVICE/BUS; without BUS the rescue image does not name one.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ CASES = (
 
 
 def cases(request: Request) -> list[str]:
-    """Return the cases: all, or the one that the request describes."""
+    """Return all cases, or the one that the request describes."""
     if request.every_case:
         return ["/".join(case) for case in CASES]
     bus = request.bus or ("usb" if request.device == "disk" else "")
@@ -27,45 +27,46 @@ def cases(request: Request) -> list[str]:
 
 
 def play(stage: Stage, case: str) -> bool:
-    """Play one case; return whether nothing moved."""
+    """Play one case; return True if no device moved."""
     machine, device, bus = case.split("/")
     with stage.server(f"demo-{machine}-{device}-{bus or 'any'}") as server:
-        original = stage.images.original_qcow2
-        own = server.image(original, hw_machine_type=machine)
-        rescue = server.rescue_image(stage.images.rescue(device), device, bus)
+        factory = server.factory
+        image = factory.image(stage.images.original_qcow2, hw_machine_type=machine)
+        rescue = factory.rescue_image(stage.images.rescue(device), device, bus)
         stage.clock.say("images uploaded")
-        volumes = [server.volume(kind) for kind in server.types]
-        stage.clock.say(f"volumes made: {', '.join(server.types) or 'none'}")
-        with server.booted(own):
-            result = _scene(stage, server, volumes, rescue)
+        volumes = factory.volumes(factory.volume_types)
+        kinds = ", ".join(factory.volume_types) or "none"
+        stage.clock.say(f"volumes created: {kinds}")
+        with server.booted(image):
+            result = _rescue(stage, server, volumes, rescue)
     stage.head(f"{machine}, rescue by {device} on {bus or 'the default bus'}")
     return stage.verdict(stage.show(result))
 
 
-def _scene(
+def _rescue(
     stage: Stage, server: DemoServer, volumes: list[object], rescue: str
 ) -> Result:
     say = stage.clock.say
-    say("server ACTIVE: root, ephemeral, swap, config drive, port")
+    say("server ACTIVE: root, ephemeral and swap disk, config drive, port")
     server.inventory()
     say("guest booted")
-    _history(stage, server, volumes)
+    _make_history(stage, server, volumes)
     server.cold_boot()
     before = server.inventory()
     say(f"cold boot by libvirt: {len(before.devices)} devices and functions")
-    return stage.rescue_and_back(server, before, rescue)
+    return stage.rescue_and_unrescue(server, before, rescue)
 
 
-def _history(stage: Stage, server: DemoServer, volumes: list[object]) -> None:
-    """Give the server a history: attach all, detach one, attach two, plug a port."""
+def _make_history(stage: Stage, server: DemoServer, volumes: list[object]) -> None:
+    """Attach all volumes, detach one, attach two more, and plug a port."""
     for volume in volumes:
         server.attach(volume)
     if volumes:
         stage.clock.say("volumes attached")
         server.detach(volumes[0])
-        for kind in server.types:
-            server.attach(server.volume(kind))
-        stage.clock.say("hotplug history: one detached, two attached")
+        for kind in server.factory.volume_types:
+            server.attach(server.factory.volume(kind))
+        stage.clock.say("hotplug history: one volume detached, two attached")
     if stage.lab.options.network:
         server.plug()
         stage.clock.say("hotplug history: a port plugged")

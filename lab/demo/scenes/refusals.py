@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A rescue that cannot be is asked for: does the guest notice, does the user know why?
+"""A rescue is refused: does the guest keep running, and does the user learn why?
 
-Cases are what is wrong with the rescue image; all are played. After each, a device is
-plugged in, so that a guest that still runs prints how long it has.
+Cases are the defects of a rescue image; all are played. After each refusal a device is
+plugged in, which makes a guest that still runs print its uptime.
 """
 
 from __future__ import annotations
@@ -18,112 +18,119 @@ from stable_rescue.tempest.guest.inventory import Inventory
 
 
 @dataclass(frozen=True)
-class Fault:
-    """What is wrong with a rescue image, in words, as properties, and done to it."""
+class Defect:
+    """What is wrong with a rescue image, in words and in properties."""
 
-    what: str
-    reason: str  # what the fault that the user reads has to name
-    machine: str = ""  # where it is not the one that was asked for
+    description: str
+    reason: str  # a word that the reason given to the user must contain
+    machine: str = ""  # the server's machine type; "" for the requested one
     bus: str = ""
     min_disk: int = 0  # GiB
     firmware: str = ""
     without_data: bool = False
 
 
-FAULTS = {
-    "ide": Fault("hw_rescue_bus=ide on q35", "ide", machine="q35", bus="ide"),
-    "data": Fault("its data is deleted in Glance's store", "data", without_data=True),
-    "min-disk": Fault("it needs a root disk of 1 TiB", "1024 GiB", min_disk=1024),
-    "firmware": Fault("it boots by UEFI, the server by BIOS", "UEFI", firmware="uefi"),
+DEFECTS = {
+    "ide": Defect("hw_rescue_bus=ide on q35", "ide", machine="q35", bus="ide"),
+    "data": Defect("data missing in Glance's store", "data", without_data=True),
+    "min-disk": Defect("min_disk of 1 TiB", "1024 GiB", min_disk=1024),
+    "firmware": Defect("UEFI image, BIOS server", "UEFI", firmware="uefi"),
 }
 
 
 @dataclass(frozen=True)
-class Seen:
-    """What a user sees after a rescue that was asked for; ``after`` of a live guest."""
+class Observed:
+    """What a user sees after the request; ``after`` only if the guest still runs."""
 
     status: str
     reason: str
-    guest: str  # as libvirt has it
+    guest: str  # libvirt's state of the domain
     before: Inventory
     after: Inventory | None
 
 
 def cases(request: Request) -> list[str]:
-    """Return the faults."""
-    return list(FAULTS)
+    """Return the defects."""
+    return list(DEFECTS)
 
 
 def play(stage: Stage, case: str) -> bool:
-    """Ask for a rescue that cannot be; return whether the guest never noticed."""
-    fault = FAULTS[case]
-    machine = fault.machine or stage.request.machine
+    """Request a rescue that is refused; return True if the guest kept running."""
+    defect = DEFECTS[case]
+    machine = defect.machine or stage.request.machine
     with stage.server(f"demo-refusal-{case}") as server:
-        own = server.image(stage.images.original_qcow2, hw_machine_type=machine)
-        image = _image(stage, server, fault)
+        image = server.factory.image(
+            stage.images.original_qcow2, hw_machine_type=machine
+        )
+        rescue = _rescue_image(stage, server, defect)
         stage.clock.say("images uploaded")
-        with server.booted(own):
+        with server.booted(image):
             before = server.inventory()
             stage.clock.say("server booted")
-            seen = _ask(stage, server, image, before)
-    stage.head(f"{machine}, a rescue image of which {fault.what}")
-    print(f"status: {seen.status}; the guest: {seen.guest}")
-    print(f"reason: {seen.reason}")
-    if seen.after:
-        print(f"uptime: {before.uptime:.0f} s before, {seen.after.uptime:.0f} s after")
-    return stage.verdict(judge(seen, fault.reason))
+            observed = _request(stage, server, rescue, before)
+    stage.head(f"{machine}, rescue image with a defect: {defect.description}")
+    print(f"status: {observed.status}; the guest: {observed.guest}")
+    print(f"reason: {observed.reason}")
+    if observed.after:
+        uptime = observed.after.uptime
+        print(f"uptime: {before.uptime:.0f} s before, {uptime:.0f} s after")
+    return stage.verdict(judge(observed, defect.reason))
 
 
-def judge(seen: Seen, reason: str) -> Iterator[str]:
-    """Yield what is not as it should be after a refusal."""
-    if seen.status != "ACTIVE":
-        yield f"the server is in status {seen.status}"
-    if seen.guest != "running":
-        yield f"the guest is {seen.guest}"
-    if seen.after is None:
-        yield "the guest does not tell how long it has run"
-    elif (seen.after.boot_id, seen.after.image) != (seen.before.boot_id, "original"):
+def judge(observed: Observed, reason: str) -> Iterator[str]:
+    """Yield everything that is wrong after a refusal."""
+    if observed.status != "ACTIVE":
+        yield f"the server is in status {observed.status}"
+    if observed.guest != "running":
+        yield f"the guest is {observed.guest}"
+    before, after = observed.before, observed.after
+    if after is None:
+        yield "the guest did not print its uptime"
+    elif (after.boot_id, after.image) != (before.boot_id, "original"):
         yield "the guest has booted again"
-    if reason not in seen.reason:
-        yield f"the reason does not name {reason}"
+    if reason not in observed.reason:
+        yield f"the reason does not mention {reason}"
 
 
-def _image(stage: Stage, server: DemoServer, fault: Fault) -> str:
-    properties = {"hw_rescue_device": "disk", "hw_rescue_bus": fault.bus or "virtio"}
-    if fault.firmware:
-        properties["hw_firmware_type"] = fault.firmware
-    image = server.image(stage.images.rescue_qcow2, **properties)
-    if fault.min_disk:
-        stage.cloud.image.update_image(image, min_disk=fault.min_disk)
-    if fault.without_data:
+def _rescue_image(stage: Stage, server: DemoServer, defect: Defect) -> str:
+    properties = {"hw_rescue_device": "disk", "hw_rescue_bus": defect.bus or "virtio"}
+    if defect.firmware:
+        properties["hw_firmware_type"] = defect.firmware
+    image = server.factory.image(stage.images.rescue_qcow2, **properties)
+    if defect.min_disk:
+        stage.cloud.image.update_image(image, min_disk=defect.min_disk)
+    if defect.without_data:
         (stage.lab.data("glance") / "images" / image).unlink()
     return image
 
 
-def _ask(stage: Stage, server: DemoServer, image: str, before: Inventory) -> Seen:
-    reason = "none was given"
+def _request(
+    stage: Stage, server: DemoServer, image: str, before: Inventory
+) -> Observed:
+    reason = "the rescue was not refused"
     try:
         server.rescue(image)
     except LabError as error:
         reason = str(error)
-    now = server.server_now()
-    guest = server.virsh("domstate", now.instance_name).strip()
-    stage.clock.say(f"rescue asked for: status {now.status}, guest {guest}")
+    now = server.show()
+    guest = server.host.virsh("domstate", now.instance_name).strip()
+    stage.clock.say(f"rescue requested: status {now.status}, guest {guest}")
     after = None
     if now.status == "ACTIVE" and guest == "running":
-        _something_new(stage, server)()
+        _plug_something(stage, server)()
         after = server.inventory()
-        stage.clock.say("a device plugged, the guest has said so")
-    return Seen(str(now.status), reason, guest, before, after)
+        stage.clock.say("a device plugged, and the guest has seen it")
+    return Observed(str(now.status), reason, guest, before, after)
 
 
-def _something_new(stage: Stage, server: DemoServer) -> Callable[[], None]:
-    """Return what makes the guest print another inventory.
+def _plug_something(stage: Stage, server: DemoServer) -> Callable[[], None]:
+    """Return a function that makes the guest print another inventory.
 
-    :raises LabError: where the lab has nothing that can be plugged
+    :raises LabError: if the lab has nothing that can be plugged
     """
     if stage.lab.options.network:
         return server.plug
-    if not server.types:
-        raise LabError("this scene needs a network or a volume backend")
-    return lambda: server.attach(server.volume(server.types[0]))
+    if not server.factory.volume_types:
+        raise LabError("This scene needs a network or a volume backend.")
+    kind = server.factory.volume_types[0]
+    return lambda: server.attach(server.factory.volume(kind))

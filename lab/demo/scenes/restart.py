@@ -1,21 +1,21 @@
 # SPDX-License-Identifier: Apache-2.0
-"""nova-compute is killed in the middle of a rescue, or of its end, and started again.
+"""nova-compute is killed during a rescue or an unrescue, and started again.
 
-Cases are ACTION/STATE: the state that the rescue's record is in when it is killed.
+Cases are ACTION/STATE: nova-compute is killed when the rescue's record is in STATE.
 """
 
 from __future__ import annotations
 
 import time
 
-from lab.chaos.fleet import Asked
-from lab.chaos.host import Host
-from lab.chaos.victims import Killer
 from lab.demo.request import Request
-from lab.demo.server import API_SECONDS, DemoServer, poll
+from lab.demo.server import DemoServer
 from lab.demo.stage import Stage
+from lab.servers.api import BackgroundRequest
 from lab.service import wait_until
+from lab.services.victims import Killer
 
+#: case: the status that the server has after recovery.
 CASES = {
     "rescue/preparing": "ACTIVE",
     "rescue/beginning": "ACTIVE",
@@ -23,78 +23,77 @@ CASES = {
     "unrescue/ending": "ACTIVE",
 }
 NOVA_COMPUTE = "nova-compute"
-#: What it logs when it begins.
+#: What nova-compute logs when it has loaded its code.
 STARTED = "Starting compute node"
-#: From then to a server that is finished or undone.
-WITHIN_SECONDS = 10.0
-#: How long the record may take to come to a state; looked at more often than that.
+#: How long recovery may take after that.
+RECOVERY_SECONDS = 10.0
+#: How long the record may take to get into a state.
 STATE_SECONDS = 60.0
 
 
 def cases(request: Request) -> list[str]:
-    """Return all cases: one server goes through each of them."""
+    """Return all cases; there is no choice."""
     return list(CASES)
 
 
 def play(stage: Stage, case: str) -> bool:
-    """Kill, start, and see; return whether the server was soon at rest."""
+    """Kill and start nova-compute; return True if the server recovered in time."""
     action, state = case.split("/")
     with stage.server(f"demo-restart-{state}") as server:
-        own = server.image(stage.images.original_qcow2, os_shutdown_timeout="4")
-        rescue = server.rescue_image(stage.images.rescue_qcow2, "disk", "virtio")
+        factory, images = server.factory, stage.images
+        image = factory.image(images.original_qcow2, os_shutdown_timeout="4")
+        rescue = factory.rescue_image(images.rescue_qcow2, "disk", "virtio")
         stage.clock.say("images uploaded")
-        with server.booted(own):
+        with server.booted(image):
             server.inventory()
             stage.clock.say("server booted")
             if action == "unrescue":
                 server.rescue(rescue)
                 stage.clock.say("status RESCUE")
-            status, seconds = _cut_short(stage, server, action, state, rescue)
-    stage.head(f"nova-compute killed in {action}, its record being {state!r}")
-    print(f"status {status}, at rest {seconds:.1f} s after nova-compute's start")
+            status, seconds = _interrupt(stage, server, action, state, rescue)
+    stage.head(f"nova-compute killed during {action}, with the record in {state!r}")
+    print(f"status {status}, {seconds:.1f} s after nova-compute had started")
     return stage.verdict(judge(CASES[case], status, seconds))
 
 
 def judge(wanted: str, status: str, seconds: float) -> list[str]:
-    """Return what is not as it should be after a restart."""
+    """Return everything that is wrong after a restart."""
     faults = [] if status == wanted else [f"the status is {status}, not {wanted}"]
-    if seconds > WITHIN_SECONDS:
-        faults.append(f"it took more than {WITHIN_SECONDS:.0f} s")
+    if seconds > RECOVERY_SECONDS:
+        faults.append(f"recovery took more than {RECOVERY_SECONDS:.0f} s")
     return faults
 
 
-def _cut_short(
+def _interrupt(
     stage: Stage, server: DemoServer, action: str, state: str, image: str
 ) -> tuple[str, float]:
-    """Kill nova-compute in a state; return status, and seconds since its start."""
-    host, killer = Host(stage.lab), Killer(stage.lab)
-    compute, made = stage.cloud.compute, server.server
+    """Kill nova-compute in a state and start it; return status and seconds then."""
+    host, killer = server.host, Killer(stage.lab)
+    compute, uuid = stage.cloud.compute, server.server.id
 
-    def ask() -> None:
+    def request() -> None:
         if action == "rescue":
-            compute.rescue_server(made, image=image)
+            compute.rescue_server(server.server, image=image)
         else:
-            compute.unrescue_server(made)
+            compute.unrescue_server(server.server)
 
-    Asked(ask)
+    BackgroundRequest(request)
     deadline = time.monotonic() + STATE_SECONDS
-    while host.phase(made.id) != state and time.monotonic() < deadline:
+    while host.phase(uuid) != state and time.monotonic() < deadline:
         time.sleep(0.002)
     killer.kill(NOVA_COMPUTE, f"restart-{state}")
-    stage.clock.say(f"{NOVA_COMPUTE} killed in {action}, {host.phase(made.id)}")
+    stage.clock.say(f"{NOVA_COMPUTE} killed during {action}, {host.phase(uuid)}")
     began = time.monotonic()
     service = killer.service(NOVA_COMPUTE)
     service.start()
-    # Before that Python loads Nova: seconds on a busy machine, and no one's rescue.
-    wait_until("its start", lambda: service.said(STARTED), STATE_SECONDS)
+    # Loading Nova's code takes seconds on a busy machine; recovery begins after that.
+    wait_until(
+        f"{NOVA_COMPUTE} to load", lambda: service.has_logged(STARTED), STATE_SECONDS
+    )
     loaded = time.monotonic() - began
     stage.clock.say(f"{NOVA_COMPUTE} started, its code loaded in {loaded:.1f} s")
     began = time.monotonic()
-    found = poll(
-        "end of the task",
-        lambda: now if (now := server.server_now()).task_state is None else None,
-        API_SECONDS,
-    )
+    status = str(server.wait_for_task().status)
     seconds = time.monotonic() - began
-    killer.revive(NOVA_COMPUTE)  # it runs: waited for
-    return str(found.status), seconds
+    killer.revive(NOVA_COMPUTE)  # already started: this waits until it is ready
+    return status, seconds

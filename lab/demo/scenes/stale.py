@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A rescue from one image fails, the next is from another: which one boots?
+"""A rescue fails, and the next one is from another image: which image boots?
 
-libvirt is made to refuse the start of the first rescue, when its medium is there
-(UPSTREAM U9). Cases are machine types.
+libvirt refuses the start of the first rescue when its rescue medium has been made (U9).
+Cases are machine types.
 """
 
 from __future__ import annotations
@@ -15,45 +15,44 @@ from lab.demo.request import Request
 from lab.demo.server import DemoServer
 from lab.demo.stage import Stage
 from lab.errors import LabError
+from lab.servers.host import RESCUE_DISK
 from lab.services.libvirtd import refused_starts
 from stable_rescue.tempest.guest.comparison import compare
 from stable_rescue.tempest.guest.inventory import Inventory
 
-#: In the definition of a rescued domain, Nova's or ours, and in no other.
-RESCUE_DISK = "disk.rescue"
-
 
 def cases(request: Request) -> list[str]:
-    """Return the machine types to be shown."""
+    """Return the machine types to play."""
     return ["q35", "pc"] if request.every_case else [request.machine]
 
 
 def play(stage: Stage, case: str) -> bool:
-    """Fail once, rescue again; return whether all was well."""
+    """Fail a rescue, then rescue again; return True if there are no faults."""
     bus, images = stage.request.bus or "usb", stage.images
     with stage.server(f"demo-stale-{case}") as server:
-        own = server.image(images.original_qcow2, hw_machine_type=case)
-        first = server.rescue_image(images.rescue_qcow2, "disk", bus)
-        second = server.rescue_image(images.other_qcow2, "disk", bus)
+        factory = server.factory
+        image = factory.image(images.original_qcow2, hw_machine_type=case)
+        first = factory.rescue_image(images.rescue_qcow2, "disk", bus)
+        second = factory.rescue_image(images.other_qcow2, "disk", bus)
         stage.clock.say("images uploaded")
-        with server.booted(own):
+        with server.booted(image):
             before = server.inventory()
             stage.clock.say("server booted")
-            kept = storage.disks(stage.lab, server.server.id)
+            uuid = server.server.id
+            disks = storage.disks(stage.lab, uuid)
             status, reason = _fail(stage, server, first)
-            left = list(
-                storage.changes(kept, storage.disks(stage.lab, server.server.id))
-            )
-            faults = [f"after the failure, on the host: {change}" for change in left]
+            leftovers = storage.changes(disks, storage.disks(stage.lab, uuid))
+            faults = [f"after the failure, on the host: {one}" for one in leftovers]
             if status == "ACTIVE":
                 faults += judge_failed(before, server.inventory())
             else:
                 faults.append(f"after the failure the server is in status {status}")
-            result = stage.rescue_and_back(server, before, second)
-    stage.head(f"{case}, a rescue that fails, then one from another image on {bus}")
+            result = stage.rescue_and_unrescue(server, before, second)
+    stage.head(f"{case}, a failed rescue, then one from another image, on {bus}")
     print(f"the first rescue, from the image 'rescue': {reason}")
-    print(f"the server's status then: {status}")
-    print(f"the second rescue, from the image 'other', booted {result.rescued.image!r}")
+    print(f"the server's status after that: {status}")
+    booted = result.rescued.image
+    print(f"the second rescue, from the image 'other', booted from {booted!r}")
     faults += stage.show(result, image="other")
     return stage.verdict(faults)
 
@@ -61,26 +60,27 @@ def play(stage: Stage, case: str) -> bool:
 def judge_failed(before: Inventory, now: Inventory) -> Iterator[str]:
     """Yield what a failed rescue has changed for the guest."""
     if now.image != "original":
-        yield f"after the failure the image {now.image!r} booted"
+        yield f"after the failure the guest booted from the image {now.image!r}"
     for change in compare(before, now).disturbed:
-        yield f"after the failure: {change.device.address} is not where it was"
+        yield f"after the failure a device has moved: {change.device.address}"
 
 
 def _fail(stage: Stage, server: DemoServer, image: str) -> tuple[str, str]:
-    """Rescue where no rescued domain can start; return status and reason then."""
-    reason = "it did not fail"
-    with _refused(stage):
+    """Rescue while libvirt refuses it; return the status and reason after that."""
+    reason = "the rescue did not fail"
+    with _rescues_refused(stage):
         try:
             server.rescue(image)
         except LabError as error:
             reason = str(error)
-    status = str(server.server_now().status)
-    stage.clock.say(f"a rescue that libvirt does not start: status {status}")
+    status = str(server.show().status)
+    stage.clock.say(f"rescue with a refused start: status {status}")
     return status, reason
 
 
 @contextlib.contextmanager
-def _refused(stage: Stage) -> Iterator[None]:
+def _rescues_refused(stage: Stage) -> Iterator[None]:
+    """Let libvirt refuse to start every domain with a rescue definition."""
     file = refused_starts(stage.lab)
     file.write_text(f"{RESCUE_DISK}\n")
     try:

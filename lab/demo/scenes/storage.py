@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """A server with every kind of disk, and eight volumes, is rescued on each bus.
 
-Root, two ephemeral disks, swap, a config drive; four volumes in Ceph and four in
-StorPool. Each guest leaves a marker on every disk, which the next one is to find.
-Cases are machine types.
+The server has a root disk, two ephemeral disks, swap, a config drive, four volumes in
+Ceph and four in StorPool. Each guest writes a marker to every disk, for the next guest
+to read. Cases are machine types.
 """
 
 from __future__ import annotations
@@ -17,9 +17,10 @@ from lab.demo.request import Request
 from lab.demo.server import DemoServer
 from lab.demo.stage import Stage
 from lab.demo.table import Result
+from lab.servers.factory import image_disk
 from stable_rescue.tempest.guest.inventory import Inventory
 
-#: By machine: each device and bus that one server is rescued with, in this order.
+#: machine: the devices and buses that one server is rescued with, in this order.
 WAYS = {
     "q35": (("disk", "usb"), ("disk", "virtio"), ("disk", "scsi"), ("cdrom", "sata")),
     "pc": (("disk", "usb"), ("disk", "virtio"), ("disk", "scsi"), ("cdrom", "ide")),
@@ -28,30 +29,31 @@ VOLUMES = 8
 
 
 def cases(request: Request) -> list[str]:
-    """Return the machine types to be shown."""
+    """Return the machine types to play."""
     return list(WAYS) if request.every_case else [request.machine]
 
 
 def play(stage: Stage, case: str) -> bool:
-    """Rescue and unrescue on each bus in turn; return whether all was well."""
+    """Rescue and unrescue on each bus in turn; return True if there are no faults."""
     request = stage.request
     ways: Sequence[tuple[str, str]] = WAYS[case]
     if request.bus or request.device != "disk":
         ways = [(request.device, request.bus)]
     with stage.server(f"demo-storage-{case}") as server:
-        own = server.image(stage.images.marking_original_qcow2, hw_machine_type=case)
-        kinds = itertools.islice(itertools.cycle(server.types), VOLUMES)
-        volumes = server.volumes(kinds)
-        stage.clock.say(f"images uploaded, {len(volumes)} volumes made")
-        with server.booted_from("image", own, volumes):
+        factory = server.factory
+        image = factory.image(stage.images.marking_original_qcow2, hw_machine_type=case)
+        kinds = itertools.islice(itertools.cycle(factory.volume_types), VOLUMES)
+        volumes = factory.volumes(kinds)
+        stage.clock.say(f"images uploaded, {len(volumes)} volumes created")
+        with server.booted_with(image_disk(image), volumes):
             before = server.inventory()
             stage.clock.say(f"server booted with {len(before.disks)} disks")
             faults = []
             for device, bus in ways:
-                found = rescue(stage, server, volumes, before, device, bus)
+                observed = rescue(stage, server, volumes, before, device, bus)
                 stage.head(f"{case}, rescue by {device} on {bus or 'default bus'}")
-                faults += found.show()
-                before = found.result.after
+                faults += observed.show()
+                before = observed.result.after
     return stage.verdict(faults)
 
 
@@ -62,28 +64,29 @@ def rescue(
     before: Inventory,
     device: str,
     bus: str,
-) -> Found:
+) -> Observed:
     """Rescue with an image that marks the disks, and unrescue."""
-    image = server.rescue_image(stage.images.marking_rescue(device), device, bus)
+    path = stage.images.marking_rescue(device)
+    image = server.factory.rescue_image(path, device, bus)
 
-    def listed() -> list[str]:
+    def list_attachments() -> list[str]:
         return storage.attachments(stage.lab, stage.cloud, volumes)
 
-    listings = [listed()]
-    result = stage.rescue_and_back(
-        server, before, image, in_rescue=lambda: listings.append(listed())
+    listings = [list_attachments()]
+    result = stage.rescue_and_unrescue(
+        server, before, image, in_rescue=lambda: listings.append(list_attachments())
     )
-    return Found(stage, result, [*listings, listed()])
+    return Observed(stage, result, [*listings, list_attachments()])
 
 
-class Found:
-    """What was found in one rescue: addresses, markers, attachments."""
+class Observed:
+    """What was observed in one rescue: addresses, markers, attachments."""
 
     def __init__(self, stage: Stage, result: Result, listings: list[list[str]]) -> None:
         self.stage, self.result, self.listings = stage, result, listings
 
     def show(self) -> list[str]:
-        """Print it; return what is not as it should be."""
+        """Print the observations; return the faults."""
         result, (before, rescued, after) = self.result, self.listings
         faults = self.stage.show(result)
         readings = [
@@ -96,6 +99,6 @@ class Found:
         print(f"attachments before: {storage.count(before)}")
         for when, listing in (("in rescue", rescued), ("after", after)):
             changed = list(storage.changes(before, listing))
-            print(f"attachments {when}: {storage.same(changed)}")
+            print(f"attachments {when}: {storage.summary(changed)}")
             faults += [f"attachments {when}: {change}" for change in changed]
         return faults

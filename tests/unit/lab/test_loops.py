@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A lab detaches its own loop devices and nobody else's."""
+"""A lab detaches its own loop devices and no other's."""
 
 import subprocess
 import tempfile
@@ -22,20 +22,20 @@ class BackedByTest(unittest.TestCase):
         with mock.patch.object(subprocess, "run", return_value=listing):
             return loops.backed_by(self.state)
 
-    def test_own_files_deleted_or_not(self) -> None:
-        mine = self.backed_by(
+    def test_devices_of_existing_and_deleted_files_are_listed(self) -> None:
+        devices = self.backed_by(
             f"{self.state}/data/a.raw", f"{self.state}/data/b.raw (deleted)"
         )
-        self.assertEqual(["/dev/loop0", "/dev/loop1"], mine)
+        self.assertEqual(["/dev/loop0", "/dev/loop1"], devices)
 
-    def test_folder_that_only_begins_alike_is_another_lab(self) -> None:
+    def test_device_of_a_folder_with_the_same_prefix_is_not_listed(self) -> None:
         self.assertEqual([], self.backed_by(f"{self.state}-2/data/a.raw", "/x"))
 
-    def test_blank_in_a_name(self) -> None:
+    def test_device_of_a_file_with_a_blank_is_listed(self) -> None:
         file = f"{self.state}/my\\x20disk"
         self.assertEqual(["/dev/loop0"], self.backed_by(file))
 
-    def test_sandbox_within_the_folder_keeps_its_own(self) -> None:
+    def test_device_of_a_sandbox_inside_is_not_listed(self) -> None:
         inner = self.state / "integration"
         inner.mkdir()
         files = (f"{inner}/a.raw", f"{self.state}/b.raw")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A pid file is believed only for the very process it was written for."""
+"""A pid file counts only for the process that it was written for."""
 
 import os
 import subprocess
@@ -16,42 +16,34 @@ class ProcessIdTest(unittest.TestCase):
         self.addCleanup(folder.cleanup)
         self.file = Path(folder.name) / "some.pid"
 
-    def test_this_process_is_alive_by_its_pid_file(self) -> None:
+    def test_process_with_a_reused_pid_is_not_alive(self) -> None:
         identity = procfs.ProcessId.of(os.getpid())
         assert identity is not None
-        identity.write(self.file)
-        read = procfs.ProcessId.read(self.file)
-        self.assertEqual(identity, read)
-        assert read is not None
-        self.assertTrue(read.alive())
-
-    def test_successor_of_a_pid_is_not_taken_for_it(self) -> None:
-        identity = procfs.ProcessId.of(os.getpid())
-        assert identity is not None
+        self.assertTrue(identity.alive())
         earlier = procfs.ProcessId(identity.pid, identity.started - 1, procfs.boot_id())
         self.assertFalse(earlier.alive())
 
-    def test_pid_of_an_earlier_boot_is_not_alive(self) -> None:
+    def test_process_of_an_earlier_boot_is_not_alive(self) -> None:
         identity = procfs.ProcessId.of(os.getpid())
         assert identity is not None
-        before = procfs.ProcessId(identity.pid, identity.started, "another-boot")
-        self.assertFalse(before.alive())
+        earlier = procfs.ProcessId(identity.pid, identity.started, "another-boot")
+        self.assertFalse(earlier.alive())
 
-    def test_zombie_has_ended(self) -> None:
+    def test_zombie_is_no_process(self) -> None:
         child = subprocess.Popen(["true"])
         self.addCleanup(child.wait)
-        # Not reaped yet, so its entry is there until wait() in the clean-up.
+        # The child is reaped in the cleanup, so its entry in /proc stays until then.
         os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
         self.assertTrue(Path(f"/proc/{child.pid}").exists())
         self.assertIsNone(procfs.ProcessId.of(child.pid))
 
-    def test_damaged_or_absent_file_names_no_process(self) -> None:
+    def test_pid_file_absent_or_damaged_is_no_process(self) -> None:
         self.assertIsNone(procfs.ProcessId.read(self.file))
         for text in ("", "12", "twelve 3 boot", "1 2 3 4"):
             self.file.write_text(text)
             self.assertIsNone(procfs.ProcessId.read(self.file))
 
-    def test_command_name_with_blanks_and_brackets(self) -> None:
+    def test_start_time_of_a_command_with_blanks_and_brackets(self) -> None:
         process = self.file.parent / "7"
         process.mkdir()
         fields = ["S", *("0" for _ in range(18)), "4711", "0"]

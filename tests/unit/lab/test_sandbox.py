@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What becomes of a command in the sandbox when its caller is asked to end."""
+"""A command in the sandbox can clean up when its caller gets a signal."""
 
 import os
 import signal
@@ -13,31 +13,31 @@ from pathlib import Path
 from lab.sandbox import REPOSITORY
 
 SECONDS = 60
-#: Runs a command as in a sandbox that this process is in.
+#: Calls a command as if this process were inside the sandbox.
 CALLER = """
 import sys
 from pathlib import Path
-from lab.sandbox import Sandbox, exit_when_told
+from lab.sandbox import Sandbox, exit_on_signals
 
-class Here(Sandbox):
+class Inside(Sandbox):
     def inside(self):
         return True
 
-exit_when_told()
-sys.exit(Here(Path(sys.argv[1])).call([sys.executable, "-c", *sys.argv[2:]]))
+exit_on_signals()
+sys.exit(Inside(Path(sys.argv[1])).call([sys.executable, "-c", *sys.argv[2:]]))
 """
-#: Says in a file how far it has come.
-PLAY = """
+#: The command; writes its progress to a file.
+COMMAND = """
 import sys, time
 from pathlib import Path
 
-said = Path(sys.argv[1])
+progress = Path(sys.argv[1])
 try:
-    said.write_text("plays")
+    progress.write_text("running")
     time.sleep(600)
 except KeyboardInterrupt:
     time.sleep(0.2)
-    said.write_text("cleaned up")
+    progress.write_text("cleaned up")
 """
 
 
@@ -46,23 +46,23 @@ class CallTest(unittest.TestCase):
         folder = tempfile.TemporaryDirectory()
         self.addCleanup(folder.cleanup)
         self.folder = folder.name
-        self.said = Path(folder.name, "said")
+        self.progress = Path(folder.name, "progress")
 
     def call(self, signals: str) -> None:
-        """Start the caller.
+        """Start the caller and wait until the command runs.
 
-        :param signals: the option of env that says what it does about signals
+        :param signals: env's option that sets what the caller does on signals
         """
-        play = [sys.executable, "-c", CALLER, self.folder, PLAY, str(self.said)]
+        command = [self.folder, COMMAND, str(self.progress)]
         self.caller = subprocess.Popen(
-            ["env", signals, *play],
+            ["env", signals, sys.executable, "-c", CALLER, *command],
             cwd=REPOSITORY,
             stderr=subprocess.DEVNULL,
             start_new_session=True,
         )
         self.addCleanup(self._end)
         deadline = time.monotonic() + SECONDS
-        while not self.said.exists() or self.said.read_text() != "plays":
+        while not self.progress.exists() or self.progress.read_text() != "running":
             self.assertLess(time.monotonic(), deadline)
             time.sleep(0.05)
 
@@ -71,28 +71,28 @@ class CallTest(unittest.TestCase):
             os.killpg(self.caller.pid, signal.SIGKILL)
             self.caller.wait()
 
-    def ended_by(self, number: signal.Signals, group: bool) -> int:
+    def end(self, number: signal.Signals, group: bool = False) -> int:
         """Send a signal; return the caller's exit status."""
         (os.killpg if group else os.kill)(self.caller.pid, number)
         return self.caller.wait(SECONDS)
 
-    def test_asked_to_end(self) -> None:
+    def test_call_on_sigterm_lets_the_command_clean_up(self) -> None:
         self.call("--default-signal")
-        self.assertEqual(143, self.ended_by(signal.SIGTERM, group=False))
-        self.assertEqual("cleaned up", self.said.read_text())
+        self.assertEqual(143, self.end(signal.SIGTERM))
+        self.assertEqual("cleaned up", self.progress.read_text())
 
-    def test_asked_to_end_in_the_background(self) -> None:
+    def test_call_in_background_on_sigterm_lets_it_clean_up(self) -> None:
         self.call("--ignore-signal=INT")
-        self.assertEqual(143, self.ended_by(signal.SIGTERM, group=False))
-        self.assertEqual("cleaned up", self.said.read_text())
+        self.assertEqual(143, self.end(signal.SIGTERM))
+        self.assertEqual("cleaned up", self.progress.read_text())
 
-    def test_interrupted_by_the_terminal(self) -> None:
+    def test_call_on_ctrl_c_lets_the_command_clean_up(self) -> None:
         self.call("--default-signal")
-        self.assertEqual(-signal.SIGINT, self.ended_by(signal.SIGINT, group=True))
-        self.assertEqual("cleaned up", self.said.read_text())
+        self.assertEqual(-signal.SIGINT, self.end(signal.SIGINT, group=True))
+        self.assertEqual("cleaned up", self.progress.read_text())
 
-    def test_hung_up_below_nohup(self) -> None:
+    def test_call_under_nohup_ignores_sighup(self) -> None:
         self.call("--ignore-signal=HUP")
         os.kill(self.caller.pid, signal.SIGHUP)
-        self.assertEqual(143, self.ended_by(signal.SIGTERM, group=False))
-        self.assertEqual("cleaned up", self.said.read_text())
+        self.assertEqual(143, self.end(signal.SIGTERM))
+        self.assertEqual("cleaned up", self.progress.read_text())

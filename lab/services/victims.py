@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What is killed, and how it comes back: by the lab's own start of the service."""
+"""Victims: services that are killed on purpose and started again by the lab."""
 
 from __future__ import annotations
 
@@ -23,13 +23,14 @@ REPORT_SECONDS = 3.0
 class Victim:
     """A process of the lab that may be killed.
 
-    ``whole`` is whether its children, which are workers of its own, go with it. Those
-    of libvirtd are guests, and nova-compute's privileged helpers notice by themselves.
+    ``with_children`` is True if its children are its workers and are killed too. The
+    children of libvirtd are guests, which stay. The privileged helpers of nova-compute
+    end by themselves.
     """
 
     process: str
     service: str
-    whole: bool = False
+    with_children: bool = False
 
 
 VICTIMS = {
@@ -37,45 +38,45 @@ VICTIMS = {
     for victim in (
         Victim("nova-compute", "nova-compute"),
         Victim("libvirtd", "libvirtd"),
-        Victim("rabbitmq", "rabbitmq", whole=True),
+        Victim("rabbitmq", "rabbitmq", with_children=True),
         Victim("mariadb", "mariadb"),
-        Victim("glance", "glance", whole=True),
-        Victim("cinder-volume", "cinder-volume", whole=True),
+        Victim("glance", "glance", with_children=True),
+        Victim("cinder-volume", "cinder-volume", with_children=True),
         Victim("ceph-osd", "ceph"),
     )
 }
 
 
 def chosen(names: str) -> list[str]:
-    """Return the victims of a list with commas.
+    """Return the victims in a comma-separated list.
 
-    :raises LabError: where one is not known
+    :raises LabError: if one is unknown or the list is empty
     """
     wanted = [name for name in names.split(",") if name]
     unknown = sorted(set(wanted) - set(VICTIMS))
     if unknown or not wanted:
-        known = ", ".join(VICTIMS)
-        raise LabError(f"No victim {', '.join(unknown) or 'at all'}; known: {known}")
+        problem = f"Unknown victim {', '.join(unknown)}" if unknown else "No victim"
+        raise LabError(f"{problem}; choose from {', '.join(VICTIMS)}.")
     return wanted
 
 
 class Killer:
-    """Kills and revives, in the sandbox whose processes these are."""
+    """Kills victims and starts them again; runs in the sandbox."""
 
     def __init__(self, lab: Lab) -> None:
         self._lab = lab
         self._services = {service.name: service for service in all_services(lab)}
 
     def kill(self, name: str, keep_log: str) -> None:
-        """``kill -9`` a victim; its log so far is kept under another name.
+        """``kill -9`` a victim and copy its log to log/chaos/KEEP_LOG.log.
 
-        :raises LabError: where it does not run
+        :raises LabError: if the victim does not run
         """
         victim = VICTIMS[name]
         identity = procfs.ProcessId.read(self._lab.pid_file(victim.process))
         if identity is None or not identity.alive():
-            raise LabError(f"{name} does not run, so it cannot be killed")
-        if victim.whole:
+            raise LabError(f"Cannot kill {name}: it does not run.")
+        if victim.with_children:
             os.killpg(identity.pid, signal.SIGKILL)
         else:
             os.kill(identity.pid, signal.SIGKILL)
@@ -86,16 +87,16 @@ class Killer:
             shutil.copy(self._lab.log(victim.process), folder / f"{keep_log}.log")
 
     def report(self, name: str) -> None:
-        """Have a victim print what its threads do: Nova's Guru Meditation Report."""
+        """Make a Nova service log what its threads do (Guru Meditation Report)."""
         identity = procfs.ProcessId.read(self._lab.pid_file(VICTIMS[name].process))
         if identity is not None and identity.alive():
             os.kill(identity.pid, signal.SIGUSR2)
             time.sleep(REPORT_SECONDS)
 
     def revive(self, name: str) -> None:
-        """Start a victim again, and wait until it does its work.
+        """Start a victim again and wait until it is ready.
 
-        :raises LabError: where it does not
+        :raises LabError: if it does not become ready
         """
         service = self.service(name)
         service.start()

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the lab's one host has: definitions, guests, files, and things of a rescue."""
+"""What the lab's one host has: definitions, guests, files, leftovers of a rescue."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from lab.services.libvirtd import URI
 
 SECONDS = 60.0
 RECORD = "stable_rescue.json"
-#: What a definition has only while its server is rescued (stable_rescue and Nova).
-RESCUE_SIGN = "disk.rescue"
-#: Nova's own, beside the instances': its image cache and its locks.
-_NOVAS = ("_base", "locks")
-#: virtlogd's, which may start another one at any time.
+#: Only a rescue definition has a disk of this name, for stable and for stock rescue.
+RESCUE_DISK = "disk.rescue"
+#: Folders of Nova beside those of the instances: image cache and locks.
+_NOT_INSTANCES = ("_base", "locks")
+#: virtlogd writes these files and may start another one at any time.
 _CONSOLE = "console.log"
 
 
 class Host:
-    """Looked at from inside the sandbox. Nothing here asks OpenStack."""
+    """The host as seen from inside the sandbox; nothing here uses OpenStack's API."""
 
     def __init__(self, lab: Lab) -> None:
         self._lab = lab
@@ -32,24 +32,25 @@ class Host:
     def virsh(self, *words: str) -> str:
         """Run virsh; return what it printed.
 
-        :raises subprocess.CalledProcessError: where it fails
+        :raises subprocess.CalledProcessError: if it fails
+        :raises subprocess.TimeoutExpired: if libvirtd does not answer
         """
         return run("virsh", "--connect", URI, "--quiet", *words)
 
     def definition(self, domain: str) -> str:
-        """Return the inactive definition, without the secrets that it has."""
+        """Return the inactive definition, without secrets."""
         return self.virsh("dumpxml", "--inactive", domain)
 
     def running(self, domain: str) -> bool:
-        """Say whether the guest runs."""
+        """Return True if the guest runs."""
         return self.virsh("domstate", domain).strip() == "running"
 
     def rescued(self, domain: str) -> bool:
-        """Say whether what libvirt runs, or would run, has a rescue disk."""
-        return RESCUE_SIGN in self.virsh("dumpxml", domain) + self.definition(domain)
+        """Return True if the live or the inactive definition has a rescue disk."""
+        return RESCUE_DISK in self.virsh("dumpxml", domain) + self.definition(domain)
 
     def process(self, domain: str) -> str:
-        """Return the pid of the guest's QEMU, "" for none."""
+        """Return the pid of the guest's QEMU, "" if it does not run."""
         try:
             return Path(f"/run/libvirt/qemu/{domain}.pid").read_text().strip()
         except OSError:
@@ -62,7 +63,7 @@ class Host:
         return frozenset(n for n in names if not n.startswith(_CONSOLE))
 
     def console(self, server_id: str) -> str:
-        """Return what the guest has printed since it was started."""
+        """Return what the guest has printed since it started."""
         try:
             path = self._instances / server_id / _CONSOLE
             return path.read_text(errors="replace")
@@ -70,7 +71,7 @@ class Host:
             return ""
 
     def phase(self, server_id: str) -> str:
-        """Return how far a rescue has come, as its record says."""
+        """Return the state that the record of a stable rescue is in."""
         try:
             text = (self._instances / server_id / RECORD).read_text()
             return str(json.loads(text)["state"])
@@ -78,48 +79,48 @@ class Host:
             return "no record"
 
     def has_record(self, server_id: str) -> bool:
-        """Say whether there is a record of a rescue."""
+        """Return True if there is a record of a stable rescue."""
         return (self._instances / server_id / RECORD).exists()
 
     def things(self) -> frozenset[str]:
-        """Return what the host has that a rescue could leave behind, in words."""
-        found = {
+        """Return everything that a rescue could leave behind, one line for each."""
+        things = {
             f"domain {name}" for name in self.virsh("list", "--all", "--name").split()
         }
-        found |= {
+        things |= {
             f"directory {path.name}"
             for path in self._instances.iterdir()
-            if path.name not in _NOVAS
+            if path.name not in _NOT_INSTANCES
         }
-        found |= {
+        things |= {
             f"secret {line.split()[0]}"
             for line in self.virsh("secret-list").splitlines()
             if line.strip()
         }
-        found |= {
+        things |= {
             f"loop device {device}" for device in loops.backed_by(self._lab.state)
         }
         variables = Path("/var/lib/libvirt/qemu/nvram")
         if variables.is_dir():
-            found |= {f"NVRAM {path.name}" for path in variables.iterdir()}
+            things |= {f"NVRAM {path.name}" for path in variables.iterdir()}
         if "ceph" in self._lab.options.backends:
-            found |= {f"pool image {name}" for name in self._pool_images()}
+            things |= {f"pool image {name}" for name in self._pool_images()}
         if "storpool" in self._lab.options.backends:
-            found |= set(self._storpool())
-        return frozenset(found)
+            things |= set(self._storpool_volumes())
+        return frozenset(things)
 
     def _pool_images(self) -> list[str]:
-        on_files = self._lab.options.images_type != "rbd"
+        disks_in_files = self._lab.options.images_type != "rbd"
         return [
             f"{pool}/{name}"
-            for pool in ((ceph.VOLUMES,) if on_files else ceph.POOLS)
+            for pool in ((ceph.VOLUMES,) if disks_in_files else ceph.POOLS)
             for name in run("rbd", "--id", ceph.USER, "ls", pool).split()
         ]
 
-    def _storpool(self) -> list[str]:
+    def _storpool_volumes(self) -> list[str]:
         path = self._lab.data("storpool") / "state.json"
         if not path.exists():
-            return []  # it has had no volume yet
+            return []  # the array has had no volume yet
         state = json.loads(path.read_text())
         return [
             f"StorPool volume {volume['name']} attached {volume['attached']}"
@@ -130,8 +131,8 @@ class Host:
 def run(*argv: str) -> str:
     """Run a command; return what it printed.
 
-    :raises subprocess.CalledProcessError: where it fails
-    :raises subprocess.TimeoutExpired: where it hangs, for its service is gone
+    :raises subprocess.CalledProcessError: if it fails
+    :raises subprocess.TimeoutExpired: if it hangs because its service is gone
     """
     return subprocess.run(
         argv, check=True, capture_output=True, text=True, timeout=SECONDS

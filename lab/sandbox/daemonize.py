@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Start a command in the background: ``python -m lab.daemonize PIDFILE LOG -- ARGV``.
+"""Start a command in the background.
 
-Returns once the command has been executed; exit status 1 and a message if it cannot be.
-The command's parent becomes the first process of its PID namespace.
+``python -m lab.sandbox.daemonize PIDFILE LOG -- COMMAND ...`` returns as soon as the
+command has been executed. If it cannot be executed, the exit status is 1 and a message
+says why. The command becomes a child of the first process of its PID namespace.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from lab import procfs
 
 
 def execute(pid_file: Path, log: Path, argv: list[str], errors: int) -> None:
-    """Become ``argv``; on failure write the reason to descriptor ``errors``."""
+    """Become ``argv``; if that fails, write the reason to descriptor ``errors``."""
     try:
         os.setsid()
         null = os.open(os.devnull, os.O_RDONLY)
@@ -32,11 +33,12 @@ def execute(pid_file: Path, log: Path, argv: list[str], errors: int) -> None:
 
 
 def main(arguments: list[str]) -> int:
-    """Return 0 when the command runs, 1 when it could not be executed."""
+    """Return 0 if the command runs, 1 if it could not be executed."""
     pid_file, log, dashes, *argv = arguments
     if dashes != "--" or not argv:
         raise SystemExit(__doc__)
-    reading, writing = os.pipe()  # closed on exec, so end of file means success
+    # The kernel closes the pipe when the command is executed: no text means success.
+    reading, writing = os.pipe()
     if os.fork() == 0:
         execute(Path(pid_file), Path(log), argv, writing)
     os.close(writing)

@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The first process of the lab's namespaces: private folders, then reaping.
+"""The first process of the sandbox: makes private folders, then reaps processes.
 
-``unshare`` runs it as pid 1 of a fresh PID namespace. Everything it mounts lives in the
-mount namespace and is gone with it; when it ends, so does every other process in there.
-Arguments: a folder for what must lie on disk, the descriptor to report readiness on.
+``unshare`` runs this script as pid 1 of a new PID namespace. Everything mounted here
+disappears with the mount namespace. When this process ends, the kernel ends every
+other process in the namespace.
+Arguments: a folder for files that must lie on disk, and the descriptor to write "ready"
+to.
 """
 
 from __future__ import annotations
@@ -20,8 +22,8 @@ from pathlib import Path
 
 HOSTNAME = "lab"
 
-#: Folders that daemons insist on (LAB.md, "Machine"). Private where the host has them;
-#: one that it has not got, nobody here uses.
+#: Folders whose paths are fixed in the daemons. Each that exists on the host gets a
+#: private one in its place; no program of the lab uses the others.
 PRIVATE_FOLDERS = (
     "/var/lib/libvirt",
     "/var/log/libvirt",
@@ -37,7 +39,7 @@ PRIVATE_FOLDERS = (
 RUN_FOLDERS = ("lock", "libvirt", "openvswitch", "ceph", "user", "log")
 
 #: name: (major, minor). /dev/kvm is left out on purpose: the lab always emulates, and
-#: libvirt probes every machine type twice where it finds one.
+#: libvirt probes every machine type twice if there is a /dev/kvm.
 DEVICES = {
     "null": (1, 3),
     "zero": (1, 5),
@@ -52,7 +54,7 @@ DEVICES = {
 LOOP_MAJOR = 7
 LOOP_DEVICES = 64
 
-#: How long processes may take to end after TERM before the kernel kills them.
+#: How long processes may take to end after SIGTERM before the kernel kills them.
 GRACE_SECONDS = 3.0
 
 
@@ -62,7 +64,7 @@ def mount(*arguments: str) -> None:
 
 
 def private_etc() -> None:
-    """Put a copy of /etc in memory over /etc: services may write what they like."""
+    """Mount a copy of /etc in memory over /etc, so that services may write there."""
     staging = Path("/run/etc")
     staging.mkdir()
     subprocess.run(["cp", "-a", "/etc/.", str(staging)], check=True)
@@ -75,10 +77,11 @@ def private_etc() -> None:
 
 
 def private_dev() -> None:
-    """Put a /dev in memory over /dev, with the devices the lab needs.
+    """Mount a /dev in memory over /dev, with the devices that the lab needs.
 
-    What is made here (/dev/storpool's links, say) is seen by nobody else. Nodes of loop
-    devices exist beforehand, because the kernel adds them to its own /dev only.
+    The host does not see what is made here, such as the links in /dev/storpool. The
+    nodes of loop devices are made now, because the kernel adds later ones only to the
+    host's /dev.
     """
     mount("-t", "tmpfs", "-o", "mode=755,size=64m", "dev", "/dev")
     dev = Path("/dev")
@@ -105,7 +108,7 @@ def private_dev() -> None:
 
 
 def private_folders(root: Path) -> None:
-    """Bind empty folders of the lab's over the host's."""
+    """Bind empty folders below ``root`` over the host's PRIVATE_FOLDERS."""
     for target in map(Path, PRIVATE_FOLDERS):
         if not target.is_dir():
             continue
@@ -118,8 +121,8 @@ def private_folders(root: Path) -> None:
 
 
 def build(root: Path) -> None:
-    """Make this mount, network and UTS namespace the lab's own."""
-    # The host's sysfs shows the host's network devices.
+    """Give this mount, network and UTS namespace its private content."""
+    # The sysfs of the host shows the network devices of the host.
     mount("-t", "sysfs", "sysfs", "/sys")
     mount("-t", "tmpfs", "-o", "mode=755", "run", "/run")
     for folder in RUN_FOLDERS:
@@ -144,7 +147,7 @@ def end(_signal: int, _frame: object) -> None:
 
 
 def reap() -> None:
-    """Collect the dead until told to end; never returns."""
+    """Reap ended processes until a signal ends this one; never return."""
     while True:
         try:
             os.waitpid(-1, 0)
@@ -153,7 +156,7 @@ def reap() -> None:
 
 
 def main(root: Path, report: int) -> None:
-    """Build the namespaces, say so on descriptor ``report``, and stay."""
+    """Fill the namespaces, write "ready" to descriptor ``report``, and reap."""
     signal.signal(signal.SIGTERM, end)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     build(root)

@@ -1,0 +1,52 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A libvirtd without the rest of the lab, for the integration tests.
+
+``python -m lab.lone_libvirtd STATE -- COMMAND ...`` runs in the sandbox of STATE. It
+starts virtlogd and libvirtd, then becomes COMMAND. ``python -m lab.sandbox --libvirtd``
+makes a sandbox and runs this in it.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from lab.config import Lab
+from lab.errors import LabError
+from lab.services.libvirtd import Libvirtd, Virtlogd
+
+#: The exit status if COMMAND could not be run, the same as lab.sandbox's.
+CANNOT_RUN = 125
+
+
+def start(lab: Lab) -> None:
+    """Start virtlogd and libvirtd in ``lab``'s running sandbox.
+
+    :raises LabError: if libvirtd is not installed or does not become ready
+    """
+    if shutil.which("libvirtd") is None:
+        raise LabError("libvirtd not found: apt-get install libvirt-daemon-system")
+    for service in (Virtlogd(lab), Libvirtd(lab)):
+        service.configure()
+        service.start()
+        service.wait_ready()
+
+
+def main(words: Sequence[str]) -> int:
+    """Start libvirtd and become the command; return only if that fails."""
+    state, dashes, *command = words
+    if dashes != "--" or not command:
+        raise SystemExit(__doc__)
+    try:
+        start(Lab(Path(state)))
+        os.execvp(command[0], command)
+    except (LabError, OSError) as error:
+        print(f"lone libvirtd: {error}", file=sys.stderr)
+    return CANNOT_RUN
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
