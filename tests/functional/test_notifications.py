@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What others are told of a rescue is what Nova's own manager and driver tell."""
+"""A rescue sends the same notifications as a stock rescue does."""
 
 from typing import Any
 
@@ -7,36 +7,33 @@ from nova.tests.functional.api import client
 
 from tests.functional import base
 
-TOLD = [
+VERSIONED = [
     "instance.rescue.start",
     "instance.exists",
     "instance.rescue.end",
     "instance.unrescue.start",
     "instance.unrescue.end",
 ]
-TOLD_IN_OLD_FORM = [
-    "compute.instance.rescue.start",
-    "compute.instance.exists",
-    "compute.instance.rescue.end",
-    "compute.instance.unrescue.start",
-    "compute.instance.unrescue.end",
-]
+UNVERSIONED = [f"compute.{event_type}" for event_type in VERSIONED]
 
 
 class Notifications:
-    """The same test, for Nova's driver and manager and for ours."""
+    """A test that runs with Nova's driver and manager, and with stable rescue's."""
 
-    def told(self) -> tuple[list[str], list[str]]:
-        """Return what was told, but for each change of a state."""
+    def notifications(self) -> tuple[list[str], list[str]]:
+        """Return the types of all notifications, versioned and unversioned.
+
+        Notifications of state changes are left out.
+        """
         versioned = [n["event_type"] for n in self.notifier.versioned_notifications]
-        old = [n.event_type for n in self.notifier.notifications]
-        wanted = ("rescue.", "exists", "exception", "error")
+        unversioned = [n.event_type for n in self.notifier.notifications]
+        kinds = ("rescue.", "exists", "exception", "error")
         return tuple(
-            [name for name in names if any(part in name for part in wanted)]
-            for names in (versioned, old)
+            [name for name in names if any(kind in name for kind in kinds)]
+            for names in (versioned, unversioned)
         )
 
-    def test_rescue_and_unrescue(self) -> None:
+    def test_rescue_and_unrescue_send_the_stock_notifications(self) -> None:
         server: dict[str, Any] = self.create_server()
         image = self.create_rescue_image(hw_rescue_bus="usb")
         self.notifier.reset()
@@ -44,20 +41,19 @@ class Notifications:
         self._wait_for_state_change(server, "RESCUE")
         self.api.post_server_action(server["id"], {"unrescue": None})
         self._wait_for_state_change(server, "ACTIVE")
-        self.assertEqual((TOLD, TOLD_IN_OLD_FORM), self.told())
+        self.assertEqual((VERSIONED, UNVERSIONED), self.notifications())
 
 
-class OursTest(Notifications, base.RescueTestBase):
-    def test_a_refusal(self) -> None:
-        """Nothing of a rescue, as none has begun; the error as Nova tells it."""
+class StableRescueTest(Notifications, base.RescueTestBase):
+    def test_refused_rescue_sends_the_exception_only(self) -> None:
         server = self.create_server()
         image = self.create_rescue_image(
             hw_rescue_device="cdrom", hw_rescue_bus="virtio"
         )
         self.notifier.reset()
         self.assertRaises(client.OpenStackApiException, self.rescue, server, image)
-        self.assertEqual((["compute.exception"], []), self.told())
+        self.assertEqual((["compute.exception"], []), self.notifications())
 
 
-class NovasTest(Notifications, base.RescueTestBase):
+class StockRescueTest(Notifications, base.RescueTestBase):
     compute_driver = "libvirt.LibvirtDriver"
