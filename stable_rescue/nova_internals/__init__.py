@@ -38,11 +38,11 @@ from stable_rescue.nova_internals.volumes import (
     connect_volume,
     connector_of,
     disconnect_volume,
-    guarding_volume,
     has_volume_secret,
     make_volume_secret,
     volume_api_of,
     volume_disk_xml,
+    volume_lock,
 )
 
 __all__ = [
@@ -55,7 +55,6 @@ __all__ = [
     "disconnect_volume",
     "fetch_rescue_disk",
     "fresh_block_device_info",
-    "guarding_volume",
     "guest_of",
     "has_usb_cdroms",
     "has_volume_secret",
@@ -74,4 +73,5 @@ __all__ = [
     "start_guest",
     "volume_api_of",
     "volume_disk_xml",
+    "volume_lock",
 ]

@@ -66,7 +66,7 @@ def disconnect_volume(
 
 
 @contextlib.contextmanager
-def guarding_volume(
+def volume_lock(
     driver: libvirt_driver.LibvirtDriver,
     context: nova_context.RequestContext,
     volume_id: str,

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A volume's attachment: what Cinder and Nova's database know of this host."""
+"""The attachment of a volume: how Cinder and Nova's database describe this host."""
 
 from typing import Any
 
@@ -11,32 +11,34 @@ from oslo_serialization import jsonutils
 from stable_rescue import nova_internals, steps
 from stable_rescue.storage.volume import Volume
 
+_SAVE = steps.changes("save a volume's connection")
 
-def changes(info: dict[str, Any], connector: dict[str, Any]) -> list[str]:
-    """Return what of this host is known to differ from when a volume was attached.
 
-    Cinder keeps the connector of an attachment to itself (cinder/api/v3/views/
-    attachments.py). What tells are the connector that Nova's older releases have
-    stashed beside the connection, and the fabric's addresses of FC and NVMe.
+def host_changes(info: dict[str, Any], connector: dict[str, Any]) -> list[str]:
+    """Return the properties of this host that changed since a volume was attached.
+
+    Cinder's API does not return the connector of an attachment. Compared are the
+    connector that older releases of Nova stored in the connection_info, and the host's
+    Fibre Channel and NVMe addresses in it.
     """
-    stashed = info.get("connector") or {}
+    stored = info.get("connector") or {}
     data = info["data"]
-    found = [
+    changed = [
         key
         for key in ("initiator", "ip", "multipath", "nqn", "wwpns")
-        if key in stashed and key in connector and stashed[key] != connector[key]
+        if key in stored and key in connector and stored[key] != connector[key]
     ]
-    known = {_plain(wwpn) for wwpn in data.get("initiator_target_map") or ()}
-    own = set(map(_plain, connector.get("wwpns") or ()))
-    if known and own and not known & own:
-        found.append("wwpns")
+    exported_to = {_normalized(wwpn) for wwpn in data.get("initiator_target_map") or ()}
+    of_host = set(map(_normalized, connector.get("wwpns") or ()))
+    if exported_to and of_host and not exported_to & of_host:
+        changed.append("wwpns")
     nqns = {data.get("host_nqn"), connector.get("nqn")} - {None}
     if len(nqns) > 1:
-        found.append("nqn")
-    return found
+        changed.append("nqn")
+    return changed
 
 
-def _plain(wwpn: str) -> str:
+def _normalized(wwpn: str) -> str:
     return wwpn.replace(":", "").lower()
 
 
@@ -48,10 +50,11 @@ def update(
     volume: Volume,
     connector: dict[str, Any],
 ) -> dict[str, Any]:
-    """Have Cinder export a volume for this host as it is now.
+    """Have Cinder export a volume for this host as the host is now.
 
-    As Nova does when it attaches one: update, save, complete. It is not undone where
-    the rescue fails, since the host is not what it was.
+    The order is Nova's for a new attachment: update, save, complete. A rescue that
+    fails later keeps the update, because the old export was for another host.
+    Errors of Cinder's client propagate.
 
     :returns: the new connection_info
     """
@@ -77,19 +80,16 @@ def save(
     volume: Volume,
     info: dict[str, Any],
 ) -> None:
-    """Have Nova's database know of a connection, where it does not yet.
+    """Write a volume's connection_info to Nova's database if the connection differs.
 
-    Beside it, Nova keeps what Cinder said of the attachment's state at some time.
+    Other keys, such as the attachment's status in Cinder, are no reason to write.
     """
-    found = objects.BlockDeviceMapping.get_by_volume_and_instance(
+    mapping = objects.BlockDeviceMapping.get_by_volume_and_instance(
         context, volume.device.volume_id, instance.uuid
     )
-    known = jsonutils.loads(found.connection_info or "{}")
-    if any(known.get(key) != info.get(key) for key in ("driver_volume_type", "data")):
-        _write(found, info)
-
-
-@steps.changes("save a volume's connection")
-def _write(found: "objects.BlockDeviceMapping", info: dict[str, Any]) -> None:
-    found.connection_info = jsonutils.dumps(info)
-    found.save()
+    stored = jsonutils.loads(mapping.connection_info or "{}")
+    if all(stored.get(key) == info.get(key) for key in ("driver_volume_type", "data")):
+        return
+    with _SAVE:
+        mapping.connection_info = jsonutils.dumps(info)
+        mapping.save()

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A look at an RBD volume, which QEMU opens itself: nothing of it is on the host."""
+"""Check an RBD volume in its cluster: QEMU opens it itself, the host has no device."""
 
 import errno
 from typing import Any
@@ -16,20 +16,20 @@ _DEFAULT_TIMEOUT = 5
 
 
 def size_of(data: dict[str, Any], name: str) -> int | None:
-    """Return an RBD volume's size in bytes.
+    """Return the size of an RBD volume in bytes.
 
-    None, where this host's Ceph client may not look: QEMU has its key from libvirt,
-    nova-compute from a keyring that may not be there.
+    None if nova-compute has no access: QEMU gets the key from libvirt, nova-compute
+    needs a keyring, which may be missing.
 
-    :param data: of the volume's connection_info, as Cinder's RBD driver gives it
-    :param name: what to call the volume
-    :raises Refused: where Ceph does not answer, or has no such image
+    :param data: of the volume's connection_info, as Cinder's RBD driver writes it
+    :param name: the volume as messages name it
+    :raises Refused: if Ceph does not answer or does not have the image
     """
     try:
         import rados
         import rbd
     except ImportError:
-        LOG.debug("%s: not looked at, there is no rbd module", name)
+        LOG.debug("Not checking %s: Python has no rbd module", name)
         return None
     pool, _slash, image_name = data["name"].partition("/")
     try:
@@ -44,16 +44,20 @@ def size_of(data: dict[str, Any], name: str) -> int | None:
         ):
             return int(image.size())
     except rbd.ImageNotFound as exc:
-        raise exception.Refused(f"{name} is not there in its Ceph pool") from exc
+        raise exception.Refused(
+            f"{name} is missing in its Ceph pool; ask the operator"
+        ) from exc
     except (rados.Error, rbd.Error) as exc:
         if getattr(exc, "errno", None) == errno.ETIMEDOUT:
-            raise exception.Refused(f"{name}: Ceph does not answer") from exc
-        LOG.info("%s: nova-compute may not look at it: %s", name, exc)
+            raise exception.Refused(
+                f"Ceph does not answer for {name}; try again later"
+            ) from exc
+        LOG.info("nova-compute has no access to %s, not checked: %s", name, exc)
         return None
 
 
 def _options(data: dict[str, Any]) -> dict[str, str]:
-    """Return how to reach a volume's own cluster, and how long to wait for it."""
+    """Return the timeouts, and the monitors of the volume's cluster."""
     seconds = CONF.libvirt.rbd_connect_timeout
     limit = str(seconds if seconds > 0 else _DEFAULT_TIMEOUT)
     options = dict.fromkeys(

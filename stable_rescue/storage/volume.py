@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One volume of a server: in Nova's mapping, in the definition, on this host."""
+"""One volume of a server: in Nova's mapping, in the definition and on this host."""
 
 import copy
 import os
@@ -22,94 +22,97 @@ from stable_rescue.storage import rbd
 
 LOG = logging.getLogger(__name__)
 
-# A LUKS header, at most, by which an opened device is smaller than its volume.
+# The largest LUKS header: an opened device is smaller than its volume by the header.
 _HEADER_BYTES = 16 * units.Mi
 
 
 @dataclass(frozen=True)
 class Volume:
-    """A volume that both Nova's mapping and the definition have."""
+    """A volume that is in Nova's block device mapping and in the definition.
 
-    device: Any  # Nova's DriverVolumeBlockDevice
+    ``device`` is Nova's DriverVolumeBlockDevice, ``disk`` the <disk> element.
+    """
+
+    device: Any
     disk: etree._Element
 
     @property
     def serial(self) -> str:
-        """What libvirt and Nova call it by: the volume's id."""
+        """The volume's id, which libvirt and Nova use as the disk's serial."""
         return serial_of(self.device)
 
     @property
     def target(self) -> str:
-        """The name of its target, such as vdb."""
+        """The name of the disk's target, such as vdb."""
         return document.target_of(self.disk)[0]
 
     @property
     def bytes(self) -> int:
-        """Its size by Nova's database; 0 where that does not tell."""
+        """The size in Nova's database; 0 if the database has none."""
         return int(self.device.volume_size or 0) * units.Gi
 
     @property
     def name(self) -> str:
-        """What its owner calls it."""
+        """The volume as messages name it."""
         return f"volume {self.serial} ({self.target})"
 
     def connection_info(self) -> dict[str, Any]:
-        """Return a copy of its connection_info: Nova's drivers write into it."""
+        """Return a copy of the connection_info; Nova's drivers modify what they get."""
         return copy.deepcopy(dict(self.device["connection_info"]))
 
     def mapping(self) -> dict[str, str]:
-        """Return it as Nova's drivers want to know of it."""
+        """Return the disk's dev, bus and type, as in Nova's disk_info."""
         dev, bus = document.target_of(self.disk)
         return {"dev": dev, "bus": bus, "type": self.disk.get("device", "disk")}
 
 
 def volumes_of(block_device_info: dict[str, Any], domain: Domain) -> list[Volume]:
-    """Return the volumes to look after; one that is not in the guest is not needed."""
+    """Return the mapped volumes that the definition has; a rescue needs no others."""
     disks = list(domain.disks())
     by_serial = {sources.serial_of(disk): disk for disk in disks}
     by_target = {
         document.target_of(disk)[0]: disk
         for disk in disks
-        # The rescue disk may have taken a name that was free.
+        # The rescue disk may use the target name of a volume without a disk.
         if not sources.serial_of(disk)
         and disk.find(f"alias[@name='{recognise.RESCUE_ALIAS}']") is None
     }
-    found = []
+    volumes = []
     for device in virt_driver.block_device_info_get_mapping(block_device_info):
         disk = by_serial.get(serial_of(device))
         if disk is None:
             disk = by_target.get(target_of(device["mount_device"]))
         if disk is not None and device["connection_info"]:
-            found.append(Volume(device, disk))
-    return found
+            volumes.append(Volume(device, disk))
+    return volumes
 
 
 def serial_of(device: Any) -> str:
-    """Return what libvirt calls a volume of Nova's mapping by."""
+    """Return the serial that libvirt has for a volume of Nova's mapping."""
     info = device["connection_info"] or {}
     return str(info.get("serial") or device.volume_id)
 
 
 def target_of(device_name: str | None) -> str:
-    """Return the target name in one of Nova's device names; empty where none."""
+    """Return the target name in one of Nova's device names, "" if there is none."""
     return str(block_device.strip_dev(device_name) or "")
 
 
-def is_there(
+def is_connected(
     driver: libvirt_driver.LibvirtDriver, volume: Volume, info: dict[str, Any]
 ) -> bool:
-    """Say whether a volume is connected already; yes, where that is not to be told."""
+    """Return True if a volume is connected to this host, or if that is unknown."""
     connector = nova_internals.connector_of(driver, info)
     if connector is None:
         path = sources.path_of(volume.disk)
-        # What is neither a device nor a file has nothing that could stay.
+        # Only a device or a file can be left on the host.
         return path is not None and os.path.exists(path)  # noqa: PTH110
-    # StorPool's takes offence at a path that it has given itself.
+    # StorPool's connector rejects the device_path that it returned earlier.
     data = {k: v for k, v in info["data"].items() if k != "device_path"}
     try:
         paths = connector.get_volume_paths(data)
     except Exception:
-        LOG.debug("%s: where it would be is not known", volume.name, exc_info=True)
+        LOG.debug("Failed to get the paths of %s", volume.name, exc_info=True)
         return True
     return any(map(os.path.exists, paths))
 
@@ -120,9 +123,9 @@ def check(
     info: dict[str, Any],
     path: str | None,
 ) -> None:
-    """Check a volume by what this host sees of it.
+    """Check that this host can read a volume in its full size.
 
-    :raises Refused: where it is not there, cannot be read, or is too small
+    :raises Refused: if the volume is missing, unreadable or too small
     """
     if info.get("driver_volume_type") == "rbd":
         actual = rbd.size_of(info["data"], volume.name)
@@ -133,8 +136,8 @@ def check(
     least = volume.bytes - (_HEADER_BYTES if info["data"].get("encrypted") else 0)
     if actual is not None and actual < least:
         raise exception.Refused(
-            f"{volume.name} has {actual} bytes on the compute host, fewer than its "
-            f"{volume.bytes}"
+            f"{volume.name} has {actual} bytes on the compute host, less than its "
+            f"size of {volume.bytes} bytes; ask the operator"
         )
 
 
@@ -144,21 +147,23 @@ def _size_of(
     info: dict[str, Any],
     path: str,
 ) -> int | None:
-    """Return a device's size in bytes; None: of a file, its format would tell."""
+    """Return the size of a device in bytes; None for a file, which has a format."""
     try:
         is_device = stat.S_ISBLK(os.stat(path).st_mode)  # noqa: PTH116
     except PermissionError as exc:
-        # A share that lets only QEMU's user in.
-        LOG.info("%s: nova-compute may not look at it: %s", volume.name, exc)
+        # Some shares give access to QEMU's user only.
+        LOG.info("nova-compute has no access to %s, not checked: %s", volume.name, exc)
         return None
     except OSError as exc:
-        LOG.error("%s: %s", volume.name, exc)
+        LOG.error("Failed to find %s on this host: %s", volume.name, exc)
         raise exception.Refused(
-            f"{volume.name} is not there on the compute host"
+            f"{volume.name} is missing on the compute host; ask the operator"
         ) from exc
     connector = nova_internals.connector_of(driver, info)
     if connector is None:
         return None
     if not connector.check_valid_device(path):
-        raise exception.Refused(f"{volume.name} cannot be read on the compute host")
+        raise exception.Refused(
+            f"{volume.name} cannot be read on the compute host; ask the operator"
+        )
     return brick_utils.get_device_size(connector, path) if is_device else None

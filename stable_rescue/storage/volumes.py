@@ -1,25 +1,23 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A server's volumes on this host, through Nova's volume drivers and os-brick.
+"""The volumes of a server on this host, through Nova's volume drivers and os-brick.
 
-Several are connected at once. That is safe, for each goes through Nova's own
-_connect_volume, and what must not be done at once is behind locks there:
+Several volumes are connected at once. This is safe, because each one goes through
+Nova's _connect_volume, and locks protect what must be serial:
 
-- os-brick's connectors for iSCSI, iSER, FC and NVMe-oF hold one lock, external (between
-  processes), around connect_volume and disconnect_volume; ScaleIO's and LightOS's have
-  each one of their own. So volumes of these kinds still come one by one.
+- os-brick's connectors for iSCSI, iSER, FC and NVMe-oF hold one lock between processes
+  around connect_volume and disconnect_volume; ScaleIO's and LightOS's connectors each
+  hold their own. Volumes of these kinds are therefore connected one by one.
   (os_brick/initiator/connectors: `synchronized`.)
-- StorPool's has no lock, as each call is one request to its daemon; RBD connects
-  nothing; files of a mounted file system are mounted under a lock for each mount point,
-  which counts its users (nova/virt/libvirt/volume/mount.py), Quobyte's and Virtuozzo's
-  under their own.
-- The lock of a backend whose volumes share a target, which Nova holds around an
-  attachment (os_brick/initiator/utils.py: guard_connection), is taken here, too.
+- StorPool's connector has no lock: each call is one request to its daemon. RBD connects
+  nothing. A file system is mounted under a lock for each mount point, which counts its
+  users (nova/virt/libvirt/volume/mount.py); Quobyte and Virtuozzo have their own locks.
+- If the volumes of a backend share a target, Nova holds a lock around an attachment
+  (os_brick/initiator/utils.py: guard_connection). This module holds it as well.
 - Nova caches its volume drivers under a lock (LibvirtDriver._get_volume_driver), and
-  libvirt's connection is made for threads.
+  libvirt's connection is safe for threads.
 
-The threads are those of the standard library, which where nova-compute still runs on
-eventlet (Nova 31, and 32 and 33 where so told) are green ones, as are os-brick's own
-threads for multipath.
+If nova-compute runs on eventlet (Nova 31; Nova 32 and 33 if configured so), these
+threads are green, like os-brick's own threads for multipath.
 """
 
 from collections.abc import Callable, Iterable
@@ -46,7 +44,7 @@ from stable_rescue.storage import attachment
 from stable_rescue.storage.volume import (
     Volume,
     check,
-    is_there,
+    is_connected,
     serial_of,
     target_of,
     volumes_of,
@@ -59,38 +57,42 @@ R = TypeVar("R")
 
 
 @dataclass(frozen=True)
-class Made:
-    """What was connected for a rescue, and is disconnected where that fails."""
+class Connection:
+    """A volume that was connected for a rescue.
+
+    ``was_connected`` says that the volume was connected before the rescue, so that a
+    rollback leaves it connected; ``had_secret`` that libvirt had its secret.
+    """
 
     name: str
     connection_info: dict[str, Any]
-    was_there: bool  # before: then it stays
+    was_connected: bool
     had_secret: bool
 
 
 @dataclass(frozen=True)
-class _Done:
-    """A volume that was looked after, and the <disk> that Nova would write now."""
+class _Checked:
+    """A volume that is ready for the rescue, and the <disk> that Nova would write."""
 
     volume: Volume
     connection_info: dict[str, Any]
-    disk: str
+    disk_xml: str
 
 
 @dataclass(frozen=True)
 class Connected:
-    """A server's volumes, connected.
+    """The connected volumes of a server.
 
-    ``disks`` has by target name the <disk> that Nova would write now, for
-    stable_rescue.domain.sources; ``made`` is for :func:`disconnect`.
+    ``disks`` has, by target name, the <disk> that Nova would write for a volume now,
+    for ``plan.ServerDisks``. ``connections`` is the input of :func:`disconnect`.
     """
 
     disks: dict[str, str]
-    made: tuple[Made, ...] = ()
+    connections: tuple[Connection, ...] = ()
 
 
 def expected(block_device_info: dict[str, Any]) -> BlockDevices:
-    """Return what a definition should have, by Nova's block devices."""
+    """Return the disks that a definition should have according to Nova's mapping."""
     local = {
         blockinfo.get_eph_disk(index): target_of(device["device_name"])
         for index, device in enumerate(
@@ -102,13 +104,11 @@ def expected(block_device_info: dict[str, Any]) -> BlockDevices:
     swap = virt_driver.block_device_info_get_swap(block_device_info)
     if virt_driver.swap_is_usable(swap):
         local["disk.swap"] = target_of(swap["device_name"])
-    return BlockDevices(
-        {
-            serial_of(device): target_of(device["mount_device"])
-            for device in virt_driver.block_device_info_get_mapping(block_device_info)
-        },
-        local,
-    )
+    volumes = {
+        serial_of(device): target_of(device["mount_device"])
+        for device in virt_driver.block_device_info_get_mapping(block_device_info)
+    }
+    return BlockDevices(volumes, local)
 
 
 def verify(
@@ -118,15 +118,16 @@ def verify(
     block_device_info: dict[str, Any],
     domain: Domain,
 ) -> Connected:
-    """Check the volumes of a running guest: there, readable, of their size.
+    """Check that the volumes of a running guest exist, are readable and large enough.
 
-    Nothing is connected anew: the guest has them open. The secret of one that is
-    encrypted is made where libvirt has lost it, as the rescue needs it to start.
+    No volume is connected again, because the guest uses them. If libvirt has lost the
+    secret of an encrypted volume, it is created: the rescue needs it to start.
 
-    :raises Refused: naming the first volume with which something is wrong
+    :param domain: the server's original definition
+    :raises Refused: if a volume fails the check; the reason names the first one
     """
 
-    def verify_one(volume: Volume) -> _Done:
+    def verify_one(volume: Volume) -> _Checked:
         info = volume.connection_info()
         path = sources.path_of(volume.disk)
         if path is not None:
@@ -135,14 +136,16 @@ def verify(
         if encrypted and not nova_internals.has_volume_secret(driver, volume.serial):
             nova_internals.make_volume_secret(driver, context, info)
         check(driver, volume, info, path)
-        disk = nova_internals.volume_disk_xml(driver, info, volume.mapping())
-        return _Done(volume, info, disk)
+        disk_xml = nova_internals.volume_disk_xml(driver, info, volume.mapping())
+        return _Checked(volume, info, disk_xml)
 
     volumes = volumes_of(block_device_info, domain)
-    done, failed = _each(context, instance, volumes, verify_one, "cannot be used")
-    if failed is not None:
-        raise failed
-    return Connected(_save(context, instance, done))
+    checked, refused = _for_each(
+        context, instance, volumes, verify_one, "cannot be used"
+    )
+    if refused is not None:
+        raise refused
+    return Connected(_save(context, instance, checked))
 
 
 def connect(
@@ -152,35 +155,43 @@ def connect(
     block_device_info: dict[str, Any],
     domain: Domain,
 ) -> Connected:
-    """Connect the volumes of a guest that does not run, several at once.
+    """Connect the volumes of a guest that is off, several at once.
 
     :param domain: the server's original or rescue definition
-    :raises Refused: naming the first volume that cannot be connected; those that this
-        call has connected are disconnected again, in reverse order
+    :raises Refused: if a volume cannot be connected; the reason names the first one.
+        The volumes that this call has connected are disconnected in reverse order.
     """
-    made: dict[str, Made] = {}
+    by_serial: dict[str, Connection] = {}
 
-    def connect_one(volume: Volume) -> _Done:
+    def connect_one(volume: Volume) -> _Checked:
         info = volume.connection_info()
-        was_there = is_there(driver, volume, info)
+        was_connected = is_connected(driver, volume, info)
         had_secret = nova_internals.has_volume_secret(driver, volume.serial)
         info = _connect(driver, context, instance, volume, info, connector)
-        made[volume.serial] = Made(volume.name, info, was_there, had_secret)
-        disk = nova_internals.volume_disk_xml(driver, info, volume.mapping())
-        check(driver, volume, info, sources.path_of(document.parse_element(disk)))
-        return _Done(volume, info, disk)
+        by_serial[volume.serial] = Connection(
+            volume.name, info, was_connected, had_secret
+        )
+        disk_xml = nova_internals.volume_disk_xml(driver, info, volume.mapping())
+        check(driver, volume, info, sources.path_of(document.parse_element(disk_xml)))
+        return _Checked(volume, info, disk_xml)
 
     volumes = volumes_of(block_device_info, domain)
     connector = _connector(driver, instance) if volumes else {}
-    done, failed = _each(context, instance, volumes, connect_one, "cannot be connected")
-    in_order = tuple(made[v.serial] for v in volumes if v.serial in made)
+    checked, refused = _for_each(
+        context,
+        instance,
+        volumes,
+        connect_one,
+        "cannot be connected to the compute host",
+    )
+    connections = tuple(by_serial[v.serial] for v in volumes if v.serial in by_serial)
     try:
-        if failed is not None:
-            raise failed
-        return Connected(_save(context, instance, done), in_order)
-    except Exception:  # noqa: BLE001 - it is raised again
+        if refused is not None:
+            raise refused
+        return Connected(_save(context, instance, checked), connections)
+    except Exception:  # noqa: BLE001 - raised again
         with excutils.save_and_reraise_exception(logger=LOG):
-            disconnect(driver, context, instance, in_order)
+            disconnect(driver, context, instance, connections)
 
 
 def connect_again(
@@ -189,12 +200,12 @@ def connect_again(
     instance: "objects.Instance",
     domain: Domain,
 ) -> dict[str, str]:
-    """Connect the volumes of a guest that is about to start, by Nova's database.
+    """Connect the volumes of a guest that is about to start, from Nova's database.
 
-    The host may have been started again: its devices may have other names now.
+    If the host was rebooted, its devices may have new names.
 
-    :returns: by target name, the <disk> that Nova would write now
-    :raises Refused: naming the first volume that cannot be connected
+    :returns: by target name, the <disk> that Nova would write for a volume now
+    :raises Refused: if a volume cannot be connected; the reason names the first one
     """
     info = nova_internals.block_device_info(context, instance)
     return connect(driver, context, instance, info, domain).disks
@@ -204,46 +215,54 @@ def disconnect(
     driver: libvirt_driver.LibvirtDriver,
     context: nova_context.RequestContext,
     instance: "objects.Instance",
-    made: Iterable[Made],
+    connections: Iterable[Connection],
 ) -> None:
-    """Disconnect what a rescue has connected, last first; errors are logged only.
+    """Disconnect the volumes of a rescue, last first; errors are only logged.
 
-    What was there before stays: a stopped server's volumes often are.
+    A volume that was connected before the rescue stays connected.
     """
-    for volume in reversed(tuple(made)):
-        if volume.was_there:
+    for connection in reversed(tuple(connections)):
+        if connection.was_connected:
             continue
         try:
             nova_internals.disconnect_volume(
-                driver, context, instance, volume.connection_info, volume.had_secret
+                driver,
+                context,
+                instance,
+                connection.connection_info,
+                connection.had_secret,
             )
         except Exception:
             LOG.exception(
-                "%s stays connected to this host", volume.name, instance=instance
+                "Failed to disconnect %s; it stays connected to this host until it is "
+                "detached",
+                connection.name,
+                instance=instance,
             )
 
 
 def _save(
     context: nova_context.RequestContext,
     instance: "objects.Instance",
-    done: list[_Done],
+    checked: list[_Checked],
 ) -> dict[str, str]:
-    """Have the database know what was found; return the <disk> elements."""
-    for found in done:
-        attachment.save(context, instance, found.volume, found.connection_info)
-    return {found.volume.target: found.disk for found in done}
+    """Write the connections to Nova's database; return the <disk> elements."""
+    for item in checked:
+        attachment.save(context, instance, item.volume, item.connection_info)
+    return {item.volume.target: item.disk_xml for item in checked}
 
 
-def _each(
+def _for_each(
     context: nova_context.RequestContext,
     instance: "objects.Instance",
     volumes: list[Volume],
     action: Callable[[Volume], R],
-    failing: str,
+    failure: str,
 ) -> tuple[list[R], exception.Refused | None]:
-    """Do something with the volumes, some at a time; after an error, begin no more.
+    """Run an action for several volumes at once; start none after an error.
 
-    :returns: what was done, and the first error
+    :param failure: follows the volume's name in the refusal if the action fails
+    :returns: the results, and the first error
     """
     errors: list[exception.Refused] = []
 
@@ -255,8 +274,9 @@ def _each(
         except exception.Refused as exc:
             errors.append(exc)
         except Exception as exc:
-            LOG.exception("%s %s", volume.name, failing, instance=instance)
-            refused = exception.Refused(f"{volume.name} {failing}")
+            reason = f"{volume.name} {failure}"
+            LOG.exception("%s; not trying the other volumes", reason, instance=instance)
+            refused = exception.Refused(f"{reason}; ask the operator")
             refused.__cause__ = exc
             errors.append(refused)
         return []
@@ -264,23 +284,27 @@ def _each(
     if not volumes:
         return [], None
     workers = min(CONF.stable_rescue.volume_connect_workers, len(volumes))
-    # The store is what tells the log of the request, thread by thread.
+    # oslo.log reads the request id from the thread's context store.
     with ThreadPoolExecutor(workers, initializer=context.update_store) as pool:
-        done = [result for found in pool.map(run, volumes) for result in found]
-    return done, errors[0] if errors else None
+        results = [item for items in pool.map(run, volumes) for item in items]
+    return results, errors[0] if errors else None
 
 
 def _connector(
     driver: libvirt_driver.LibvirtDriver, instance: "objects.Instance"
 ) -> dict[str, Any]:
-    """Return what Cinder has to know of this host; nothing where that cannot be told.
+    """Return the volume connector properties of this host, {} if they are unknown.
 
-    To connect a volume as it was attached, Nova does not ask for it.
+    They are needed only if the attachment has to be updated.
     """
     try:
         return dict(driver.get_volume_connector(instance))
     except Exception:
-        LOG.exception("What this host's connector is cannot be told", instance=instance)
+        LOG.exception(
+            "Failed to get the volume connector properties of this host; connecting "
+            "the volumes as they were attached",
+            instance=instance,
+        )
         return {}
 
 
@@ -292,10 +316,17 @@ def _connect(
     info: dict[str, Any],
     connector: dict[str, Any],
 ) -> dict[str, Any]:
-    """Connect a volume; return its connection_info with the device that it became."""
-    with nova_internals.guarding_volume(driver, context, volume.device.volume_id):
-        changed = attachment.changes(info, connector)
-        if not changed:
+    """Connect a volume; return its connection_info, which names the device."""
+    with nova_internals.volume_lock(driver, context, volume.device.volume_id):
+        changed = attachment.host_changes(info, connector)
+        if changed:
+            LOG.info(
+                "This host's %s changed since %s was attached; updating the attachment",
+                ", ".join(changed),
+                volume.name,
+                instance=instance,
+            )
+        else:
             try:
                 nova_internals.connect_volume(driver, context, instance, info)
                 return info
@@ -303,23 +334,16 @@ def _connect(
                 brick_exception.BrickException,
                 processutils.ProcessExecutionError,
             ):
-                # Cinder does not tell for which initiator, address or setting of this
-                # host it has exported a volume. If one has changed, this is how.
+                # Cinder does not say for which initiator, address or setting of this
+                # host it has exported a volume. A failure may mean that one changed.
                 if not connector or not volume.device["attachment_id"]:
                     raise
                 LOG.warning(
-                    "%s: exported for this host as it was? Trying anew",
+                    "Failed to connect %s; updating the attachment and retrying",
                     volume.name,
                     exc_info=True,
                     instance=instance,
                 )
-        else:
-            LOG.info(
-                "%s: this host has another %s than when it was attached",
-                volume.name,
-                ", ".join(changed),
-                instance=instance,
-            )
         info = attachment.update(driver, context, instance, volume, connector)
         nova_internals.connect_volume(driver, context, instance, info)
         return info

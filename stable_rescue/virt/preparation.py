@@ -139,7 +139,7 @@ def prepare(
         # A running guest has its volumes; a stopped one's host may have been rebooted.
         look_after = volumes.verify if found.is_active else volumes.connect
         connected = look_after(driver, context, instance, devices, original)
-        undo.add(volumes.disconnect, driver, context, instance, connected.made)
+        undo.add(volumes.disconnect, driver, context, instance, connected.connections)
         undo.add(medium.remove, driver, instance)
         rescue_medium.fetch(context, image)
         if has_drive:

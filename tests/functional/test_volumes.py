@@ -36,7 +36,7 @@ class RunningTest(VolumesTestBase):
 
     def test_a_device_that_is_gone(self) -> None:
         self.storage.path(VOLUMES[1]).unlink()
-        self.assert_refused(VOLUMES[1], "is not there on the compute host")
+        self.assert_refused(VOLUMES[1], "is missing on the compute host")
 
     def test_a_device_that_cannot_be_read(self) -> None:
         self.storage.unreadable.add(VOLUMES[2])

@@ -43,7 +43,7 @@ class ServerOnLvm(FaultTestBase):
 
         self.useFixture(
             fixtures.MonkeyPatch(
-                "stable_rescue.storage.volumes.is_there",
+                "stable_rescue.storage.volumes.is_connected",
                 lambda _driver, volume, _info: volume.serial in self.connected,
             )
         )

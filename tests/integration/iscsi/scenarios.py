@@ -90,7 +90,9 @@ class Host:
 
     def disconnect(self, connected: volumes.Connected) -> None:
         """Disconnect what connect() connected."""
-        volumes.disconnect(self.driver, self.context, self.instance, connected.made)
+        volumes.disconnect(
+            self.driver, self.context, self.instance, connected.connections
+        )
 
 
 def several(exported: target.Target) -> None:
@@ -112,7 +114,7 @@ def several(exported: target.Target) -> None:
     refreshed = sources.refreshed(original, connected.disks)[0].to_xml()
     assert "/dev/gone" not in refreshed, refreshed
     again = host.connect()
-    assert all(volume.was_there for volume in again.made), again
+    assert all(volume.was_connected for volume in again.connections), again
     assert again.disks == connected.disks
     host.disconnect(again)
     assert exported.sessions() == len(names)
