@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 
-"""What we change on purpose of what Nova's own tests assert: the one list of it.
+"""The complete list of intended differences: tests of Nova that stable rescue fails.
 
-A test that stands here has to fail, in the way that is told, and to be there in each
-release of Nova that is told; every other test has to pass. All of it is about rescue
-and unrescue (``tests.nova.test_intended``). To print it::
+A listed test must fail with the given failure, and must exist in every given release of
+Nova. All other tests must pass. ``tests.nova.test_intended`` verifies that each
+difference is about rescue or unrescue. To print the list, run::
 
     python -m tests.nova.intended
 """
@@ -13,137 +13,142 @@ from dataclasses import dataclass
 
 from tests.release import RELEASE
 
-LIBVIRT = "nova.tests.unit.virt.libvirt.test_driver."
-COMPUTE = "nova.tests.unit.compute."
+DRIVER_TESTS = "nova.tests.unit.virt.libvirt.test_driver."
+COMPUTE_TESTS = "nova.tests.unit.compute."
 
 
 @dataclass(frozen=True)
-class Change:
-    """A test of Nova's that fails with ours.
+class Difference:
+    """A test of Nova that fails with the classes of stable rescue."""
 
-    ``requirement`` is the number, as in UPSTREAM, of what ours does better.
-    ``failure`` is a regular expression found in the failure, or in what caused it.
-    ``since`` and ``until`` are the first and the last release that has the test.
-    """
-
-    requirement: str
+    #: The number of the improvement that the test contradicts.
+    number: str
+    #: The test case, with its module.
     case: str
     method: str
+    #: A regular expression that matches the failure or one of its causes.
     failure: str
     reason: str
-    since: int = 31
-    until: int = 34
+    #: The first and the last release of Nova that has the test.
+    first_release: int = 31
+    last_release: int = 34
 
     @property
     def in_this_release(self) -> bool:
-        """Whether the Nova that is installed has the test."""
-        return self.since <= RELEASE <= self.until
+        """True if the installed Nova has the test."""
+        return self.first_release <= RELEASE <= self.last_release
 
 
-_CHOSEN = (
-    "ours chooses the rescue image itself, for which it reads the server's "
-    "system_metadata; the test's server has none, nor a database"
+_READS_SYSTEM_METADATA = (
+    "the manager of stable rescue chooses the rescue image from the instance's "
+    "system_metadata; the test's instance has none, and no database"
 )
-_CHECKED = (
-    "ours checks the rescue image's status, firmware and needs, which Glance tells; "
-    "the test has none, as Nova rescues with whatever it is given"
+_CHECKS_IMAGE = (
+    "StableRescueDriver checks the rescue image's status, firmware and requirements in "
+    "Glance; the test has no Glance, because Nova does not check the image"
 )
-_READ_FIRST = (
-    "ours reads unrescue.xml before it calls Nova's unrescue, and where there is none "
-    "builds the definition anew; the test has no such file, and a guest without a uuid"
+_PARSES_UNRESCUE_XML = (
+    "StableRescueDriver reads unrescue.xml before it calls Nova's unrescue, and builds "
+    "the definition if the file is missing; the test has no file, and a guest without "
+    "a uuid"
 )
 
 INTENDED = (
-    Change(
+    Difference(
         "U7",
-        LIBVIRT + "LibvirtConnTestCase",
+        DRIVER_TESTS + "LibvirtConnTestCase",
         "test_public_api_signatures",
         r"actual\s+= \[('\w*rescue\w*'(,\s+)?)+\]\s+: public APIs not listed",
-        "our manager has a rescue prepared before the guest is powered off, hence the "
-        "driver has methods for it; test_contract compares all others",
+        "the manager prepares a rescue before it powers off the guest, so the driver "
+        "has additional methods; test_contract compares all others",
     ),
-    Change(
+    Difference(
         "U26",
-        COMPUTE + "test_compute_mgr.ComputeManagerUnitTestCase",
+        COMPUTE_TESTS + "test_compute_mgr.ComputeManagerUnitTestCase",
         "test_rescue",
         "it does not claim to use the database",
-        _CHOSEN,
+        _READS_SYSTEM_METADATA,
     ),
-    Change(
+    Difference(
         "U26",
-        COMPUTE + "test_compute_mgr.ComputeManagerUnitTestCase",
+        COMPUTE_TESTS + "test_compute_mgr.ComputeManagerUnitTestCase",
         "test_rescue_forced_shutdown",
         "it does not claim to use the database",
-        _CHOSEN,
+        _READS_SYSTEM_METADATA,
     ),
-    Change(
+    Difference(
         "U7",
-        COMPUTE + "test_compute.ComputeTestCase",
+        COMPUTE_TESTS + "test_compute.ComputeTestCase",
         "test_rescue_handle_err",
         "Cannot load 'id' in the base class",
-        "ours prepares a rescue before it powers the guest off; the test's rescue "
-        "image has no id",
+        "the manager prepares a rescue before it powers off the guest; the test's "
+        "rescue image has no id",
     ),
-    Change(
+    Difference(
         "U19",
-        LIBVIRT + "LibvirtDriverTestCase",
+        DRIVER_TESTS + "LibvirtDriverTestCase",
         "test_unrescue",
         "the definition has no <uuid>",
-        _READ_FIRST,
+        _PARSES_UNRESCUE_XML,
     ),
-    Change(
+    Difference(
         "U19",
-        LIBVIRT + "LibvirtDriverTestCase",
+        DRIVER_TESTS + "LibvirtDriverTestCase",
         "test_unrescue_rbd",
         "the definition has no <uuid>",
-        _READ_FIRST,
+        _PARSES_UNRESCUE_XML,
     ),
-    Change(
+    Difference(
         "U12",
-        LIBVIRT + "LibvirtDriverTestCase",
+        DRIVER_TESTS + "LibvirtDriverTestCase",
         "test_rescue_stable_device",
         "The service catalog is empty",
-        _CHECKED,
+        _CHECKS_IMAGE,
     ),
-    Change(
+    Difference(
         "U12",
-        LIBVIRT + "LibvirtDriverTestCase",
+        DRIVER_TESTS + "LibvirtDriverTestCase",
         "test_rescue_stable_device_bfv",
         "The service catalog is empty",
-        _CHECKED,
+        _CHECKS_IMAGE,
     ),
-    Change(
+    Difference(
         "U12",
-        LIBVIRT + "LibvirtDriverTestCase",
+        DRIVER_TESTS + "LibvirtDriverTestCase",
         "test_rescue_stable_device_with_volume_attached",
         "The service catalog is empty",
-        _CHECKED,
+        _CHECKS_IMAGE,
     ),
-    Change(
+    Difference(
         "U6",
-        LIBVIRT + "LibvirtDriverTestCase",
+        DRIVER_TESTS + "LibvirtDriverTestCase",
         "test_rescue_stable_device_bfv_without_instance_image_ref",
         "'_SentinelObject' object has no attribute 'get'",
-        "the test has Glance know the server's original image alone; ours never asks "
-        "for it, but for the rescue image",
+        "the test's Glance has only the server's original image; StableRescueDriver "
+        "needs the rescue image and never the original one",
     ),
 )
 
 
-def changes_of(case: str) -> list[Change]:
-    """Return what is changed of a test case, named in full, in this release."""
+def differences_of(case: str) -> list[Difference]:
+    """Return the differences of a test case in this release.
+
+    :param case: the name of the test case, with its module
+    """
     return [
-        change for change in INTENDED if change.case == case and change.in_this_release
+        difference
+        for difference in INTENDED
+        if difference.case == case and difference.in_this_release
     ]
 
 
 def main() -> None:
-    """Print what is changed in this release, and how many tests that is."""
-    changes = [change for change in INTENDED if change.in_this_release]
-    for change in changes:
-        print(f"{change.requirement:4} {change.case}.{change.method}")
-        print(f"     {change.reason}")
-    print(f"{len(changes)} of Nova {RELEASE}'s own tests are changed on purpose.")
+    """Print the differences in this release and their number."""
+    differences = [each for each in INTENDED if each.in_this_release]
+    for difference in differences:
+        print(f"{difference.number:4} {difference.case}.{difference.method}")
+        print(f"     {difference.reason}")
+    print(f"{len(differences)} intended differences from the tests of Nova {RELEASE}")
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 
-"""Nova's contract of a compute driver, held against ours."""
+"""StableRescueDriver fulfills Nova's contract of a compute driver."""
 
 import inspect
 import unittest
@@ -12,11 +12,9 @@ from nova.virt import driver
 from stable_rescue import activation
 from stable_rescue.virt.driver import StableRescueDriver
 
-DRIVER = f"nova.virt.{activation.COMPUTE_DRIVER}"
-
 
 class TestContract(test_virt_drivers.LibvirtConnTestCase):
-    """Whatever Nova calls on a driver can be called on ours, with Nova's arguments."""
+    """Nova can call every method of a driver on StableRescueDriver."""
 
     # Nova skips these for its libvirt driver, without a condition.
     test_get_device_name_for_instance = None
@@ -28,41 +26,41 @@ class TestContract(test_virt_drivers.LibvirtConnTestCase):
 
     @property
     def driver_module(self) -> str:
-        """Our driver: a property, as Nova's setUp sets an attribute of this name."""
-        return DRIVER
+        """The driver's module, as a property: Nova's setUp cannot overwrite it."""
+        return f"nova.virt.{activation.COMPUTE_DRIVER}"
 
     @driver_module.setter
-    def driver_module(self, _novas: str) -> None:
+    def driver_module(self, _nova_driver: str) -> None:
         pass
 
-    def test_it_is_our_driver(self) -> None:
+    def test_connection_is_stable_rescue_driver(self) -> None:
         self.assertEqual(
             "stable_rescue.virt.driver.StableRescueDriver",
             f"{type(self.connection).__module__}.{type(self.connection).__qualname__}",
         )
 
 
-class TestMethods(unittest.TestCase):
-    """What Nova's test_public_api_signatures asserts, but for methods of rescue."""
+class TestSignatures(unittest.TestCase):
+    """The assertion of Nova's test_public_api_signatures, except methods of rescue."""
 
-    def public(self, driver_class: type) -> dict[str, Any]:
+    def signatures(self, driver_class: type) -> dict[str, Any]:
         return {
-            # As Nova compares them: without annotations.
+            # Nova compares the arguments without annotations, too.
             name: inspect.getfullargspec(method)[:-1]
             for name, method in inspect.getmembers(driver_class, inspect.isfunction)
             if not name.startswith("_")
         }
 
-    def test_no_method_differs_but_those_of_rescue(self) -> None:
-        novas = self.public(driver.ComputeDriver)
-        ours = self.public(StableRescueDriver)
-        added = sorted(ours.keys() - novas.keys())
+    def test_only_rescue_methods_are_added_to_driver(self) -> None:
+        nova = self.signatures(driver.ComputeDriver)
+        stable_rescue = self.signatures(StableRescueDriver)
+        added = sorted(stable_rescue.keys() - nova.keys())
         self.assertEqual([], [name for name in added if "rescue" not in name])
-        self.assertEqual(novas, {name: ours[name] for name in novas})
+        self.assertEqual(nova, {name: stable_rescue[name] for name in nova})
 
 
 class TestLoader(test_virt_drivers.VirtDriverLoaderTestCase):
-    """Nova's manager loads our driver beside its own."""
+    """Nova's manager can load StableRescueDriver as well as Nova's drivers."""
 
     new_drivers = {
         **test_virt_drivers.VirtDriverLoaderTestCase.new_drivers,

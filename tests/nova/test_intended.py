@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 
-"""The list of what we change on purpose is right."""
+"""The list of intended differences is correct."""
 
 import inspect
 import unittest
@@ -9,36 +9,37 @@ from collections import Counter
 from tests.nova import intended, test_libvirt, test_manager
 
 
-class TestList(unittest.TestCase):
-    """What stands in the list."""
+class TestIntended(unittest.TestCase):
+    """Each difference is about rescue, has a number, is unique and exists."""
 
-    def test_each_is_of_rescue_or_unrescue(self) -> None:
-        for change in intended.INTENDED:
-            with self.subTest(change.method):
-                # By its name, or as what it names is of rescue.
-                self.assertRegex(f"{change.method} {change.failure}", "rescue")
-                self.assertRegex(change.reason, "rescue")
+    def test_differences_are_about_rescue_or_unrescue(self) -> None:
+        for difference in intended.INTENDED:
+            with self.subTest(difference.method):
+                # test_public_api_signatures is about rescue by its failure only.
+                subject = f"{difference.method} {difference.failure}"
+                self.assertRegex(subject, "rescue")
+                self.assertRegex(difference.reason, "rescue")
 
-    def test_each_names_what_ours_does_better(self) -> None:
-        for change in intended.INTENDED:
-            with self.subTest(change.method):
-                self.assertRegex(change.requirement, r"^U([1-9]|[12]\d|3[0-3])$")
+    def test_differences_have_number_of_nova_difference(self) -> None:
+        for difference in intended.INTENDED:
+            with self.subTest(difference.method):
+                self.assertRegex(difference.number, r"^U([1-9]|[12]\d|3[0-3])$")
 
-    def test_each_stands_once(self) -> None:
-        names = Counter((change.case, change.method) for change in intended.INTENDED)
-        self.assertEqual([], [name for name, times in names.items() if times > 1])
+    def test_differences_are_listed_once(self) -> None:
+        names = Counter((each.case, each.method) for each in intended.INTENDED)
+        self.assertEqual([], [name for name, count in names.items() if count > 1])
 
-    def test_each_is_there_in_its_releases_alone(self) -> None:
-        for change in intended.INTENDED:
-            with self.subTest(change.method):
-                self.assertEqual(change.in_this_release, exists(change))
+    def test_differences_exist_in_their_releases_only(self) -> None:
+        for difference in intended.INTENDED:
+            with self.subTest(difference.method):
+                self.assertEqual(difference.in_this_release, exists(difference))
 
 
-def exists(change: intended.Change) -> bool:
-    """Whether it is among the tests of Nova's that are run with our classes."""
+def exists(difference: intended.Difference) -> bool:
+    """Return True if the test is among those that run with a substitution."""
     return any(
-        hasattr(case, change.method)
+        hasattr(case, difference.method)
         for module in (test_libvirt, test_manager)
         for case in vars(module).values()
-        if inspect.isclass(case) and case.__doc__ == change.case
+        if inspect.isclass(case) and case.__doc__ == difference.case
     )

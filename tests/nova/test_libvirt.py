@@ -1,17 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 
-"""Nova's own unit tests of its libvirt driver, with ours in its place."""
+"""Nova's unit tests of LibvirtDriver, run with StableRescueDriver."""
 
 from stable_rescue.virt.driver import StableRescueDriver
-from tests.nova import replaced
-
-LIBVIRT_DRIVER = "nova.virt.libvirt.driver.LibvirtDriver"
+from tests.nova import substitution
 
 for module in ("test_driver", "test_blockinfo"):
     globals().update(
-        replaced.cases(
+        substitution.cases(
             f"nova.tests.unit.virt.libvirt.{module}",
-            LIBVIRT_DRIVER,
+            "nova.virt.libvirt.driver.LibvirtDriver",
             StableRescueDriver,
             __name__,
         )

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 
-"""Nova's own unit tests of its compute manager, with ours in its place.
+"""Nova's unit tests of its compute manager, run with the manager of stable rescue.
 
-Of those, what our manager has a hand in.
+Only the tests of methods that stable rescue overrides, or that rely on them, run.
 """
 
 from typing import Any
@@ -11,29 +11,28 @@ from nova.virt import driver
 
 from stable_rescue.compute.manager import ComputeManager
 from stable_rescue.virt.driver import StableRescueDriver
-from tests.nova import replaced
+from tests.nova import substitution
 
-COMPUTE_MANAGER = "nova.compute.manager.ComputeManager"
 TESTS = "rescue|init_instance|init_host|error_state|error_out"
 
 
-class OverNovasDriver(ComputeManager):
-    """Our manager over Nova's fake driver, whose rescues are Nova's own."""
+class StockRescueManager(ComputeManager):
+    """The manager of stable rescue, with Nova's fake driver and its stock rescues."""
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
         for name in dir(StableRescueDriver):
             if "rescue" in name and not hasattr(driver.ComputeDriver, name):
-                # It has prepared none, knows of none, and has none to settle.
+                # The fake driver has no stable rescue to prepare, report or recover.
                 setattr(self.driver, name, lambda *_args, **_options: None)
 
 
 for module in ("test_compute", "test_compute_mgr"):
     globals().update(
-        replaced.cases(
+        substitution.cases(
             f"nova.tests.unit.compute.{module}",
-            COMPUTE_MANAGER,
-            OverNovasDriver,
+            "nova.compute.manager.ComputeManager",
+            StockRescueManager,
             __name__,
             TESTS,
         )

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 
-"""Nova's own functional tests of rescue, with our driver and manager."""
+"""Nova's functional tests of rescue, with StableRescueDriver and its manager."""
 
 import importlib
 from typing import Any
@@ -15,59 +15,59 @@ from nova.tests.functional.libvirt import (
 
 from stable_rescue import activation
 from stable_rescue.virt.driver import StableRescueDriver
-from tests.nova.ours import FakeLibvirtMixin, OurDriverMixin
+from tests.nova.mixins import FakeLibvirtMixin, StableRescueMixin
 
 
 class TestDeletedBaseImage(
-    OurDriverMixin, test_rescue_deleted_base.RescueServerTestWithDeletedBaseImage
+    StableRescueMixin, test_rescue_deleted_base.RescueServerTestWithDeletedBaseImage
 ):
-    """Rescue does not need the image the server was made from."""
+    """Rescue works after the server's original image was deleted."""
 
     def _create_test_images(self) -> tuple[dict[str, Any], dict[str, Any]]:
-        """Make the rescue image raw: no libvirt host could use Nova's OVA (U12)."""
-        own, rescue = super()._create_test_images()
-        usable = {"container_format": "bare", "disk_format": "raw"}
-        self.glance.update(self.ctxt, rescue["id"], usable)
-        return own, rescue
+        """Make the rescue image raw; Nova's OVA image is refused (U12)."""
+        original, rescue = super()._create_test_images()
+        raw = {"container_format": "bare", "disk_format": "raw"}
+        self.glance.update(self.ctxt, rescue["id"], raw)
+        return original, rescue
 
 
-class TestShares(OurDriverMixin, test_server_shares.ServerSharesTest):
-    """Shares, through Nova's own rescue too: the image has none of our properties."""
+class TestShares(StableRescueMixin, test_server_shares.ServerSharesTest):
+    """Shares stay attached in a stock rescue: the image has no rescue properties."""
 
 
 class TestStatelessFirmware(
-    OurDriverMixin, test_stateless_firmware.LibvirtStatelessFirmwareTest
+    StableRescueMixin, test_stateless_firmware.LibvirtStatelessFirmwareTest
 ):
-    """All that a server goes through with firmware that keeps no state."""
+    """Servers with stateless firmware support all operations."""
 
 
 class TestDisallowVolumeBacked286(
     FakeLibvirtMixin, test_server_rescue.DisallowBFVRescuev286WithTrait
 ):
-    """Before microversion 2.87 the API refuses, whatever the host can do."""
+    """The API rejects a volume-backed rescue before microversion 2.87."""
 
 
 class TestAllowVolumeBacked287(
     FakeLibvirtMixin, test_server_rescue.AllowBFVRescuev287WithTrait
 ):
-    """Our host says that it can rescue volume-backed servers, and does."""
+    """StableRescueDriver reports the trait, so a volume-backed rescue works."""
 
 
 class TestAllowVolumeBacked287WithProperties(
     FakeLibvirtMixin, test_server_rescue.AllowBFVRescuev287WithRescueImageProperties
 ):
-    """The image says how the rescue disk is attached, hence it is allowed."""
+    """The API accepts a volume-backed rescue if the image has rescue properties."""
 
 
 class TestDisallowVolumeBacked287WithoutProperties(
     FakeLibvirtMixin,
     test_server_rescue.DisallowBFVRescuev287WithoutRescueImageProperties,
 ):
-    """Without the image's properties the API refuses."""
+    """The API rejects a volume-backed rescue if the image has no rescue properties."""
 
 
 class WithoutTrait(StableRescueDriver):
-    """Our driver on a host that says it cannot rescue volume-backed servers."""
+    """StableRescueDriver without the trait COMPUTE_RESCUE_BFV."""
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
@@ -75,7 +75,7 @@ class WithoutTrait(StableRescueDriver):
 
 
 class WithoutTraitMixin(FakeLibvirtMixin):
-    """For Nova's tests of a host without the trait COMPUTE_RESCUE_BFV."""
+    """Runs Nova's tests of a host without the trait COMPUTE_RESCUE_BFV."""
 
     def setUp(self) -> None:
         activation.install_finder()
@@ -89,10 +89,10 @@ class WithoutTraitMixin(FakeLibvirtMixin):
 class TestDisallowVolumeBacked286WithoutTrait(
     WithoutTraitMixin, test_server_rescue.DisallowBFVRescuev286
 ):
-    """Before microversion 2.87 the API refuses."""
+    """The API rejects a volume-backed rescue before microversion 2.87."""
 
 
 class TestDisallowVolumeBacked287WithoutTrait(
     WithoutTraitMixin, test_server_rescue.DisallowBFVRescuev287WithoutTrait
 ):
-    """The API asks for the trait."""
+    """The API rejects a volume-backed rescue if the host does not have the trait."""

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 
-"""Put our driver and manager where Nova's own tests put Nova's.
+"""Mixins that run Nova's functional test cases with StableRescueDriver.
 
-Nova's tests are subclassed, never copied: what they assert, they assert of ours.
+A test case of Nova is subclassed and never copied, so its assertions apply unchanged.
 """
 
 import importlib
@@ -20,10 +20,10 @@ from tests.fixtures import ApiPasteFixture, NetworkDiskFixture
 from tests.patience import PatientMixin
 
 
-class OurDriverMixin(PatientMixin):
-    """A functional test case of Nova's, with our driver and manager.
+class StableRescueMixin(PatientMixin):
+    """Runs a functional test case of Nova with StableRescueDriver and its manager.
 
-    Goes before Nova's class in the list of bases.
+    The mixin comes before Nova's class in the list of bases.
     """
 
     compute_driver = activation.COMPUTE_DRIVER
@@ -37,13 +37,13 @@ class OurDriverMixin(PatientMixin):
         super().setUp()
 
     def flags(self, **options: Any) -> None:
-        """Set options as Nova's test asks, but for the compute driver: ours."""
+        """Set options, but replace any compute_driver by StableRescueDriver."""
         if "compute_driver" in options:
             options["compute_driver"] = activation.COMPUTE_DRIVER
         super().flags(**options)
 
     def start_service(self, name: str, *args: Any, **options: Any) -> service.Service:
-        """Start a service; before a compute service we are activated, as in life."""
+        """Start a service; activate stable rescue before nova-compute."""
         if name != "compute":
             return super().start_service(name, *args, **options)
         activation.activate()
@@ -55,20 +55,20 @@ class OurDriverMixin(PatientMixin):
         return compute
 
 
-class FakeLibvirtMixin(OurDriverMixin):
-    """For a test case that Nova itself runs with its fake driver, without libvirt.
+class FakeLibvirtMixin(StableRescueMixin):
+    """Runs a test case that Nova runs with its fake driver, without libvirt.
 
-    The fixtures are those of nova.tests.functional.libvirt.base.
+    The fixtures are the same as in nova.tests.functional.libvirt.base.
     """
 
     def start_service(self, name: str, *args: Any, **options: Any) -> service.Service:
-        """Start a service; libvirt is faked before a compute service."""
+        """Start a service; fake libvirt before nova-compute."""
         if name == "compute":
             self.fake_libvirt(options["host"])
         return super().start_service(name, *args, **options)
 
     def fake_libvirt(self, host: str) -> None:
-        """Replace libvirt, and what the driver would do to the host."""
+        """Replace libvirt and everything that changes the host."""
         instances = self.useFixture(fixtures.TempDir()).path
         self.flags(instances_path=instances)
         self.useFixture(nova_fixtures.LibvirtImageBackendFixture())
@@ -93,8 +93,7 @@ class FakeLibvirtMixin(OurDriverMixin):
             "nova.virt.libvirt.host.Host.get_online_cpus": {
                 "return_value": set(range(16))
             },
-            # Without it the events of the fake domains ask for threads of a host
-            # that was never initialised.
+            # The events of the fake domains need the threads of an initialized host.
             "nova.virt.libvirt.host.Host.get_connection": {
                 "return_value": ServersTestBase._get_connection(self, hostname=host)
             },
