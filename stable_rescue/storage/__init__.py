@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a rescue puts on the host: its medium and its record."""
+"""The storage of a rescue on the compute host: medium, volumes and record."""

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The config drive made anew for a rescue, so that its password works (UPSTREAM U3)."""
+"""The config drive of a rescue, which holds the password of the rescue (U3)."""
 
 from pathlib import Path
 
@@ -18,6 +18,8 @@ from stable_rescue.domain.medium import Medium
 
 CONF = nova_conf.CONF
 
+_MAKE_PRIVATE = steps.changes("make the config drive private")
+
 
 def is_wanted(original: Domain) -> bool:
     """Return True if the rescue of a server has a config drive.
@@ -32,12 +34,12 @@ def is_wanted(original: Domain) -> bool:
 def to_add(
     driver: libvirt_driver.LibvirtDriver, instance: "objects.Instance"
 ) -> Medium | None:
-    """Return the rescue's config drive for a server that has none; None: none."""
+    """Return the config drive for a server without one; None if it gets none."""
     if CONF.stable_rescue.config_drive != "always":
         return None
     mapping = {
         "type": blockinfo.get_config_drive_type(),
-        # The plan decides.
+        # The plan chooses bus and target; Nova only needs some value.
         "bus": "any",
         "dev": "rescue",
     }
@@ -50,15 +52,14 @@ def make(
     instance: "objects.Instance",
     admin_password: str,
 ) -> None:
-    """Make the rescue's config drive, beside the server's own if it has one.
+    """Make the rescue's config drive; the server's own one is kept beside it.
 
-    It has the password, the keys and the network that the server has now. As a file,
-    its owner alone can read it.
-
-    :raises Exception: what stood in the way
+    The drive has the password, and the server's current keys and network. A file is
+    readable by its owner only. Errors of Nova's image backends propagate.
     """
     if not configdrive.required_by(instance):
-        # Nova makes none for such an instance. The copy is not saved.
+        # Nova makes a config drive only for an instance that asks for one. This copy
+        # is not saved.
         instance = instance.obj_clone()
         instance.config_drive = "True"
     nova_internals.make_config_drive(driver, context, instance, admin_password)
@@ -66,10 +67,6 @@ def make(
         libvirt_utils.get_instance_path(instance),
         recognise.CONFIG_DRIVE + recognise.RESCUE_SUFFIX,
     )
-    if path.exists():  # and not in a pool
-        _keep_to_owner(path)
-
-
-@steps.changes("keep the config drive to its owner")
-def _keep_to_owner(path: Path) -> None:
-    path.chmod(0o600)
+    if path.exists():  # A drive on RBD is no file.
+        with _MAKE_PRIVATE:
+            path.chmod(0o600)

@@ -1,9 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Nova's disk.info: which format each disk in an instance's directory has.
+"""Nova's disk.info: the format of each disk in an instance's directory.
 
-Nova writes a line when it first looks at a disk and never takes one away. A line
-that outlives its rescue disk would give the next one, of another image, its format
-(UPSTREAM U9).
+Nova adds a line when it first reads a disk, and never removes one. The line of an old
+rescue disk would give the next one, made from another image, the old format (U9).
 """
 
 import json
@@ -20,35 +19,36 @@ LOG = logging.getLogger(__name__)
 _NAME = "disk.info"
 
 
-def forget(instance_dir: str, names: Collection[str]) -> None:
-    """Take disks out of disk.info; one that is not in it is no error.
+def remove(instance_dir: str, names: Collection[str]) -> None:
+    """Remove disks from disk.info; a disk that is not listed is no error.
 
-    A file that Nova itself could not read is left as it is, for it to tell.
+    A file that Nova cannot read either is left for Nova to report.
 
-    :raises OSError: where it cannot be written; what was there before stays
+    :raises OSError: if the file cannot be written; its old content is kept
     """
     path = Path(instance_dir, _NAME)
-    gone = {str(Path(instance_dir, name)) for name in names}
+    unwanted = {str(Path(instance_dir, name)) for name in names}
 
-    # Nova's own lock for it (imagebackend.Image.resolve_driver_format).
+    # Nova holds the same lock (imagebackend.Image.resolve_driver_format).
     @utils.synchronized(str(path), external=False)
     def rewrite() -> None:
-        known = _read(path)
-        left = {disk: known[disk] for disk in known if disk not in gone}
-        if known and not left:
+        formats = _read(path)
+        left = {disk: formats[disk] for disk in formats if disk not in unwanted}
+        if formats and not left:
             files.remove(path)
-        elif left != known:
+        elif left != formats:
             files.write(path, json.dumps(left) + "\n")
 
     rewrite()
 
 
 def _read(path: Path) -> dict[str, str]:
+    """Return the format of each disk by its path; {} if the file is unreadable."""
     try:
-        found = json.loads(path.read_text(encoding="utf-8") or "{}")
+        content = json.loads(path.read_text(encoding="utf-8") or "{}")
     except FileNotFoundError:
         return {}
     except ValueError as exc:
-        LOG.warning("%s cannot be read: %s", path, exc)
+        LOG.warning("Not removing the rescue disk from %s: %s", path, exc)
         return {}
-    return found if isinstance(found, dict) else {}
+    return content if isinstance(content, dict) else {}

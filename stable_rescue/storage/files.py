@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Files that are whole or not there, whatever is killed when."""
+"""Files that are either complete or missing, even if the process is killed."""
 
 import contextlib
 import os
@@ -9,51 +9,56 @@ from stable_rescue import steps
 
 
 def write(path: Path, text: str) -> None:
-    """Write a file atomically, mode 0600, on the disk when it returns.
+    """Write a file atomically, with mode 0600, and flush it to the disk.
 
-    What a killed process leaves is overwritten, or goes with the file (remove).
+    The temporary file of a killed process is overwritten by the next write, or removed
+    by :func:`remove`.
 
-    :raises OSError: where it cannot be written; what was there before stays
+    :raises OSError: if the file cannot be written; its old content is kept
     """
     try:
-        _write_beside(path, text)
-        put_in_place(path)
+        _write_temporary(path, text)
+        move_into_place(path)
     except Exception:
         with contextlib.suppress(OSError):
-            beside(path).unlink(missing_ok=True)
+            temporary_path(path).unlink(missing_ok=True)
         raise
 
 
 @steps.changes("remove a file")
 def remove(path: Path) -> None:
-    """Remove a file; one that is not there is no error."""
-    for each in (beside(path), path):
+    """Remove a file and its temporary file; a missing one is no error.
+
+    :raises OSError: if a file cannot be removed
+    """
+    for each in (temporary_path(path), path):
         each.unlink(missing_ok=True)
     with contextlib.suppress(FileNotFoundError):
         _sync_folder(path.parent)
 
 
-def beside(path: Path) -> Path:
-    """Return where a file is made before it is put in its place, of the same folder."""
+def temporary_path(path: Path) -> Path:
+    """Return the path, in the same folder, under which a file is written first."""
     return path.with_name(f".{path.name}.new")
 
 
-@steps.changes("write a file beside its place")
-def _write_beside(path: Path, text: str) -> None:
+@steps.changes("write a temporary file")
+def _write_temporary(path: Path, text: str) -> None:
     flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW
-    with os.fdopen(os.open(beside(path), flags, 0o600), "w", encoding="utf-8") as file:
+    descriptor = os.open(temporary_path(path), flags, 0o600)
+    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
         file.write(text)
         file.flush()
         os.fsync(file.fileno())
 
 
-@steps.changes("put a file in its place")
-def put_in_place(path: Path) -> None:
-    """Put what was made beside a file in the file's place.
+@steps.changes("move a file into place")
+def move_into_place(path: Path) -> None:
+    """Rename the temporary file of a path to the path.
 
-    :raises OSError: where there is nothing, or it cannot be done
+    :raises OSError: if there is no temporary file, or it cannot be renamed
     """
-    beside(path).replace(path)
+    temporary_path(path).replace(path)
     _sync_folder(path.parent)
 
 

@@ -1,9 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The rescue medium, through Nova's image backends.
+"""The rescue medium, made through Nova's image backends.
 
-A medium that is found is never used: it is removed and made anew from its image, so
-that a stale one cannot be booted (UPSTREAM U9). The record says of which image and
-which checksum it is.
+An existing medium is never used. It is removed and made again from its image, so that
+a stale one cannot be booted (U9). The record holds the image's id and checksum.
 """
 
 from pathlib import Path
@@ -28,6 +27,9 @@ CONF = nova_conf.CONF
 
 _NAMES = (RESCUE_DISK, CONFIG_DRIVE + RESCUE_SUFFIX)
 
+_REMOVE_LVM = steps.changes("remove LVM volumes")
+_REMOVE_RBD = steps.changes("remove RBD images")
+
 
 class RescueMedium:
     """The medium of one instance's rescue, for a device on a bus."""
@@ -40,34 +42,33 @@ class RescueMedium:
     ) -> None:
         self._driver = driver
         self._instance = instance
-        # Nova asks for a target name; the plan gives the real one.
+        # Nova needs some target name; the plan chooses the real one.
         self._mapping = {"bus": request.bus, "type": request.device, "dev": "rescue"}
 
     def describe(self) -> Medium:
-        """Return the medium as the domain will see it, made or not."""
+        """Return the medium as the domain will see it, whether it exists or not."""
         xml = nova_internals.rescue_disk_xml(
             self._driver, self._instance, self._mapping
         )
         if not _path(self._instance).exists():
-            # Nova has written down what format it would have.
-            disk_info.forget(_folder(self._instance), [RESCUE_DISK])
+            # Nova has just written the format of a disk that does not exist.
+            disk_info.remove(_folder(self._instance), [RESCUE_DISK])
         return Medium(xml)
 
     def fetch(
         self, context: nova_context.RequestContext, image: dict[str, Any]
     ) -> None:
-        """Create the medium from its image; a stale one is removed (UPSTREAM U9).
+        """Make the medium from its image, after removing a stale one (U9).
 
-        :param image: the image as Nova's image API gives it
-
-        :raises nova.exception.NovaException: where the image cannot be had or used
-        :raises OSError: where the host cannot take it
+        :param image: the image as Nova's image API returns it
+        :raises nova.exception.NovaException: if the image cannot be fetched or used
+        :raises OSError: if the host cannot store the medium
         """
         remove(self._driver, self._instance)
         if self._driver.image_backend.backend().is_file_in_instance_path():
             _build(self._driver, context, self._instance, image["id"])
-            files.put_in_place(_path(self._instance))
-            disk_info.forget(_folder(self._instance), [_unfinished(self._instance)])
+            files.move_into_place(_path(self._instance))
+            disk_info.remove(_folder(self._instance), [_temporary_name(self._instance)])
         else:
             nova_internals.fetch_rescue_disk(
                 self._driver, context, self._instance, image["id"], self._mapping
@@ -75,15 +76,15 @@ class RescueMedium:
         kernel.fetch(self._driver, context, self._instance, image)
 
 
-@steps.changes("build the medium beside its place")
+@steps.changes("build the medium in a temporary file")
 def _build(
     driver: libvirt_driver.LibvirtDriver,
     context: nova_context.RequestContext,
     instance: "objects.Instance",
     image_id: str,
 ) -> None:
-    """Create the medium's file under another name: Nova would use a half made one."""
-    driver.image_backend.by_name(instance, _unfinished(instance)).cache(
+    """Make the medium under another name, because Nova would use an incomplete one."""
+    driver.image_backend.by_name(instance, _temporary_name(instance)).cache(
         fetch_func=libvirt_utils.fetch_image,
         context=context,
         filename=imagecache.get_cache_fname(image_id),
@@ -93,37 +94,25 @@ def _build(
 
 
 def remove(driver: libvirt_driver.LibvirtDriver, instance: "objects.Instance") -> None:
-    """Remove the medium of an instance and all that was made along with it.
+    """Remove the medium, config drive, kernel and UEFI variables of a rescue.
 
-    What is not there is no error.
+    What is missing is no error. Errors of Nova's storage drivers propagate.
     """
     nvram.remove(instance)
     kernel.remove(instance)
     for name in _NAMES:
         files.remove(Path(_folder(instance), name))
-    known = [*_NAMES, _unfinished(instance), *kernel.NAMES]
-    disk_info.forget(_folder(instance), known)
-    volumes = nova_internals.rescue_disks_of_lvm(driver, instance)
-    if volumes:
-        _remove_volumes(volumes)
+    disk_info.remove(
+        _folder(instance), [*_NAMES, _temporary_name(instance), *kernel.NAMES]
+    )
+    lvm_volumes = nova_internals.rescue_disks_of_lvm(driver, instance)
+    if lvm_volumes:
+        with _REMOVE_LVM:
+            lvm.remove_volumes(lvm_volumes)
     if CONF.libvirt.images_type == "rbd":
-        _remove_rbd_images(_rbd_names(instance))
-
-
-def exists(driver: libvirt_driver.LibvirtDriver, instance: "objects.Instance") -> bool:
-    """Say whether there is anything that :func:`remove` would remove.
-
-    :raises Exception: where the host's storage does not tell
-    """
-    names = (*_NAMES, *kernel.NAMES, nvram.NAME)
-    paths = [Path(_folder(instance), name) for name in names]
-    if any(path.exists() or files.beside(path).exists() for path in paths):
-        return True
-    if nova_internals.rescue_disks_of_lvm(driver, instance):
-        return True
-    if CONF.libvirt.images_type == "rbd":
-        return any(map(rbd_utils.RBDDriver().exists, _rbd_names(instance)))
-    return False
+        names = {f"{instance.uuid}_{name}" for name in _NAMES}
+        with _REMOVE_RBD:
+            rbd_utils.RBDDriver().cleanup_volumes(names.__contains__)
 
 
 def _folder(instance: "objects.Instance") -> str:
@@ -134,19 +123,5 @@ def _path(instance: "objects.Instance") -> Path:
     return Path(_folder(instance), RESCUE_DISK)
 
 
-def _unfinished(instance: "objects.Instance") -> str:
-    return files.beside(_path(instance)).name
-
-
-def _rbd_names(instance: "objects.Instance") -> set[str]:
-    return {f"{instance.uuid}_{name}" for name in _NAMES}
-
-
-@steps.changes("remove LVM volumes")
-def _remove_volumes(volumes: list[str]) -> None:
-    lvm.remove_volumes(volumes)
-
-
-@steps.changes("remove RBD images")
-def _remove_rbd_images(names: set[str]) -> None:
-    rbd_utils.RBDDriver().cleanup_volumes(names.__contains__)
+def _temporary_name(instance: "objects.Instance") -> str:
+    return files.temporary_path(_path(instance)).name

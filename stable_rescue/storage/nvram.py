@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The rescue's private copy of the UEFI variables, in the instance's directory."""
+"""The rescue's private copy of the UEFI variables, in the instance's directory (E6)."""
 
 from pathlib import Path
 
@@ -11,7 +11,7 @@ from stable_rescue.domain.document import Domain
 from stable_rescue.domain.nvram import NvramCopy
 from stable_rescue.storage import files
 
-#: The copy, in the instance's directory.
+#: The name of the copy in the instance's directory.
 NAME = "nvram.rescue"
 
 
@@ -28,7 +28,7 @@ def copy_for(instance: "objects.Instance", original: Domain) -> NvramCopy | None
 
 
 def remove(instance: "objects.Instance") -> None:
-    """Remove the copy; a stale one would be used again. None there is no error."""
+    """Remove the copy, because libvirt would use a stale one; none is no error."""
     files.remove(_path(instance))
 
 
@@ -37,7 +37,7 @@ def _path(instance: "objects.Instance") -> Path:
 
 
 def _may_exist(path: Path) -> bool:
-    """Say whether a file is there; one that cannot be seen is libvirt's, so it is."""
+    """Return False if a file is missing; True if nova-compute may not look."""
     try:
         path.stat()
     except FileNotFoundError:

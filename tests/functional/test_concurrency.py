@@ -112,7 +112,7 @@ class DeletedMeanwhileTest(ConcurrencyTestBase):
         self.assert_deleted(server)
 
     def test_delete_does_not_wait_for_the_preparation(self) -> None:
-        self.check_delete("before write a file beside its place", waits=False)
+        self.check_delete("before write a temporary file", waits=False)
 
     def test_delete_does_not_wait_before_the_trial_definition(self) -> None:
         self.check_delete("after fetch the rescue disk", waits=False)
@@ -135,7 +135,7 @@ class DeletedMeanwhileOnDiskTest(ConcurrencyTestBase, images.ImagesTestBase):
 
     def test_delete_while_the_medium_is_made_leaves_nothing(self) -> None:
         self.image = self.add_image(bytes(4096))
-        pause = self.useFixture(Pause("before build the medium beside its place"))
+        pause = self.useFixture(Pause("before build the medium in a temporary file"))
         rescuing = self.start_request(self.server, "rescue")
         self.assertTrue(pause.reached.wait(TIMEOUT))
         deleting = self.start_request(self.server, "delete")

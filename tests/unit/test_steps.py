@@ -61,7 +61,7 @@ CHANGING = {
 #: Calls of functions of this package, which contain steps of their own.
 OURS = ("", "definition", "nova_internals")
 #: Names that change something only on certain owners (not dataclasses.replace).
-BY_OWNER = {("instance", "save"), ("beside()", "replace")}
+BY_OWNER = {("instance", "save"), ("temporary_path()", "replace")}
 
 #: Functions that change something outside of steps, with the reason.
 EXEMPT = {

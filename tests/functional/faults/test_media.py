@@ -34,7 +34,7 @@ class FilesTest(CellsOfAllFaults, ServerWithImages, Scenario):
     action, running = "rescue", True
     situation = "medium a file"
     own_steps = frozenset(
-        {"build the medium beside its place", "keep the config drive to its owner"}
+        {"build the medium in a temporary file", "make the config drive private"}
     )
     other_steps = frozenset({"make the config drive", "start a domain"})
 

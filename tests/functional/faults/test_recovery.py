@@ -64,7 +64,7 @@ class RescuedTest(Recovery, ServerOnLvm, Scenario):
     """Nova was not told that the server is rescued, nor that its host was rebooted."""
 
     action = "rescue"
-    first_kill = ("after put a file in its place", 5)
+    first_kill = ("after move a file into place", 5)
     left = State.RESCUED
 
     def get_ready(self) -> None:
