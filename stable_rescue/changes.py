@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What becomes of devices between two views of one server.
+"""A device in two views of one server, and whether it moved.
 
 The views are definitions (``domain.compare``) or what a guest sees
-(``tempest.guest.comparison``); how devices are known again is theirs.
+(``tempest.guest.comparison``). Each of these modules has its own rules for matching a
+device in one view with the same device in the other.
 """
 
 import dataclasses
@@ -11,15 +12,15 @@ from typing import Generic, Protocol, TypeVar
 
 
 class Located(Protocol):
-    """A device that is somewhere and may have a name."""
+    """A device with an address and perhaps a name."""
 
     @property
     def address(self) -> str:
-        """Where it is; two addresses are the same place if they are equal."""
+        """Return the address; equal addresses are the same place."""
 
     @property
     def name(self) -> str:
-        """What it is called there."""
+        """Return the name; it is empty if the device has none."""
 
 
 D = TypeVar("D", bound=Located)
@@ -34,38 +35,38 @@ class Change(Generic[D]):
 
     @property
     def device(self) -> D:
-        """The device as it was, or as it is if it was not there before."""
+        """Return the device before the change, or after it if it has appeared."""
         device = self.before or self.after
         assert device is not None
         return device
 
     @property
     def appeared(self) -> bool:
-        """Whether it was not there before."""
+        """Return True if the device is new."""
         return self.before is None
 
     @property
     def vanished(self) -> bool:
-        """Whether it is not there any more."""
+        """Return True if the device is gone."""
         return self.after is None
 
     @property
     def moved(self) -> bool:
-        """Whether it is at another address."""
+        """Return True if the device has another address."""
         return self._differs(lambda device: device.address)
 
     @property
     def renamed(self) -> bool:
-        """Whether it has another name."""
+        """Return True if the device has another name."""
         return self._differs(lambda device: device.name)
 
     @property
     def disturbed(self) -> bool:
-        """Whether a device that was there is not where and what it was."""
+        """Return True if a device moved, was renamed or vanished."""
         return self.moved or self.renamed or self.vanished
 
-    def _differs(self, of: Callable[[D], object]) -> bool:
-        """Say whether something of a device that is in both is not as it was."""
+    def _differs(self, value_of: Callable[[D], object]) -> bool:
+        """Return True if the device is in both views and its value differs."""
         if self.before is None or self.after is None:
             return False
-        return of(self.before) != of(self.after)
+        return value_of(self.before) != value_of(self.after)

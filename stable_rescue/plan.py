@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""RescuePlan: all that a rescue does to a definition, decided before it is done."""
+"""RescuePlan: everything that a rescue does to a definition, decided in advance."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -47,10 +47,10 @@ class RescueRequest:
 class RescueMedia:
     """Everything that is made on the compute host for a rescue.
 
-    ``nvram_copy`` is where the private UEFI variables go (next to the original if not
-    given), ``kernel`` the rescue image's own kernel. ``config_drive`` is added if the
-    server has none; ``replaces_config_drive`` makes an existing one read the
-    regenerated drive.
+    ``nvram_copy`` is the place of the private UEFI variables; without it they are next
+    to the original ones. ``kernel`` is the rescue image's own kernel. ``config_drive``
+    is added to a server that has none. With ``replaces_config_drive``, an existing
+    config drive reads the regenerated one.
     """
 
     medium: Medium
@@ -77,9 +77,10 @@ class ServerDisks:
 class RescuePlan:
     """A decided rescue.
 
-    ``original`` is the definition as it was read, except for volume sources that have
-    changed since (E4). ``edits`` lists everything that leads from the definition that
-    was read to ``rescue``; ``findings`` what the owner or the operator should know.
+    ``original`` is the definition that was read, with the current sources of its
+    volumes (E4), and ``rescue`` the rescue definition. ``edits`` are all the changes
+    between the definition that was read and ``rescue``. ``findings`` are for the
+    server's owner and the operator.
     """
 
     device: str
@@ -110,7 +111,7 @@ def resolve(original: Domain, request: RescueRequest) -> RescueRequest:
 
 
 def _bus_of(domain: Domain, request: RescueRequest) -> str:
-    machine.family_of(domain)  # refuses an unsupported machine type first of all
+    machine.family_of(domain)  # refuses an unsupported machine type
     bus = request.bus or machine.default_bus(domain, request.device)
     machine.check(domain, request.device, bus)
     return bus
@@ -132,14 +133,19 @@ def derive(
     """
     wanted_bus = _bus_of(original, request)
     if recognise.is_rescue(original):
-        raise exception.Refused("the definition is itself a rescue definition")
+        raise exception.Refused(
+            "the server's definition is already a rescue definition; unrescue or hard "
+            "reboot the server first"
+        )
     passthrough.check(original)
     mismatches: tuple[str, ...] = ()
     if disks.expected:
         mismatches = mapping.differences(original, disks.expected)
     if mismatches and not request.mismatch:
-        raise exception.Refused("; ".join(mismatches))
-    # The server returns to the refreshed definition: its old sources are gone.
+        raise exception.Refused(
+            f"{'; '.join(mismatches)}; ask the operator to correct this"
+        )
+    # Unrescue restores the refreshed definition, because the old sources are gone.
     original, made = sources.refreshed(original, disks.volumes)
     draft = original.copy()
     made += edits.strip_boot(draft)
@@ -165,14 +171,17 @@ def derive(
 
 
 def _check(original: Domain, rescue: Domain) -> None:
-    """Check the result; refuse if the original itself breaks an invariant."""
+    """Check the result; if the original breaks an invariant, refuse the rescue."""
     try:
         invariants.check(original, rescue)
     except exception.InvariantBroken:
         try:
             invariants.check_unique(original)
         except exception.InvariantBroken as exc:
-            raise exception.Refused(f"the server's definition is wrong: {exc}") from exc
+            raise exception.Refused(
+                f"the server's definition is invalid: {exc}; ask the operator to "
+                "correct it"
+            ) from exc
         raise
 
 
@@ -201,7 +210,7 @@ def _add_disks(
     drive_buses: tuple[str | None, ...] = (None,)
     if drive is not None:
         drive_buses = machine.buses_for(domain, drive.device)
-    first: exception.NoRoom | None = None
+    first_error: exception.NoRoom | None = None
     for bus, drive_bus in product((wanted_bus, *fallback), drive_buses):
         draft = domain.copy()
         try:
@@ -212,35 +221,34 @@ def _add_disks(
                 draft, medium, request.device, bus, request.gaps
             )
         except exception.NoRoom as exc:
-            first = first or exc
+            first_error = first_error or exc
         else:
             return bus, draft, made
-    assert first is not None  # the loop has run at least once
-    raise first
+    assert first_error is not None  # the loop has run at least once
+    raise first_error
 
 
 def _findings(
-    domain: Domain, wanted_bus: str, bus: str, added: list[Edit]
+    rescue: Domain, wanted_bus: str, bus: str, added: list[Edit]
 ) -> tuple[str, ...]:
-    """Return what to know of a plan, by its rescue definition."""
-    found = [edit.what for edit in added if edit.name == "gap"]
+    """Return what the server's owner or the operator should know about a plan."""
+    findings = [edit.what for edit in added if edit.name == "gap"]
     if bus != wanted_bus:
-        found.append(f"bus {wanted_bus} has no room; {bus} is taken in its place")
-    found += [
-        f"QEMU itself places {driver}, which the server's definition hands to it "
-        "directly; the rescue leaves the slot free that QEMU takes at a cold boot"
-        for driver in passthrough.unplaced(domain)
+        findings.append(f"bus {wanted_bus} has no room; {bus} is used instead")
+    findings += [
+        f"QEMU itself places {driver}, which the server's definition passes to it "
+        "directly; the rescue leaves the slot free that QEMU uses at a cold boot"
+        for driver in passthrough.unplaced(rescue)
     ]
-    overtaken = names.overtaken(domain)
+    overtaken = names.overtaken(rescue)
     if overtaken:
-        found.append(
+        findings.append(
             f"the rescue disk comes before {', '.join(overtaken)}, which may have "
             "other names in the guest; their addresses do not change"
         )
-    if machine.is_secure(domain):
-        # F6
-        found.append(
+    if machine.is_secure(rescue):  # F6
+        findings.append(
             "the server has UEFI secure boot: a rescue image that is not signed does "
-            "not boot, and nothing after it does"
+            "not boot, and no other disk is booted instead"
         )
-    return tuple(found)
+    return tuple(findings)

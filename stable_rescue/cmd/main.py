@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""stable-rescue: the operator's command. It needs nothing but lxml."""
+"""The stable-rescue command. Only lxml is needed to run it."""
 
 import argparse
 import os
@@ -10,16 +10,16 @@ from typing import NoReturn
 from stable_rescue import exception
 from stable_rescue.cmd import plan
 
-# What the command ends with; the last two are those of sysexits.h.
-DONE = 0
+# The exit statuses; the last two are from sysexits.h.
+SUCCESS = 0
 NO_DOMAIN = 1
 REFUSED = 2
 USAGE = 64
-OUR_FAULT = 70
+BUG = 70
 
 
 class _Parser(argparse.ArgumentParser):
-    """A parser whose errors are told apart from a refusal, which ends with 2."""
+    """A parser that exits with 64 on an error; argparse's 2 stands for a refusal."""
 
     def error(self, message: str) -> NoReturn:
         self.print_usage(sys.stderr)
@@ -28,39 +28,39 @@ class _Parser(argparse.ArgumentParser):
 
 def parser() -> argparse.ArgumentParser:
     """Return the parser of the command line."""
-    found = _Parser(
-        prog="stable-rescue", description="Look at rescues that move no device."
+    main_parser = _Parser(
+        prog="stable-rescue", description="Examine rescues that move no device."
     )
-    commands = found.add_subparsers(title="commands", required=True)
+    commands = main_parser.add_subparsers(title="commands", required=True)
     plan.add_parser(commands)
-    return found
+    return main_parser
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a command; return what the process ends with.
+    """Run a command and return the exit status.
 
-    What it found goes to stdout, in UTF-8 whatever the locale, and only if all is
-    well; what went wrong goes to stderr.
+    The output goes to stdout, in UTF-8 whatever the locale. After an error, stdout is
+    empty and the reason is on stderr.
     """
     options = parser().parse_args(arguments)
     try:
         output = options.run(options)
     except exception.InvariantBroken as exc:
-        return _failed(OUR_FAULT, f"a fault of stable-rescue, please report it: {exc}")
+        return _fail(BUG, f"this is a bug in stable-rescue, please report it: {exc}")
     except exception.Refused as exc:
-        return _failed(REFUSED, f"refused: {exc}")
+        return _fail(REFUSED, f"refused: {exc}")
     except exception.InvalidDomain as exc:
-        return _failed(NO_DOMAIN, str(exc))
+        return _fail(NO_DOMAIN, str(exc))
     try:
         sys.stdout.buffer.write(output.encode())
         sys.stdout.buffer.flush()
     except BrokenPipeError:
-        # The reader has seen enough; without this Python complains at its end.
+        # Python flushes stdout again at exit and would report the error there.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    return DONE
+    return SUCCESS
 
 
-def _failed(status: int, reason: str) -> int:
+def _fail(status: int, reason: str) -> int:
     print(f"stable-rescue: {reason}", file=sys.stderr)
     return status
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""stable-rescue plan: what a rescue would do to a definition, with nothing done."""
+"""stable-rescue plan: show what a rescue would do to a definition."""
 
 import argparse
 import json
@@ -17,75 +17,77 @@ _MEDIUM = "/var/lib/nova/instances/{uuid}/disk.rescue"
 
 
 def add_parser(commands: Any) -> None:
-    """Add the command to those of a parser."""
-    found = commands.add_parser(
+    """Add this command to the commands of a parser."""
+    parser = commands.add_parser(
         "plan",
-        help="say what a rescue would do to a definition",
-        description="Say what a rescue would do to a definition, without Nova, "
-        "libvirt, configuration or root. Ends with 0; with 2 where the rescue is "
-        "refused, and with 1 where the input is no domain: the reason is on stderr.",
+        help="show what a rescue would do to a definition",
+        description="Show what a rescue would do to a definition. Nothing is changed. "
+        "Nova, libvirt, a configuration file or root are not needed. Exit status: 0 if "
+        "there is a plan, 2 if the rescue is refused, 1 if the input is not a domain. "
+        "The reason is on stderr.",
     )
-    found.add_argument(
+    parser.add_argument(
         "--domain-xml",
         metavar="FILE",
         required=True,
-        help="the definition, as virsh dumpxml gives it; - is stdin",
+        help="the definition, from virsh dumpxml; - reads stdin",
     )
-    found.add_argument(
+    parser.add_argument(
         "--property",
         metavar="NAME=VALUE",
         dest="properties",
         type=_property,
         action="append",
         default=[],
-        help="a property of the rescue image: hw_rescue_device, hw_rescue_bus",
+        help="a property of the rescue image: hw_rescue_device or hw_rescue_bus",
     )
-    found.add_argument(
+    parser.add_argument(
         "--medium",
         metavar="PATH",
         type=_path,
-        help=f"the rescue disk's image file on the host ({_MEDIUM})",
+        help=f"the image file of the rescue disk on the compute host ({_MEDIUM})",
     )
-    found.add_argument(
+    parser.add_argument(
         "--medium-format",
         choices=("raw", "qcow2"),
         default="raw",
-        help="its format; raw (the default) also for what is no disk image, as ISO",
+        help="the format of this file; use raw (the default) for an ISO image",
     )
-    found.add_argument(
+    parser.add_argument(
         "--fallback-bus",
         dest="fallback_buses",
         choices=properties.BUSES,
         action="append",
         default=[],
-        help="a bus to take where the first has no room, as fallback_buses allows",
+        help="a bus to use if the first one has no room, as with fallback_buses",
     )
-    found.add_argument(
+    parser.add_argument(
         "--allow-gaps",
         action="store_true",
-        help="take a place between the server's own devices, as allow_gaps allows",
+        help="use a place between the server's devices if there is none behind them, "
+        "as with allow_gaps",
     )
-    found.add_argument(
+    parser.add_argument(
         "--format",
         choices=_FORMATS,
         default="table",
-        help="table (the default) for people, json for all of the plan, "
-        "xml for the rescue definition alone",
+        help="table (the default) for people, json for the whole plan, xml for the "
+        "rescue definition alone",
     )
-    found.set_defaults(run=run)
+    parser.set_defaults(run=run)
 
 
 def run(options: argparse.Namespace) -> str:
-    """Return the plan that the options ask for, in the format they ask for.
+    """Return the plan for these options, in the format that they name.
 
-    :raises Refused: where there is none, with the reason
-    :raises InvalidDomain: where the input is no domain
+    :raises Refused: if the rescue is not possible
+    :raises InvalidDomain: if the input is not a domain
     """
     definition = _read(options.domain_xml)
     given = dict(options.properties)
     properties.check(given)
     for name in given.keys() - properties.ALLOWED.keys():
-        print(f"stable-rescue: {name} has no bearing on a plan", file=sys.stderr)
+        print(f"stable-rescue: property {name} is ignored", file=sys.stderr)
     original = complete.parse(definition)
     path = options.medium or _MEDIUM.format(uuid=original.uuid)
     request = plans.RescueRequest(
@@ -95,8 +97,8 @@ def run(options: argparse.Namespace) -> str:
         gaps=options.allow_gaps,
     )
     media = plans.RescueMedia(Medium.from_file(path, options.medium_format))
-    made = plans.derive(original, request, media)
-    return _FORMATS[options.format](made)
+    plan = plans.derive(original, request, media)
+    return _FORMATS[options.format](plan)
 
 
 def _property(text: str) -> tuple[str, str]:
@@ -107,16 +109,16 @@ def _property(text: str) -> tuple[str, str]:
 
 
 def _path(text: str) -> str:
-    """Return an absolute path, the only kind that libvirt takes."""
+    """Return an absolute path, because libvirt accepts no other."""
     if not text or not text.isprintable():
-        raise argparse.ArgumentTypeError(f"{text!r} is no path that XML can hold")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a path that XML can hold")
     return str(Path(text).absolute())
 
 
 def _read(name: str) -> str:
-    """Return the text of a file or of stdin, reading no more than a definition has.
+    """Return the text of a file or of stdin, up to the size limit of a definition.
 
-    :raises InvalidDomain: where it cannot be read, or is not UTF-8
+    :raises InvalidDomain: if the file cannot be read or is not UTF-8
     """
     try:
         with Path("/dev/stdin" if name == "-" else name).open("rb") as source:
@@ -127,25 +129,25 @@ def _read(name: str) -> str:
         raise exception.InvalidDomain(f"{name}: not UTF-8: {exc.reason}") from exc
 
 
-def _as_json(made: plans.RescuePlan) -> str:
-    found = made.to_dict() | {"comparison": _compared(made)}
-    return json.dumps(found, indent=2, ensure_ascii=False) + "\n"
+def _as_json(plan: plans.RescuePlan) -> str:
+    content = plan.to_dict() | {"comparison": _comparison(plan)}
+    return json.dumps(content, indent=2, ensure_ascii=False) + "\n"
 
 
-def _compared(made: plans.RescuePlan) -> dict[str, list[str]]:
-    found = compare.compare(made.original, made.rescue)
+def _comparison(plan: plans.RescuePlan) -> dict[str, list[str]]:
+    comparison = compare.compare(plan.original, plan.rescue)
     return {
-        "moved": [str(change.device) for change in found.moved],
-        "renamed": [str(change.device) for change in found.renamed],
-        "vanished": [str(device) for device in found.vanished],
-        "appeared": [str(device) for device in found.appeared],
-        "changed": [str(change.device) for change in found.changed],
-        "outside the devices": list(found.rest),
+        "moved": [str(change.device) for change in comparison.moved],
+        "renamed": [str(change.device) for change in comparison.renamed],
+        "vanished": [str(device) for device in comparison.vanished],
+        "appeared": [str(device) for device in comparison.appeared],
+        "changed": [str(change.device) for change in comparison.changed],
+        "outside the devices": list(comparison.rest),
     }
 
 
-def _as_xml(made: plans.RescuePlan) -> str:
-    return made.rescue.to_xml() + "\n"
+def _as_xml(plan: plans.RescuePlan) -> str:
+    return plan.rescue.to_xml() + "\n"
 
 
 _FORMATS = {"table": table.of_plan, "json": _as_json, "xml": _as_xml}

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A plan for people: what the server has, what would be done to it, what to know."""
+"""A plan as text for people: devices, edits, comparison and findings."""
 
 from collections.abc import Iterable, Sequence
 
@@ -8,46 +8,45 @@ from stable_rescue.domain.compare import Device
 from stable_rescue.domain.document import Domain
 from stable_rescue.plan import RescuePlan
 
-# What a guest's owner asks about first; all else follows in the definition's order.
+# The kinds of device that are listed first and last, by interest to the server's owner.
+# The others follow the order of the definition.
 _FIRST = ("disk", "interface", "hostdev", "filesystem")
 _LAST = ("controller",)
 
 
-def of_plan(made: RescuePlan) -> str:
+def of_plan(plan: RescuePlan) -> str:
     """Return a plan as lines of text."""
-    kind = made.original.root.find("os/type")
+    original = plan.original
+    kind = original.root.find("os/type")
     machine_type = "" if kind is None else kind.get("machine", "")
-    firmware = "UEFI" if machine.is_uefi(made.original) else "BIOS"
-    name = (made.original.root.findtext("name") or "").strip()
+    firmware = "UEFI" if machine.is_uefi(original) else "BIOS"
+    name = (original.root.findtext("name") or "").strip()
+    comparison = compare.compare(original, plan.rescue)
     lines = [
-        f"Server    {name}, {made.original.uuid}",
+        f"Server    {name}, {original.uuid}",
         f"Machine   {machine_type}, {firmware}",
-        f"Rescue    {made.device} on {made.bus}",
+        f"Rescue    {plan.device} on {plan.bus}",
         "",
         "Devices of the server",
-        *_table(("device", "target", "address", "source"), _devices(made.original)),
+        *_table(("device", "target", "address", "source"), _devices(original)),
         "",
         "Edits",
-        *_table(("what", "rule"), ((edit.what, edit.rule) for edit in made.edits)),
+        *_table(("what", "rule"), ((edit.what, edit.rule) for edit in plan.edits)),
         "",
-        "Compared with the rescue definition",
-        *(f"  {line}" for line in str(_judged(made)).splitlines()),
+        "Comparison with the rescue definition",
+        *(f"  {line}" for line in str(comparison).splitlines()),
         "",
         "Findings",
-        *(f"  {finding}" for finding in made.findings or ("none",)),
+        *(f"  {finding}" for finding in plan.findings or ("none",)),
     ]
     return "\n".join(lines) + "\n"
 
 
-def _judged(made: RescuePlan) -> compare.Comparison:
-    return compare.compare(made.original, made.rescue)
-
-
 def _devices(domain: Domain) -> list[tuple[str, str, str, str]]:
-    found = [d for d in compare.devices_of(domain) if d.address or d.name]
+    devices = [d for d in compare.devices_of(domain) if d.address or d.name]
     return [
         (_title(device), device.target, device.address, device.source)
-        for device in sorted(found, key=_rank)
+        for device in sorted(devices, key=_rank)
     ]
 
 
@@ -64,7 +63,7 @@ def _title(device: Device) -> str:
 
 
 def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
-    """Return rows under a head, indented, in columns as wide as they must be."""
-    every = [tuple(head), *(tuple(" ".join(c.split()) for c in row) for row in rows)]
-    widths = [max(map(len, column)) for column in zip(*every, strict=True)]
-    return ["  " + "  ".join(map(str.ljust, row, widths)).rstrip() for row in every]
+    """Return the rows under a heading, indented and aligned in columns."""
+    lines = [tuple(head), *(tuple(" ".join(c.split()) for c in row) for row in rows)]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    return ["  " + "  ".join(map(str.ljust, line, widths)).rstrip() for line in lines]

@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Libvirt domain definitions as values: XML text in, XML text out.
+"""libvirt domain definitions as values.
 
-Nothing below this package imports Nova or libvirt, and nothing does I/O.
+This package imports neither Nova nor libvirt and does no I/O. Text is parsed once, into
+a :class:`~stable_rescue.domain.document.Domain`; every other function takes and returns
+domains.
 """

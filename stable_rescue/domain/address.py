@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Where a device sits: PCI, drive and USB addresses as values."""
+"""PCI, drive and USB addresses of devices as values."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from stable_rescue.domain import document
 
 @dataclass(frozen=True, order=True)
 class Pci:
-    """A PCI address. Order is that of bus, slot, function."""
+    """A PCI address. Addresses are ordered by bus, slot and function."""
 
     domain: int
     bus: int
@@ -20,24 +20,24 @@ class Pci:
 
     @classmethod
     def of(cls, device: etree._Element) -> "Pci | None":
-        """Return the PCI address of a device, or None where it has none.
+        """Return the PCI address of a device, or None if it has none.
 
-        :raises InvalidDomain: where a part of it is no number
+        :raises InvalidDomain: if a part of the address is not a number
         """
-        found = of_type(device, "pci")
-        if found is None:
+        element = of_type(device, "pci")
+        if element is None:
             return None
-        get, number = found.get, document.number
+        get, number = element.get, document.number
         return cls(
-            number(get("domain", "0"), "a PCI address's domain", 0),
-            number(get("bus", "0"), "a PCI address's bus", 0),
-            number(get("slot", "0"), "a PCI address's slot", 0),
-            number(get("function", "0"), "a PCI address's function", 0),
+            number(get("domain", "0"), "the domain of a PCI address", 0),
+            number(get("bus", "0"), "the bus of a PCI address", 0),
+            number(get("slot", "0"), "the slot of a PCI address", 0),
+            number(get("function", "0"), "the function of a PCI address", 0),
         )
 
-    def element(self, multifunction: bool = False) -> etree._Element:
-        """Return the <address> element, written as libvirt writes it."""
-        found = etree.Element(
+    def element(self) -> etree._Element:
+        """Return the <address> element in libvirt's notation."""
+        return etree.Element(
             "address",
             type="pci",
             domain=f"0x{self.domain:04x}",
@@ -45,9 +45,6 @@ class Pci:
             slot=f"0x{self.slot:02x}",
             function=f"0x{self.function:x}",
         )
-        if multifunction:
-            found.set("multifunction", "on")
-        return found
 
     def __str__(self) -> str:
         return f"{self.domain:04x}:{self.bus:02x}:{self.slot:02x}.{self.function:x}"
@@ -64,14 +61,19 @@ class Drive:
 
     @classmethod
     def of(cls, device: etree._Element) -> "Drive | None":
-        """Return the drive address of a device, or None where it has none."""
-        found = of_type(device, "drive")
-        if found is None:
+        """Return the drive address of a device, or None if it has none.
+
+        :raises InvalidDomain: if a part of the address is not a number
+        """
+        element = of_type(device, "drive")
+        if element is None:
             return None
         parts = ("controller", "bus", "target", "unit")
         return cls(
             *(
-                document.number(found.get(part, "0"), f"a drive address's {part}")
+                document.number(
+                    element.get(part, "0"), f"the {part} of a drive address"
+                )
                 for part in parts
             )
         )
@@ -89,23 +91,23 @@ class Drive:
 
 
 def of_type(device: etree._Element, kind: str) -> etree._Element | None:
-    """Return a device's <address>, if it is one of this type; libvirt gives it one."""
-    found = device.find("address")
-    return found if found is not None and found.get("type") == kind else None
+    """Return the <address> of a device if it has this type, else None."""
+    element = device.find("address")
+    return element if element is not None and element.get("type") == kind else None
 
 
 def usb_element(bus: int, port: int) -> etree._Element:
-    """Return the <address> element of a device in a USB controller's port."""
+    """Return the <address> element of a device on a port of a USB controller."""
     return etree.Element("address", type="usb", bus=str(bus), port=str(port))
 
 
 def addressed(devices: etree._Element) -> Iterator[tuple[etree._Element, Pci]]:
-    """Yield each device that has a PCI address, with it.
+    """Yield each device that has a PCI address, with this address.
 
-    The <address> of a hostdev's <source> is the host's and is not looked at.
+    The <address> in the <source> of a hostdev belongs to the host and is ignored.
     """
     for device in devices:
         if isinstance(device.tag, str):
-            found = Pci.of(device)
-            if found is not None:
-                yield device, found
+            pci = Pci.of(device)
+            if pci is not None:
+                yield device, pci

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""An independent comparison of two definitions: what moved, appeared, vanished.
+"""An independent comparison of two definitions: what moved, appeared or vanished.
 
-It shares no code with what edits a definition or checks the result, so that it can
-judge them; its words are those of the comparison of guests.
+This module judges the edits and the invariants, so it shares no code with them. What
+guests see is compared in the same terms (``tempest.guest.comparison``).
 """
 
 from collections import Counter, defaultdict, deque
@@ -14,46 +14,50 @@ from lxml import etree
 from stable_rescue import changes
 from stable_rescue.domain.document import Domain
 
-# An <address> says where a device sits; what else it says (multifunction) is content.
+# The attributes of <address> that are the place. Others (multifunction) are content.
 _PLACE = (
     *("type", "domain", "bus", "slot", "function", "controller", "target", "unit"),
     *("port", "reg", "iobase", "irq", "cssid", "ssid", "devno", "base"),
 )
-# What tells that a source is the same medium or backend, if it is there.
+# The attributes that identify a source as the same medium or backend.
 _SOURCE = ("protocol", "file", "dev", "dir", "pool", "volume", "name", "path", "uuid")
 
-# The devices whose <target> is a name of their own, and what it says of it.
+# The kinds of device whose <target> is a name, and the attributes of that name.
 _NAMED = ("disk", "interface", "filesystem")
 _TARGET = ("dev", "bus", "dir")
 
-# What stands at each path in an element: its text, or an attribute's value.
+# The text and the attributes in an element, by path.
 _Facts = dict[str, str]
 
 
 @dataclass(frozen=True)
 class Device:
-    """One device of a definition; what does not apply to its kind is empty."""
+    """One device of a definition; fields that its kind does not have are empty.
 
-    kind: str  # its tag
-    identity: tuple[str, ...]  # what it is, whatever its place: a NIC's MAC
-    name: str = ""  # the target: vda, tap1
+    ``kind`` is the element's tag, ``name`` the target (vda, tap1). ``identity`` is what
+    stays the same wherever the device sits, such as the MAC address of a NIC.
+    """
+
+    kind: str
+    identity: tuple[str, ...]
+    name: str = ""
     bus: str = ""
     address: str = ""
     source: str = ""
     facts: _Facts = field(default_factory=dict, compare=False, repr=False)
 
     def __str__(self) -> str:
-        known = self.name or " ".join(part for part in self.identity if part)
-        return f"{self.kind} {known}".strip()
+        known_as = self.name or " ".join(part for part in self.identity if part)
+        return f"{self.kind} {known_as}".strip()
 
     @property
     def named(self) -> bool:
-        """Whether its kind is known again by source or target, and not by place."""
+        """Return True if its kind is matched by source or target, not by address."""
         return self.kind in _NAMED
 
     @property
     def target(self) -> str:
-        """Name and bus, for a person."""
+        """Return name and bus, for a person."""
         return f"{self.name} on {self.bus}" if self.bus else self.name
 
 
@@ -62,12 +66,12 @@ class Change(changes.Change[Device]):
 
     @property
     def renamed(self) -> bool:
-        """Whether its target is another one: its name, or the bus of a disk."""
+        """Return True if its target differs: the name, or the bus of a disk."""
         return self._differs(lambda device: (device.name, device.bus))
 
     @property
     def changed(self) -> tuple[str, ...]:
-        """What else is not as it was, as paths in the device; values are not told."""
+        """Return the paths of all other differences; values may be secret."""
         if self.before is None or self.after is None:
             return ()
         return _differences(self.before.facts, self.after.facts)
@@ -75,51 +79,53 @@ class Change(changes.Change[Device]):
 
 @dataclass(frozen=True)
 class Comparison:
-    """All devices of two definitions, each once, and what differs outside them."""
+    """Each device of two definitions once, and the differences outside the devices.
+
+    ``rest`` has the paths outside the devices with different content, such as os/boot.
+    """
 
     changes: tuple[Change, ...]
-    #: Paths outside the devices whose content is not as it was, such as os/boot.
     rest: tuple[str, ...] = ()
 
     @property
     def originals(self) -> tuple[Change, ...]:
-        """The devices that were there before."""
+        """Return the devices of the first definition."""
         return tuple(change for change in self.changes if not change.appeared)
 
     @property
     def appeared(self) -> tuple[Device, ...]:
-        """The devices that were not there before."""
+        """Return the devices that only the second definition has."""
         return tuple(c.after for c in self.changes if c.appeared and c.after)
 
     @property
     def vanished(self) -> tuple[Device, ...]:
-        """The devices that are not there any more."""
+        """Return the devices that only the first definition has."""
         return tuple(c.before for c in self.changes if c.vanished and c.before)
 
     @property
     def moved(self) -> tuple[Change, ...]:
-        """The devices at another address."""
+        """Return the devices with another address."""
         return tuple(change for change in self.changes if change.moved)
 
     @property
     def renamed(self) -> tuple[Change, ...]:
-        """The devices with another target."""
+        """Return the devices with another target."""
         return tuple(change for change in self.changes if change.renamed)
 
     @property
     def changed(self) -> tuple[Change, ...]:
-        """The devices of which something else is not as it was."""
+        """Return the devices that differ in anything else."""
         return tuple(change for change in self.changes if change.changed)
 
     @property
     def disturbed(self) -> tuple[Change, ...]:
-        """The devices that moved, were renamed or vanished."""
+        """Return the devices that moved, were renamed or vanished."""
         return tuple(change for change in self.changes if change.disturbed)
 
     def __str__(self) -> str:
         lines = [f"moved: {len(self.disturbed)} of {len(self.originals)}"]
         for change in self.changes:
-            before, after = _place(change.before), _place(change.after)
+            before, after = _describe(change.before), _describe(change.after)
             if change.disturbed or change.appeared:
                 lines.append(f"  {change.device}: {before} -> {after}")
             if change.changed:
@@ -130,11 +136,10 @@ class Comparison:
 
 
 def compare(before: Domain, after: Domain) -> Comparison:
-    """Return what became of each device of `before`, what is new, and the rest.
+    """Compare two definitions of one server, device by device.
 
-    A device is known again by what it is, not by where it is: a disk by its source,
-    a NIC by its MAC. Of those that nothing tells apart, one at an unchanged address
-    is taken to be the same.
+    Devices are matched by what they are: a disk by its source, a NIC by its MAC
+    address. Among devices that are alike, those with the same address are matched.
     """
     return Comparison(
         tuple(_match(devices_of(before), devices_of(after))),
@@ -143,22 +148,22 @@ def compare(before: Domain, after: Domain) -> Comparison:
 
 
 def devices_of(domain: Domain) -> tuple[Device, ...]:
-    """Return the devices of a definition, in its order.
+    """Return the devices of a definition, in order.
 
-    Model none (of USB, of a balloon) says that there is no such device.
+    A USB controller or a balloon of model none stands for no device and is left out.
     """
     return tuple(
         _device(child) for child in domain.each_device() if child.get("model") != "none"
     )
 
 
-# How devices are known again, best first. A key of None says nothing.
+# The keys by which devices are matched, best first. None means: not by this key.
 _KEYS: tuple[Callable[[Device], Hashable], ...] = (
     lambda d: (d.kind, d.identity, d.source, d.name, d.bus, d.address),
     lambda d: (d.kind, d.identity, d.source) if d.source else None,
     lambda d: (d.kind, d.facts["serial"]) if d.facts.get("serial") else None,
     lambda d: (d.kind, d.identity, d.name, d.bus) if d.name else None,
-    # What has neither source nor target: by its model and address, then by each.
+    # Devices without source and target: by identity and address, then by each alone.
     lambda d: (d.kind, d.identity, d.address) if not d.named else None,
     lambda d: (d.kind, d.identity) if not d.named else None,
     lambda d: (d.kind, d.identity[:2]) if d.kind == "controller" else None,
@@ -167,21 +172,21 @@ _KEYS: tuple[Callable[[Device], Hashable], ...] = (
 
 
 def _match(before: Iterable[Device], after: Iterable[Device]) -> list[Change]:
-    """Pair the devices of two definitions, those that are alike in their order."""
+    """Pair the devices of two definitions; equal keys are paired in order."""
     old, new = dict(enumerate(before)), dict(enumerate(after))
     pairs: dict[int, Change] = {}
-    for key in _KEYS:
-        waiting: dict[Hashable, deque[int]] = defaultdict(deque)
-        for place, device in new.items():
-            waiting[key(device)].append(place)
-        for place, device in list(old.items()):
-            known = key(device)
-            if known is not None and waiting[known]:
-                found = waiting[known].popleft()
-                pairs[place] = Change(old.pop(place), new.pop(found))
-    pairs |= {place: Change(device, None) for place, device in old.items()}
+    for key_of in _KEYS:
+        candidates: dict[Hashable, deque[int]] = defaultdict(deque)
+        for position, device in new.items():
+            candidates[key_of(device)].append(position)
+        for position, device in list(old.items()):
+            key = key_of(device)
+            if key is not None and candidates[key]:
+                matched = candidates[key].popleft()
+                pairs[position] = Change(old.pop(position), new.pop(matched))
+    pairs |= {position: Change(device, None) for position, device in old.items()}
     appeared = [Change(None, device) for device in new.values()]
-    return [pairs[place] for place in sorted(pairs)] + appeared
+    return [pairs[position] for position in sorted(pairs)] + appeared
 
 
 def _device(element: etree._Element) -> Device:
@@ -211,30 +216,30 @@ def _identity(element: etree._Element, facts: _Facts) -> tuple[str, ...]:
         case "interface":
             return (facts.get("mac@address", "").lower(),)
         case "hostdev":
-            own = sorted(path for path in facts if path.startswith("source"))
-            return tuple(facts[path] for path in own if facts[path])
+            paths = sorted(path for path in facts if path.startswith("source"))
+            return tuple(facts[path] for path in paths if facts[path])
         case _:
             keys = ("type", "index", "model", "bus", "id", "mode")
             return tuple(element.get(key, "") for key in keys)
 
 
 def _address(address: etree._Element | None) -> str:
-    """Return an address in one way of writing, however it was written."""
+    """Return an address in one notation, whatever the notation of the element."""
     if address is None:
         return ""
-    has = {k: _number(v) for k, v in address.attrib.items() if k in _PLACE}
-    kind = has.pop("type", "")
+    parts = {k: _number(v) for k, v in address.attrib.items() if k in _PLACE}
+    kind = parts.pop("type", "")
     if kind == "pci":
         domain, bus, slot, function = (
-            _hexadecimal(has.get(key, 0), width)
+            _hexadecimal(parts.get(key, 0), width)
             for key, width in (("domain", 4), ("bus", 2), ("slot", 2), ("function", 1))
         )
         return f"pci {domain}:{bus}:{slot}.{function}"
     if kind == "drive":
         keys = ("controller", "bus", "target", "unit")
-        return "drive " + ":".join(str(has.get(key, 0)) for key in keys)
-    parts = (f"{key}={value}" for key, value in sorted(has.items()))
-    return " ".join((str(kind), *parts))
+        return "drive " + ":".join(str(parts.get(key, 0)) for key in keys)
+    texts = (f"{key}={value}" for key, value in sorted(parts.items()))
+    return " ".join((str(kind), *texts))
 
 
 def _number(text: str) -> int | str:
@@ -253,44 +258,46 @@ def _source(source: etree._Element) -> str:
 
 
 def _rest_of(domain: Domain) -> _Facts:
-    """Return all that a definition says outside its devices."""
-    rest = _facts(domain.root, leave="devices")
+    """Return the facts of a definition outside its devices."""
+    rest = _facts(domain.root, without="devices")
     return {path: value for path, value in rest.items() if path}
 
 
-def _facts(element: etree._Element, leave: str = "") -> _Facts:
+def _facts(element: etree._Element, without: str = "") -> _Facts:
     """Return each text and attribute in an element by its path.
 
-    The order of children counts among those of one name only, as with libvirt.
+    As in libvirt, the order of children only counts among those with the same tag.
 
-    :param leave: the tag of a child that is left out
+    :param without: the tag of a child to leave out
     """
     facts: _Facts = {}
-    waiting = [(element, "")]
-    while waiting:
-        found, path = waiting.pop()
-        # The white space that indents children says nothing.
-        text = (found.text or "", *(child.tail or "" for child in found))
+    pending = [(element, "")]
+    while pending:
+        current, path = pending.pop()
+        # White space that indents the children is not content.
+        text = (current.text or "", *(child.tail or "" for child in current))
         facts[path] = " ".join("".join(text).split())
-        facts |= {f"{path}@{key}": value for key, value in found.attrib.items()}
+        facts |= {f"{path}@{key}": value for key, value in current.attrib.items()}
         times: Counter[str] = Counter()
-        for child in found:
-            name = child.tag if isinstance(child.tag, str) else "comment"
-            if name == leave and found is element:
+        for child in current:
+            tag = child.tag if isinstance(child.tag, str) else "comment"
+            if tag == without and current is element:
                 continue
-            times[name] += 1
-            known = name if times[name] == 1 else f"{name}[{times[name]}]"
-            waiting.append((child, f"{path}/{known}" if path else known))
+            times[tag] += 1
+            step = tag if times[tag] == 1 else f"{tag}[{times[tag]}]"
+            pending.append((child, f"{path}/{step}" if path else step))
     return facts
 
 
 def _differences(before: _Facts, after: _Facts) -> tuple[str, ...]:
-    """Return the paths at which two differ."""
+    """Return the paths at which two sets of facts differ."""
     paths = before.keys() | after.keys()
     return tuple(sorted(p for p in paths if before.get(p) != after.get(p)))
 
 
-def _place(device: Device | None) -> str:
+def _describe(device: Device | None) -> str:
+    """Return target and address of a device, for a person."""
     if device is None:
         return "nothing"
-    return " ".join(part for part in (device.target, device.address) if part) or "there"
+    parts = (device.target, device.address)
+    return " ".join(part for part in parts if part) or "present"

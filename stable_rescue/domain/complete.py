@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Is a definition as libvirt gives it back, with all that libvirt fills in?
+"""Check that libvirt has completed a definition.
 
-What libvirt adds to a definition, and where, is its own affair: a rescue disk placed
-before that is known could move or rename what is added after it.
+libvirt adds devices, addresses and controllers to a definition that is defined. If the
+rescue disk took an address before that, libvirt's additions could move or rename the
+server's devices (F7).
 """
 
 from lxml import etree
@@ -11,23 +12,23 @@ from stable_rescue import exception
 from stable_rescue.domain import document, invariants, machine
 from stable_rescue.domain.document import Domain
 
-# The devices that libvirt gives an address to on every machine that we support.
+# The devices that get an address on every supported machine.
 _ADDRESSED = (
     *("disk", "interface", "rng", "memballoon", "filesystem", "vsock", "shmem"),
     *("hub", "redirdev"),
 )
-# Those that it gives one to as one of their kinds: the path and values that tell.
-_ADDRESSED_KINDS = {
+# The devices that get an address if the value at a path is one of these.
+_ADDRESSED_IF = {
     "channel": ("target/@type", ("virtio",)),
     "console": ("target/@type", ("virtio",)),
     "input": ("@bus", ("usb", "virtio")),
     "hostdev": ("@mode", ("subsystem",)),
     "watchdog": ("@model", ("i6300esb",)),
 }
-_CONTROLLERS = ("ide", "sata", "scsi", "usb", "virtio-serial")
+_ADDRESSED_CONTROLLERS = ("ide", "sata", "scsi", "usb", "virtio-serial")
 
-# The controllers that libvirt adds where they are not given. (Of pc's, the migratable
-# form tells nothing.)
+# The controllers that libvirt always adds. For pc none is required here, because the
+# migratable form of a running domain leaves its implicit controllers out.
 _ALWAYS = {
     machine.Family.PC: (),
     machine.Family.Q35: ("pci", "sata", "usb"),
@@ -36,10 +37,10 @@ _ALWAYS = {
 
 
 def parse(text: str) -> Domain:
-    """Return the domain of a definition that lacks nothing.
+    """Return the domain of a complete definition.
 
     :raises Refused: if libvirt has not completed it, naming what is missing
-    :raises InvalidDomain: if it is not a definition
+    :raises InvalidDomain: if the text is not a domain definition
     """
     root = document.parse_element(text)
     if root.tag == "domain" and root.find("name") is not None:
@@ -52,7 +53,7 @@ def parse(text: str) -> Domain:
 
 
 def check(domain: Domain) -> None:
-    """Check that a definition lacks nothing.
+    """Check that a definition is complete.
 
     :raises Refused: if libvirt has not completed it, naming what is missing
     """
@@ -73,21 +74,27 @@ def check(domain: Domain) -> None:
 
 def _refused(reason: str) -> exception.Refused:
     return exception.Refused(
-        f"{reason}: the definition is not as libvirt gives it back; define it, and "
-        "take what virsh dumpxml prints"
+        f"{reason}: the definition is not as libvirt returns it; define it, and use "
+        "the output of virsh dumpxml"
     )
 
 
-def _missing(device: etree._Element) -> str:
-    """Return what a device lacks that libvirt would fill in."""
+def _missing(device: etree._Element) -> str | None:
+    """Return what libvirt would still add to a device; None if nothing."""
     if device.tag == "disk" and not document.target_of(device)[1]:
         return "bus"
     if device.tag == "controller" and not device.get("index"):
         return "index"
     if device.get("model") == "none" or device.find("address") is not None:
-        return ""
-    of_controllers = device.tag == "controller" and device.get("type") in _CONTROLLERS
-    path, kinds = _ADDRESSED_KINDS.get(str(device.tag), ("@none", ()))
-    of_kind = any(value in kinds for value in device.xpath(path))
-    addressed = of_controllers or of_kind or device.tag in _ADDRESSED
-    return "address" if addressed else ""
+        return None
+    return "address" if _gets_address(device) else None
+
+
+def _gets_address(device: etree._Element) -> bool:
+    tag = str(device.tag)
+    if tag == "controller":
+        return device.get("type") in _ADDRESSED_CONTROLLERS
+    if tag in _ADDRESSED_IF:
+        path, values = _ADDRESSED_IF[tag]
+        return any(value in values for value in device.xpath(path))
+    return tag in _ADDRESSED

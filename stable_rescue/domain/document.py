@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The domain document: a hardened parser and the few lookups that edits need."""
+"""A domain definition as a value, read by a parser that does not trust its input."""
 
 import copy
 from collections.abc import Iterator
@@ -8,26 +8,27 @@ from lxml import etree
 
 from stable_rescue import exception
 
-# A domain of 1,000 devices has under 1 MiB and 10,000 elements. libvirt itself moves
-# no text over 4 MiB (REMOTE_STRING_MAX); small elements take 30 times their text.
+# libvirt transfers no text over 4 MiB (REMOTE_STRING_MAX). A domain of 1,000 devices
+# has less than 1 MiB and 10,000 elements. In memory, a small element takes 30 times the
+# space of its text, so elements are limited too.
 MAX_BYTES = 4 * 1024 * 1024
 MAX_ELEMENTS = 100_000
 
 
 def parse_element(text: str | bytes) -> etree._Element:
-    """Parse XML that is not trusted: no entities, no DTD, no network, bounded size.
+    """Parse untrusted XML: no entities, no DTD, no network, limited size.
 
     :returns: the root element
-    :raises InvalidDomain: where the text is too large, not XML, or has a DTD
+    :raises InvalidDomain: if the text is too large, is not XML, or has a DTD
     """
     data = text.encode("utf-8", "surrogateescape") if isinstance(text, str) else text
     if len(data) > MAX_BYTES:
         raise exception.InvalidDomain(
-            f"{len(data)} bytes of XML are more than the {MAX_BYTES} that are read"
+            f"{len(data)} bytes of XML exceed the limit of {MAX_BYTES}"
         )
-    # Without huge_tree libxml2 itself bounds depth (256) and the size of a text node.
+    # Without huge_tree, libxml2 limits the depth (256) and the size of a text node.
     parser = etree.XMLParser(
-        encoding="utf-8",  # whatever the text declares: it has been decoded once
+        encoding="utf-8",  # overrides an encoding that the text declares
         resolve_entities=False,
         no_network=True,
         load_dtd=False,
@@ -42,16 +43,16 @@ def parse_element(text: str | bytes) -> etree._Element:
     elements = int(root.xpath("count(//*)"))
     if elements > MAX_ELEMENTS:
         raise exception.InvalidDomain(
-            f"{elements} elements are more than the {MAX_ELEMENTS} that are read"
+            f"{elements} elements of XML exceed the limit of {MAX_ELEMENTS}"
         )
     return root
 
 
 class Domain:
-    """A domain definition as it was read. Only a :meth:`copy` of it may be edited.
+    """A domain definition that was parsed. Only a :meth:`copy` of it may be edited.
 
-    The text is kept: :meth:`to_xml` returns it to the letter. An edit of ``root``
-    would be lost, so every function that edits takes a :class:`Draft`.
+    :meth:`to_xml` returns the parsed text to the letter, so an edit of ``root`` would
+    be lost. Functions that edit take a :class:`Draft`.
     """
 
     def __init__(self, root: etree._Element, text: str) -> None:
@@ -84,39 +85,37 @@ class Domain:
 
     @property
     def uuid(self) -> str:
-        """The domain's UUID, which is the instance's."""
+        """Return the UUID, which is the instance's as well."""
         return (self.root.findtext("uuid") or "").strip()
 
     @property
     def devices(self) -> etree._Element:
-        """The <devices> element."""
+        """Return the <devices> element."""
         found = self.root.find("devices")
-        assert found is not None  # parse() has seen it
+        assert found is not None  # parse() has checked this
         return found
 
     def each_device(self, tag: str | None = None) -> Iterator[etree._Element]:
-        """Yield the devices, or those of one tag, in document order."""
+        """Yield the devices, or only those with one tag, in order."""
         for child in self.devices:
             if isinstance(child.tag, str) and tag in (None, child.tag):
                 yield child
 
     def disks(self, bus: str | None = None) -> Iterator[etree._Element]:
-        """Yield the disks (cdroms and floppies too), or those on one bus."""
+        """Yield the disks, cdroms and floppies, or only those on one bus."""
         for disk in self.each_device("disk"):
             if bus is None or target_of(disk)[1] == bus:
                 yield disk
 
     def controllers(self, kind: str) -> Iterator[etree._Element]:
-        """Yield the controllers of one type (pci, usb, scsi, sata, ide ...)."""
+        """Yield the controllers of one type (pci, usb, scsi, sata, ide, ...)."""
         for controller in self.each_device("controller"):
             if controller.get("type") == kind:
                 yield controller
 
     def has_controller(self, kind: str) -> bool:
-        """Say whether there is a controller of this type.
-
-        (An element without children is false in itself, so any() would not tell.)
-        """
+        """Return True if there is a controller of this type."""
+        # any() would not do: an lxml element without children is false.
         return next(self.controllers(kind), None) is not None
 
     def next_controller_index(self, kind: str) -> int:
@@ -135,7 +134,7 @@ class Draft(Domain):
         return etree.tostring(self.root, encoding="unicode", with_tail=False)
 
     def append_device(self, element: etree._Element) -> None:
-        """Add a device behind all others, indented like them."""
+        """Append a device, with the indentation of the others."""
         etree.indent(element, level=2)
         children = list(self.devices)
         if children:
@@ -145,17 +144,18 @@ class Draft(Domain):
 
 
 def index_of(controller: etree._Element) -> int:
-    """Return a controller's index; libvirt always writes one.
+    """Return the index of a controller; libvirt always writes one.
 
-    :raises InvalidDomain: where it is missing or no number
+    :raises InvalidDomain: if the index is missing or not a number
     """
-    return number(controller.get("index"), "a controller's index")
+    return number(controller.get("index"), "the index of a controller")
 
 
 def number(text: str | None, what: str, base: int = 10) -> int:
-    """Return the number in an attribute; base 0 takes 0x forms too.
+    """Return the number in an attribute; base 0 also accepts a 0x prefix.
 
-    :raises InvalidDomain: where it is missing, negative or no number
+    :param what: the name of the number, for the message
+    :raises InvalidDomain: if the text is missing, negative or not a number
     """
     try:
         value = int(text or "", base)
@@ -167,7 +167,7 @@ def number(text: str | None, what: str, base: int = 10) -> int:
 
 
 def target_of(disk: etree._Element) -> tuple[str, str]:
-    """Return a disk's target: its name and its bus, each empty where not given."""
+    """Return the name and the bus of a disk's target; each is empty if not given."""
     target = disk.find("target")
     if target is None:
         return "", ""

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The named edits that make a rescue definition out of a server's own.
+"""The edits that turn a copy of the original definition into the rescue definition.
 
-Each works on a copy, in place, and returns what it did and by which rule.
+Each edit changes a draft in place and returns what it did, with the rule that asks for
+it. The edits are numbered E1 to E6 in the project's design page.
 """
 
 from dataclasses import dataclass
@@ -22,11 +23,20 @@ _PREFIXES = {
     "ide": "hd",
     "fdc": "fd",
 }
+# The rule for the controllers that a rescue disk needs, by its bus.
+_CONTROLLER_RULES = {
+    "virtio": "F16",
+    "scsi": "F4",
+    "usb": "F14",
+    "sata": "F18",
+    "ide": "F17",
+    "fdc": "F33",
+}
 
 
 @dataclass(frozen=True)
 class Edit:
-    """One edit: its name, what it changed, and the rule that asks for it."""
+    """One edit: its name, what it changed, and the number of the rule for it."""
 
     name: str
     what: str
@@ -35,60 +45,34 @@ class Edit:
 
 @dataclass(frozen=True)
 class Kernel:
-    """A rescue image's own kernel, as files of the host."""
+    """The rescue image's kernel and ramdisk as files of the compute host."""
 
     path: str
     ramdisk: str | None = None
     command_line: str | None = None
 
 
-def strip_boot(domain: Draft) -> list[Edit]:
-    """Drop every boot order and direct kernel boot (DESIGN.md, edit 1)."""
+def strip_boot(draft: Draft) -> list[Edit]:
+    """Remove every boot order and direct kernel boot (E1)."""
     done = []
-    os_element = domain.root.find("os")
-    assert os_element is not None  # Domain.parse() has seen os/type
-    for tag, rule in (("boot", "LIBVIRT F3"), *((t, "U13") for t in _DIRECT_KERNEL)):
+    os_element = draft.root.find("os")
+    assert os_element is not None  # Domain.parse() has checked os/type
+    for tag, rule in (("boot", "F12"), *((t, "U13") for t in _DIRECT_KERNEL)):
         for child in os_element.findall(tag):
             _remove(child)
             done.append(Edit("boot", f"dropped <os><{tag}>", rule))
-    # Of any device: a virtiofs filesystem can have one, too.
-    for device in domain.each_device():
+    # Not only disks and NICs: a virtiofs filesystem can have a boot order, too.
+    for device in draft.each_device():
         for boot in device.findall("boot"):
             _remove(boot)
             what = f"dropped boot order {boot.get('order')} of a {device.tag!s}"
-            done.append(Edit("boot", what, "LIBVIRT F3"))
+            done.append(Edit("boot", what, "F3"))
     return done
 
 
-def protect_nvram(domain: Draft, copy: NvramCopy | None) -> list[Edit]:
-    """Swap the NVRAM for a private copy, where there is one (DESIGN.md, edit 6)."""
-    if copy is None:
-        return []
-    return [Edit("nvram", nvram.redirect(domain, copy), "LIBVIRT F2")]
-
-
-def swap_config_drive(domain: Draft) -> list[Edit]:
-    """Have the config drive read the regenerated one, in its slot (edit 5, U3).
-
-    A domain without a config drive is left as it is.
-    """
-    done = []
-    for disk in domain.disks():
-        source = disk.find("source")
-        if source is None:
-            continue
-        for key in recognise.SOURCE_KEYS:
-            value = source.get(key, "")
-            if value.endswith(recognise.CONFIG_DRIVE):
-                source.set(key, value + recognise.RESCUE_SUFFIX)
-                what = f"{document.target_of(disk)[0]} reads the new config drive"
-                done.append(Edit("config drive", what, "U3"))
-    return done
-
-
-def boot_kernel(domain: Draft, kernel: Kernel | None) -> list[Edit]:
-    """Boot the rescue image's own kernel, where it has one (DESIGN.md, edit 1)."""
-    os_element = domain.root.find("os")
+def boot_kernel(draft: Draft, kernel: Kernel | None) -> list[Edit]:
+    """Boot the rescue image's own kernel if it has one (E1)."""
+    os_element = draft.root.find("os")
     if kernel is None or os_element is None:
         return []
     for tag, text in (
@@ -101,42 +85,64 @@ def boot_kernel(domain: Draft, kernel: Kernel | None) -> list[Edit]:
     return [Edit("kernel", f"boots the rescue image's own {kernel.path}", "U13")]
 
 
-def add_rescue_disk(
-    domain: Draft, medium: Medium, device: str, bus: str, gaps: bool = False
-) -> list[Edit]:
-    """Add the rescue disk behind all others, and the controller that it needs.
+def protect_nvram(draft: Draft, copy: NvramCopy | None) -> list[Edit]:
+    """Replace the NVRAM by a private copy if there is one (E6)."""
+    if copy is None:
+        return []
+    return [Edit("nvram", nvram.redirect(draft, copy), "F2")]
 
-    (DESIGN.md, edits 2 and 3.)
 
-    :param gaps: where there is no room behind the others, take a gap
-    :raises NoRoom: where there is no room for it
-    :raises InvalidDomain: where the medium or the domain is malformed
-    """
-    disk = medium.element()
-    disk.set("device", device)
-    return _add_last(domain, disk, bus, gaps, recognise.RESCUE_ALIAS)
+def swap_config_drive(draft: Draft) -> list[Edit]:
+    """Make the config drive, if any, read the regenerated one in its slot (E5)."""
+    done = []
+    for disk in draft.disks():
+        source = disk.find("source")
+        if source is None:
+            continue
+        for key in recognise.SOURCE_KEYS:
+            value = source.get(key, "")
+            if value.endswith(recognise.CONFIG_DRIVE):
+                source.set(key, value + recognise.RESCUE_SUFFIX)
+                what = f"{document.target_of(disk)[0]} reads the new config drive"
+                done.append(Edit("config drive", what, "U3"))
+    return done
 
 
 def add_config_drive(
-    domain: Draft, drive: Medium, bus: str, gaps: bool = False
+    draft: Draft, drive: Medium, bus: str, gaps: bool = False
 ) -> list[Edit]:
-    """Add a config drive behind all others, for the rescue alone (U3).
+    """Add a config drive behind all other disks (E5).
 
-    :param gaps: where there is no room behind the others, take a gap
-    :raises NoRoom: where there is no room for it
-    :raises InvalidDomain: where the drive or the domain is malformed
+    :param gaps: take a gap between other devices if there is no room behind them
+    :raises NoRoom: if there is no room on the bus
+    :raises InvalidDomain: if the drive or the domain is malformed
     """
-    disk = drive.element()
-    return _add_last(domain, disk, bus, gaps, recognise.CONFIG_DRIVE_ALIAS)
+    return _append_disk(draft, drive.element(), bus, gaps, boots=False)
 
 
-def _add_last(
-    domain: Draft, disk: etree._Element, bus: str, gaps: bool, alias: str
+def add_rescue_disk(
+    draft: Draft, medium: Medium, device: str, bus: str, gaps: bool = False
 ) -> list[Edit]:
-    """Add a disk behind all others; the rescue disk is the one that boots."""
-    boots = alias == recognise.RESCUE_ALIAS
-    seat = controllers.seat(domain, bus, gaps)
-    name = _next_target(domain, bus)
+    """Add the rescue disk behind all other disks, and its controller (E2, E3).
+
+    :param gaps: take a gap between other devices if there is no room behind them
+    :raises NoRoom: if there is no room on the bus
+    :raises InvalidDomain: if the medium or the domain is malformed
+    """
+    disk = medium.element()
+    disk.set("device", device)
+    return _append_disk(draft, disk, bus, gaps, boots=True)
+
+
+def _append_disk(
+    draft: Draft, disk: etree._Element, bus: str, gaps: bool, *, boots: bool
+) -> list[Edit]:
+    """Append a disk: the rescue disk, which boots, or a config drive, which does not.
+
+    libvirt keeps the alias, so that the disk is recognized in a rescue definition.
+    """
+    seat = controllers.seat(draft, bus, gaps)
+    name = _next_target(draft, bus)
     device = disk.get("device")
     etree.SubElement(disk, "target", dev=name, bus=bus)
     if device == "cdrom":
@@ -144,66 +150,65 @@ def _add_last(
     if boots:
         etree.SubElement(disk, "boot", order="1")
     if bus == "virtio":
-        _share_iothread(domain, disk)
+        _share_iothread(draft, disk)
+    alias = recognise.RESCUE_ALIAS if boots else recognise.CONFIG_DRIVE_ALIAS
     etree.SubElement(disk, "alias", name=alias)
     disk.append(seat.address)
-    domain.append_device(disk)
-    done = [Edit("controller", f"added {what}", "LIBVIRT F4") for what in seat.added]
-    where = " ".join(f"{k}={v}" for k, v in seat.address.attrib.items())
-    what = f"added {device} {name} on {bus} at {where}"
+    draft.append_device(disk)
+    rule = _CONTROLLER_RULES[bus]
+    done = [Edit("controller", f"added {what}", rule) for what in seat.added]
+    address = " ".join(f"{k}={v}" for k, v in seat.address.attrib.items())
+    what = f"added {device} {name} on {bus} at {address}"
     if boots:
-        done.append(Edit("rescue disk", f"{what}, boot order 1", "LIBVIRT F7"))
+        done.append(Edit("rescue disk", f"{what}, boot order 1", "F7"))
     else:
         done.append(Edit("config drive", what, "U3"))
     if seat.in_gap:
         what = f"{name} sits in a gap: disks behind it change their names in the guest"
-        done.append(Edit("gap", what, "LIBVIRT F7"))
+        done.append(Edit("gap", what, "F7"))
     return done
 
 
-def _share_iothread(domain: Domain, disk: etree._Element) -> None:
-    """Give a disk the I/O thread that the first one on virtio has, if any (U27)."""
+def _share_iothread(draft: Draft, disk: etree._Element) -> None:
+    """Give a disk the I/O thread of the first virtio disk that has one (U27)."""
     driver = disk.find("driver")
-    for other in domain.disks("virtio"):
-        theirs = other.find("driver[@iothread]")
-        if theirs is not None and driver is not None:
-            driver.set("iothread", str(theirs.get("iothread")))
+    for other in draft.disks("virtio"):
+        other_driver = other.find("driver[@iothread]")
+        if other_driver is not None and driver is not None:
+            driver.set("iothread", str(other_driver.get("iothread")))
             return
 
 
 def _next_target(domain: Domain, bus: str) -> str:
-    """Return the target name after the highest that shares the bus's prefix.
-
-    Never one far away: libvirt adds controllers to reach such a name (LIBVIRT.md).
-    """
+    """Return the target name after the highest one with the prefix of the bus (F20)."""
     prefix = _PREFIXES[bus]
     names = (document.target_of(disk)[0] for disk in domain.disks())
-    used = [_place_of(n[2:]) for n in names if n.startswith(prefix)]
-    return prefix + _letters(1 + max(used, default=-1))
+    used = [_number_of(n[2:]) for n in names if n.startswith(prefix)]
+    return prefix + _letters_of(1 + max(used, default=-1))
 
 
-def _letters(place: int) -> str:
-    """Return a, b ... z, aa, ab ... for 0, 1 ... 25, 26, 27."""
-    text = ""
-    place += 1
-    while place:
-        place, letter = divmod(place - 1, 26)
-        text = chr(ord("a") + letter) + text
-    return text
+def _letters_of(number: int) -> str:
+    """Return a, b ... z, aa, ab ... for 0, 1 ... 25, 26, 27 ..."""
+    letters = ""
+    number += 1
+    while number:
+        number, letter = divmod(number - 1, 26)
+        letters = chr(ord("a") + letter) + letters
+    return letters
 
 
-def _place_of(letters: str) -> int:
-    """Return the inverse of :func:`_letters`; -1 for what is no disk's name."""
-    place = 0
+def _number_of(letters: str) -> int:
+    """Return the inverse of :func:`_letters_of`; -1 if this is not a disk's name."""
+    number = 0
     for letter in letters:
         if not "a" <= letter <= "z":
             return -1
-        place = place * 26 + ord(letter) - ord("a") + 1
-    return place - 1
+        number = number * 26 + ord(letter) - ord("a") + 1
+    return number - 1
 
 
 def _remove(element: etree._Element) -> None:
-    """Remove an element and keep the white space behind it in good order."""
+    """Remove an element and keep the indentation of what follows."""
     parent = element.getparent()
     assert parent is not None
     previous = element.getprevious()

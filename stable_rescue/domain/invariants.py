@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What must hold between a definition and the rescue definition derived from it.
+"""Check a rescue definition against the original that it was derived from.
 
-It undoes nothing and shares no code with the edits: it judges their result alone.
+This module shares no code with the edits, so that it can judge their result.
 """
 
 from collections import Counter
@@ -14,50 +14,50 @@ from stable_rescue.domain.address import Drive, Pci, of_type
 from stable_rescue.domain.document import Domain
 from stable_rescue.exception import InvariantBroken
 
-# What may be missing from an original element: see DESIGN.md, edit 1.
+# The children of original elements that a rescue may remove or replace (E1, E6).
 _MAY_GO = {
     "os": ("boot", "kernel", "initrd", "cmdline", "nvram", "firmware"),
     "devices": ("boot",),
 }
 
 
-def check(before: Domain, after: Domain) -> None:
-    """Check that a rescue definition is the original and what the edits add.
+def check(original: Domain, rescue: Domain) -> None:
+    """Check that the rescue definition is the original plus the edits.
 
-    :raises InvariantBroken: naming the first thing that is not as it must be
+    :raises InvariantBroken: naming the first violation
     """
-    _check_rest(before, after)
-    _check_nvram(before, after)
-    added = _check_devices(before, after)
+    _check_rest(original, rescue)
+    _check_nvram(original, rescue)
+    added = _check_devices(original, rescue)
     _check_added(added)
-    check_unique(after)
-    _check_boot(after, added)
+    check_unique(rescue)
+    _check_boot(rescue, added)
 
 
-def _check_rest(before: Domain, after: Domain) -> None:
-    """All that is not a device is as it was, less what edit 1 drops."""
-    ours = [c for c in after.root if c.tag != "devices"]
-    theirs = [c for c in before.root if c.tag != "devices"]
+def _check_rest(original: Domain, rescue: Domain) -> None:
+    """Check that nothing outside the devices has changed, except by E1 and E6."""
+    before = [child for child in original.root if child.tag != "devices"]
+    after = [child for child in rescue.root if child.tag != "devices"]
     if (
-        len(ours) != len(theirs)
-        or dict(before.root.attrib) != dict(after.root.attrib)
-        or not all(map(_same_section, theirs, ours))
+        len(before) != len(after)
+        or dict(original.root.attrib) != dict(rescue.root.attrib)
+        or not all(map(_is_same_section, before, after))
     ):
         raise InvariantBroken("something outside the devices has changed")
 
 
-def _same_section(original: etree._Element, found: etree._Element) -> bool:
-    if original.tag != "os":
-        return _alike(original, found)
-    return _alike(original, found, _MAY_GO["os"], ("firmware",))
+def _is_same_section(before: etree._Element, after: etree._Element) -> bool:
+    if before.tag != "os":
+        return _alike(before, after)
+    return _alike(before, after, _MAY_GO["os"], ("firmware",))
 
 
-def _check_nvram(before: Domain, after: Domain) -> None:
-    """The rescue has its own NVRAM where the original has one (UPSTREAM U31)."""
-    own, rescue = before.root.find("os/nvram"), after.root.find("os/nvram")
-    if (own is None) != (rescue is None):
-        raise InvariantBroken("an NVRAM has come or gone")
-    if own is not None and rescue is not None and _path(own) == _path(rescue):
+def _check_nvram(original: Domain, rescue: Domain) -> None:
+    """Check that a rescue of a server with NVRAM runs on another file (U31)."""
+    before, after = original.root.find("os/nvram"), rescue.root.find("os/nvram")
+    if (before is None) != (after is None):
+        raise InvariantBroken("an <nvram> was added or removed")
+    if before is not None and after is not None and _path(before) == _path(after):
         raise InvariantBroken("the rescue would run on the server's own NVRAM")
 
 
@@ -66,42 +66,42 @@ def _path(nvram: etree._Element) -> str:
     return (nvram.text or "").strip() if source is None else source.get("file", "")
 
 
-def _check_devices(before: Domain, after: Domain) -> list[etree._Element]:
-    """Every original device is there, in its order; return what was added."""
-    originals, found = list(before.devices), list(after.devices)
-    for original, now in zip_longest(originals, found[: len(originals)]):
-        if now is None or not _same(original, now):
-            raise InvariantBroken(f"an original device has changed: {_name(original)}")
-    return found[len(originals) :]
+def _check_devices(original: Domain, rescue: Domain) -> list[etree._Element]:
+    """Check that every original device is present, in order; return the added ones."""
+    originals, devices = list(original.devices), list(rescue.devices)
+    for before, after in zip_longest(originals, devices[: len(originals)]):
+        if after is None or not _is_same_device(before, after):
+            raise InvariantBroken(f"an original device has changed: {_name(before)}")
+    return devices[len(originals) :]
 
 
-def _same(original: etree._Element, found: etree._Element) -> bool:
-    # The same bytes say the same; most devices are told by that, which is quick.
-    if _bytes(original) == _bytes(found) or _alike(original, found, _MAY_GO["devices"]):
+def _is_same_device(before: etree._Element, after: etree._Element) -> bool:
+    # Comparing the bytes is fast and suffices for most devices.
+    if _bytes(before) == _bytes(after) or _alike(before, after, _MAY_GO["devices"]):
         return True
-    return _is_new_config_drive(original, found) or _is_usb_in_use(original, found)
+    return _is_new_config_drive(before, after) or _is_enabled_usb(before, after)
 
 
-def _is_new_config_drive(original: etree._Element, found: etree._Element) -> bool:
-    """Say whether it is a config drive that reads a new one (DESIGN.md, edit 5)."""
-    own, new = original.find("source"), found.find("source")
-    if original.tag != "disk" or own is None or new is None:
+def _is_new_config_drive(before: etree._Element, after: etree._Element) -> bool:
+    """Return True if only the source of a config drive was replaced (E5)."""
+    old, new = before.find("source"), after.find("source")
+    if before.tag != "disk" or old is None or new is None:
         return False
     expected = {
         key: f"{value}.rescue" if value.endswith("disk.config") else value
-        for key, value in own.attrib.items()
+        for key, value in old.attrib.items()
     }
-    return dict(new.attrib) == expected and _alike(original, found, ("boot", "source"))
+    return dict(new.attrib) == expected and _alike(before, after, ("boot", "source"))
 
 
-def _is_usb_in_use(original: etree._Element, found: etree._Element) -> bool:
-    """Say whether a USB controller of model none became the rescue disk's."""
+def _is_enabled_usb(before: etree._Element, after: etree._Element) -> bool:
+    """Return True if a USB controller of model none became a qemu-xhci (F13)."""
     return (
-        original.tag == found.tag == "controller"
-        and original.get("type") == found.get("type") == "usb"
-        and original.get("model") == "none"
-        and found.get("model") == "qemu-xhci"
-        and original.get("index") == found.get("index")
+        before.tag == after.tag == "controller"
+        and before.get("type") == after.get("type") == "usb"
+        and before.get("model") == "none"
+        and after.get("model") == "qemu-xhci"
+        and before.get("index") == after.get("index")
     )
 
 
@@ -111,22 +111,24 @@ def _alike(
     may_go: Collection[str] = (),
     attributes_may_go: Collection[str] = (),
 ) -> bool:
-    """Say whether two elements say the same, but for white space at a text's ends.
+    """Return True if two elements differ in nothing but the white space around texts.
 
-    :param may_go: children of the outermost elements that do not count
-    :param attributes_may_go: attributes of the outermost elements, likewise
+    :param may_go: children of the outermost elements to ignore
+    :param attributes_may_go: attributes of the outermost elements to ignore
     """
-    attributes, others = dict(one.attrib), dict(other.attrib)
+    attributes, other_attributes = dict(one.attrib), dict(other.attrib)
     for name in attributes_may_go:
         attributes.pop(name, None)
-        others.pop(name, None)
-    if one.tag != other.tag or attributes != others or _text(one) != _text(other):
+        other_attributes.pop(name, None)
+    if (one.tag, attributes) != (other.tag, other_attributes):
+        return False
+    if _text(one) != _text(other):
         return False
     children = [child for child in one if child.tag not in may_go]
-    their_children = [child for child in other if child.tag not in may_go]
-    return len(children) == len(their_children) and all(
-        _alike(child, theirs) and _tail(child) == _tail(theirs)
-        for child, theirs in zip(children, their_children, strict=True)
+    other_children = [child for child in other if child.tag not in may_go]
+    return len(children) == len(other_children) and all(
+        _alike(child, other_child) and _tail(child) == _tail(other_child)
+        for child, other_child in zip(children, other_children, strict=True)
     )
 
 
@@ -143,7 +145,7 @@ def _tail(element: etree._Element) -> str:
 
 
 def _check_added(added: list[etree._Element]) -> None:
-    """Only controllers, a config drive and, last, the rescue disk were added."""
+    """Check that only controllers, a config drive and the rescue disk were added."""
     if not added or added[-1].tag != "disk":
         raise InvariantBroken("the rescue disk is not the last device")
     drives = [element for element in added[:-1] if _is_config_drive(element)]
@@ -159,7 +161,7 @@ def _check_added(added: list[etree._Element]) -> None:
 
 
 def _is_config_drive(element: etree._Element) -> bool:
-    """Say whether it is a disk that reads a config drive made for the rescue."""
+    """Return True if this is a disk that reads a config drive made for the rescue."""
     source = element.find("source")
     return (
         element.tag == "disk"
@@ -172,15 +174,15 @@ def _is_config_drive(element: etree._Element) -> bool:
 
 
 def check_unique(domain: Domain) -> None:
-    """Check that no address, target, alias or controller index is there twice.
+    """Check that no address, target, alias or controller index is used twice.
 
-    :raises InvariantBroken: naming what is
+    :raises InvariantBroken: naming the first duplicate
     """
     seen: Counter[tuple[object, ...]] = Counter()
     for device in domain.each_device():
         target, alias = device.find("target"), device.find("alias")
         if device.find("target[@type='serial']") is not None:
-            continue  # a <console> that tells of the first serial port again
+            continue  # libvirt repeats the first serial port as a <console>
         pci, drive = Pci.of(device), Drive.of(device)
         if pci is not None:
             seen["address", pci] += 1
@@ -196,24 +198,24 @@ def check_unique(domain: Domain) -> None:
             seen["controller", device.get("type"), device.get("index")] += 1
     for what, times in seen.items():
         if times > 1:
-            raise InvariantBroken(f"{' '.join(map(str, what))} is there {times} times")
+            raise InvariantBroken(f"{' '.join(map(str, what))} occurs {times} times")
 
 
 def _shares_index(controller: etree._Element) -> bool:
-    """Say whether it is one of the USB 2.0 companions, which share an index."""
+    """Return True for a USB 2.0 companion controller, which shares its index."""
     return (controller.get("model") or "").startswith(("ich9-", "piix"))
 
 
-def _check_boot(after: Domain, added: list[etree._Element]) -> None:
-    """The rescue disk's boot order 1 is the only one."""
-    orders = after.root.findall("devices/*/boot")
+def _check_boot(rescue: Domain, added: list[etree._Element]) -> None:
+    """Check that the rescue disk has boot order 1 and nothing else has one."""
+    orders = rescue.root.findall("devices/*/boot")
     if [boot.getparent() for boot in orders] != added[-1:]:
         raise InvariantBroken("the rescue disk's boot order is not the only one")
-    if orders[0].get("order") != "1" or after.root.find("os/boot") is not None:
+    if orders[0].get("order") != "1" or rescue.root.find("os/boot") is not None:
         raise InvariantBroken("the rescue disk is not first to boot")
 
 
 def _name(device: etree._Element) -> str:
     target = device.find("target")
-    known = dict(target.attrib) if target is not None else dict(device.attrib)
-    return f"{device.tag!s} {' '.join(f'{k}={v}' for k, v in known.items())}"
+    attributes = device.attrib if target is None else target.attrib
+    return f"{device.tag!s} {' '.join(f'{k}={v}' for k, v in attributes.items())}"

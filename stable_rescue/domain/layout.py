@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which device sits where: what two definitions of one domain are compared by."""
+"""The address of every device, to compare two definitions of one domain (F1)."""
 
 from collections import Counter
 
@@ -8,38 +8,38 @@ from lxml import etree
 from stable_rescue.domain import document
 from stable_rescue.domain.document import Domain
 
-# Identity and address of a device; its address is empty where it has none.
+# The identity of a device, and its address and source; empty if it has neither.
 Layout = dict[tuple[str, ...], tuple[str, ...]]
 
-# libvirt adds these by itself, to one form of a definition and not to the other.
+# libvirt adds these to one form of a definition and not to the other.
 _IMPLICIT = ("emulator", "audio", "console")
 _SOURCE_KEYS = ("file", "dev", "dir", "protocol", "name", "pool", "volume")
 
 
 def layout_of(domain: Domain) -> Layout:
-    """Return the address, and for a disk also the source, of every device."""
-    found: Layout = {}
+    """Return the address of every device, for a disk with its source."""
+    layout: Layout = {}
     times: Counter[tuple[str, ...]] = Counter()
     for device in domain.each_device():
         if device.tag in _IMPLICIT or _is_ps2(device):
             continue
-        known = _identity(device)
-        times[known] += 1
-        found[(*known, str(times[known]))] = _place(device)
-    return found
+        identity = _identity(device)
+        times[identity] += 1
+        layout[(*identity, str(times[identity]))] = _place(device)
+    return layout
 
 
 def differences(first: Layout, second: Layout) -> list[tuple[str, ...]]:
-    """Return the devices that the two do not have in the same place, sorted.
+    """Return the identities of the devices whose place differs, sorted.
 
-    A controller that only one of them has is passed over: libvirt leaves implicit
-    ones out of the migratable form.
+    A controller that only one layout has is ignored, because libvirt leaves implicit
+    controllers out of the migratable form.
     """
     return sorted(
-        known
-        for known in first.keys() | second.keys()
-        if first.get(known) != second.get(known)
-        and (known[0] != "controller" or known in first.keys() & second.keys())
+        identity
+        for identity in first.keys() | second.keys()
+        if first.get(identity) != second.get(identity)
+        and (identity[0] != "controller" or identity in first.keys() & second.keys())
     )
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a machine type can carry."""
+"""The rescue devices and buses that each machine type can carry."""
 
 import enum
 import re
@@ -16,7 +16,7 @@ class Family(enum.Enum):
     VIRT = "virt"
 
 
-# QEMU, hw/i386/pc_piix.c and pc_q35.c: before 1.4 a pc had its version alone.
+# QEMU, hw/i386/pc_piix.c and pc_q35.c. Before 1.4, names of pc types had no "i440fx".
 _NAMES = {
     Family.PC: re.compile(r"pc(-i440fx-.+|-[01]\.\d+)?"),
     Family.Q35: re.compile(r"(pc-)?q35(-.+)?"),
@@ -28,8 +28,7 @@ _ARCHITECTURES = {
     Family.VIRT: ("aarch64",),
 }
 
-# LIBVIRT.md, rules by bus and machine: no ide on q35; nothing but disks on virtio,
-# because Nova and libvirt know no other medium there. The first is the default.
+# What libvirt accepts (F17, F33). The first bus is the default for cdrom and floppy.
 _CARRIES: dict[Family, dict[str, tuple[str, ...]]] = {
     Family.PC: {
         "disk": ("virtio", "scsi", "usb", "ide"),
@@ -49,12 +48,12 @@ _CARRIES: dict[Family, dict[str, tuple[str, ...]]] = {
 
 
 def family_of(domain: Domain) -> Family:
-    """Return the family of a domain's machine type.
+    """Return the family of the machine type of a domain.
 
-    :raises Refused: where it is one that is not supported
+    :raises Refused: if the machine type is not supported
     """
     kind = domain.root.find("os/type")
-    assert kind is not None  # Domain.parse() has seen it
+    assert kind is not None  # Domain.parse() has checked this
     machine, arch = kind.get("machine", ""), architecture_of(domain)
     family = family_named(machine)
     if family and arch in _ARCHITECTURES[family] and (kind.text or "").strip() == "hvm":
@@ -66,14 +65,14 @@ def family_of(domain: Domain) -> Family:
 
 
 def architecture_of(domain: Domain) -> str:
-    """Return a domain's architecture, as libvirt and Nova call it."""
+    """Return the architecture of a domain, by the name that libvirt and Nova use."""
     kind = domain.root.find("os/type")
-    assert kind is not None  # Domain.parse() has seen it
+    assert kind is not None  # Domain.parse() has checked this
     return kind.get("arch", "x86_64")
 
 
 def family_named(machine: str) -> Family | None:
-    """Return the family that a machine type belongs to; None: one of no other."""
+    """Return the family of a machine type; None if it belongs to no known family."""
     for family, names in _NAMES.items():
         if names.fullmatch(machine):
             return family
@@ -81,15 +80,15 @@ def family_named(machine: str) -> Family | None:
 
 
 def is_secure(domain: Domain) -> bool:
-    """Say whether a domain's firmware has secure boot."""
+    """Return True if the firmware of a domain has secure boot."""
     loader = domain.root.find("os/loader")
     return loader is not None and loader.get("secure") == "yes"
 
 
 def is_uefi(domain: Domain) -> bool:
-    """Say whether a domain's firmware is UEFI, which virt's always is."""
+    """Return True if the firmware of a domain is UEFI, as it always is on virt."""
     os_element = domain.root.find("os")
-    assert os_element is not None  # Domain.parse() has seen os/type
+    assert os_element is not None  # Domain.parse() has checked os/type
     loader = os_element.find("loader")
     return (
         family_of(domain) is Family.VIRT
@@ -100,28 +99,29 @@ def is_uefi(domain: Domain) -> bool:
 
 
 def carries(domain: Domain) -> dict[str, tuple[str, ...]]:
-    """Return the buses that a domain's machine has for each rescue device.
+    """Return, by rescue device, the buses that the domain's machine type can carry.
 
-    :raises Refused: where the machine is not supported
+    :raises Refused: if the machine type is not supported
     """
     family = family_of(domain)
-    found = dict(_CARRIES[family])
-    # A pc has sata where an AHCI controller was added to it, and not otherwise.
+    buses = dict(_CARRIES[family])
+    # A pc only has sata if an AHCI controller was added to it.
     if family is Family.PC and domain.has_controller("sata"):
-        found = {d: (*b, "sata") if d != "floppy" else b for d, b in found.items()}
-    # edk2 has had no driver for floppies since 2019 (IsaFloppyPei, IsaFloppyDxe).
+        buses = {d: (*b, "sata") if d != "floppy" else b for d, b in buses.items()}
+    # edk2 removed its floppy drivers (IsaFloppyPei, IsaFloppyDxe) in 2019.
     if is_uefi(domain):
-        found.pop("floppy", None)
-    return found
+        buses.pop("floppy", None)
+    return buses
 
 
 def default_bus(domain: Domain, device: str) -> str:
-    """Return the bus of a rescue device whose image names none (DESIGN.md, table).
+    """Return the bus for a rescue device whose image names none (U11).
 
-    A disk takes the bus of the server's own root disk, a cdrom the first that
-    the machine has, so that the default comes from the server (UPSTREAM U11).
+    A disk uses the bus of the server's root disk, another device the first bus that
+    the machine type has for it.
 
-    :raises Refused: where the machine cannot carry the device, or has no disk
+    :raises Refused: if the machine type cannot carry the device, or if the server has
+        no disk
     """
     if device != "disk":
         return buses_for(domain, device)[0]
@@ -132,28 +132,28 @@ def default_bus(domain: Domain, device: str) -> str:
         if target is not None and target.get("bus"):
             return str(target.get("bus"))
     raise exception.Refused(
-        "the server has no disk to take the rescue disk's bus from; "
+        "the server has no disk whose bus the rescue disk could use; "
         "set hw_rescue_bus on the rescue image"
     )
 
 
 def buses_for(domain: Domain, device: str) -> tuple[str, ...]:
-    """Return the buses on which this domain's machine can carry a device.
+    """Return the buses on which the domain's machine type can carry a device.
 
-    :raises Refused: where there is none, naming what the machine can take
+    :raises Refused: if there is none, naming what the machine type can carry
     """
-    found = carries(domain).get(device, ())
-    if not found:
+    buses = carries(domain).get(device, ())
+    if not buses:
         raise exception.Refused(
             f"a {device} is not possible on this server's machine; {takes(domain)}"
         )
-    return found
+    return buses
 
 
 def check(domain: Domain, device: str, bus: str) -> None:
-    """Check that a domain's machine can carry a device on a bus (UPSTREAM U10).
+    """Check that the domain's machine type can carry a device on a bus (U10).
 
-    :raises Refused: where it cannot, naming what it can take
+    :raises Refused: if it cannot, naming what it can carry
     """
     if bus not in buses_for(domain, device):
         raise exception.Refused(
@@ -163,7 +163,7 @@ def check(domain: Domain, device: str, bus: str) -> None:
 
 
 def takes(domain: Domain) -> str:
-    """Return a sentence part that names what the machine can take."""
+    """Return a phrase that names what the domain's machine type can carry."""
     pairs = "; ".join(
         f"{device} on {', '.join(buses)}" for device, buses in carries(domain).items()
     )

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Does a definition have the disks that Nova's database gives the server?"""
+"""Compare the disks of a definition with Nova's block device mapping."""
 
 import re
 from collections.abc import Mapping
@@ -10,17 +10,17 @@ from lxml import etree
 from stable_rescue.domain import document, recognise, sources
 from stable_rescue.domain.document import Domain
 
-# Nova's names for the disks that it makes itself, on this host or in its pool.
+# Nova's names for the disks that it makes on the compute host or in a pool.
 _LOCAL = re.compile(r"disk(\.local|\.swap|\.config|\.eph\d+)?")
 
 
 @dataclass(frozen=True)
 class BlockDevices:
-    """A server's block device mapping, as far as a definition can tell of it.
+    """The disks of a server according to Nova's block device mapping.
 
-    ``volumes`` has the target name of each volume by its serial, which is its id;
-    ``local`` that of each disk of Nova's own by its name (disk, disk.eph0,
-    disk.swap). A target name may be empty: not known.
+    ``volumes`` has the target name of each volume by its serial, which is its ID.
+    ``local`` has the target name of each local disk by its name (disk, disk.eph0,
+    disk.swap). A target name is empty if Nova does not know it.
     """
 
     volumes: Mapping[str, str] = field(default_factory=dict)
@@ -28,23 +28,23 @@ class BlockDevices:
 
 
 def differences(domain: Domain, expected: BlockDevices) -> tuple[str, ...]:
-    """Return in what a definition and the mapping differ, for a person to read.
+    """Return the differences between a definition and the mapping, for a person.
 
-    A volume is known by its serial, or, where the disk has none, as one that was made
-    by hand or is a floppy, by its target; a disk of Nova's own by name or target.
+    A volume is identified by its serial; if the disk has none (floppies, disks added by
+    hand), by its target. A local disk is identified by its name or its target.
     """
     disks = list(domain.disks())
     serials = {sources.serial_of(disk) for disk in disks} - {""}
     bare = {document.target_of(d)[0] for d in disks if not sources.serial_of(d)}
     names = {_name(disk, domain.uuid) for disk in disks}
     targets = {document.target_of(disk)[0] for disk in disks}
-    found = [
+    differing = [
         f"volume {serial} is attached to the server as {target or 'a disk'}, but "
         "its definition does not have it"
         for serial, target in expected.volumes.items()
         if serial not in serials and target not in bare - {""}
     ]
-    found += [
+    differing += [
         f"the server has a {name} ({target or 'no target'}), but its definition "
         "does not have it"
         for name, target in expected.local.items()
@@ -61,12 +61,14 @@ def differences(domain: Domain, expected: BlockDevices) -> tuple[str, ...]:
         ):
             continue
         what = f"volume {serial} ({target})" if serial else f"disk {target}"
-        found.append(f"{what} is in the server's definition, but not attached to it")
-    return tuple(found)
+        differing.append(
+            f"{what} is in the server's definition, but not attached to it"
+        )
+    return tuple(differing)
 
 
 def _name(disk: etree._Element, uuid: str) -> str:
-    """Return the last part of what a disk reads, without what pools put before."""
+    """Return Nova's name of a local disk: without path, pool and instance UUID."""
     source = disk.find("source")
     if source is None:
         return ""

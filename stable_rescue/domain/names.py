@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which disks of the server may get another name in the guest.
+"""Find the disks that may get another name in the guest.
 
-Disks on scsi, sata and usb share the names sd*, which the guest gives in the order of
-their controllers (LIBVIRT F7).
+Disks on scsi, sata and usb share the names sd*. A guest assigns them in the order of
+the controllers (F7, F31).
 """
 
 from lxml import etree
@@ -14,41 +14,44 @@ from stable_rescue.domain.document import Domain
 _SHARING = ("scsi", "sata", "usb")
 
 
-def overtaken(after: Domain) -> list[str]:
-    """Return the targets of the disks that a rescue definition's disk comes before.
+def overtaken(rescue: Domain) -> list[str]:
+    """Return the targets of the disks that come after the rescue disk in the guest.
 
-    Their addresses are unmoved. Empty where the rescue disk is last of all, as it is
-    on a controller of its own.
+    Their addresses have not changed. The list is empty if the rescue disk is last, as
+    it is on a controller that was added for it.
     """
-    rescue = recognise.rescue_disk(after)
-    if rescue is None:
+    rescue_disk = recognise.rescue_disk(rescue)
+    if rescue_disk is None:
         return []
     controllers = {
         (bus, document.index_of(controller)): controller
         for bus in _SHARING
-        # The first of an index: USB 2.0 companions share theirs.
-        for controller in reversed(list(after.controllers(bus)))
+        # Reversed, so that the first of several with one index (USB 2.0) is kept.
+        for controller in reversed(list(rescue.controllers(bus)))
     }
-    own = controllers.get(_seat_of(rescue))
+    own = controllers.get(_controller_of(rescue_disk))
     if own is None:
         return []
     others = (
         controller for controller in controllers.values() if controller is not own
     )
-    later = set(pci.behind(after, own, others))
+    later = set(pci.behind(rescue, own, others))
     return [
         document.target_of(disk)[0]
-        for disk in after.disks()
-        if controllers.get(_seat_of(disk)) in later
+        for disk in rescue.disks()
+        if controllers.get(_controller_of(disk)) in later
     ]
 
 
-def _seat_of(disk: etree._Element) -> tuple[str, int]:
-    """Return bus and controller of a disk whose name is shared; index -1: of none."""
+def _controller_of(disk: etree._Element) -> tuple[str, int]:
+    """Return the bus and the controller index of a disk.
+
+    The index is -1 if the disk has no name that others share.
+    """
     bus = document.target_of(disk)[1]
     drive, usb = Drive.of(disk), disk.find("address[@type='usb']")
     if bus not in _SHARING or disk.get("device") == "cdrom":
         return bus, -1
     if usb is not None:
-        return bus, document.number(usb.get("bus"), "a USB address's bus")
+        return bus, document.number(usb.get("bus"), "the bus of a USB address")
     return bus, -1 if drive is None else drive.controller

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A private NVRAM for the rescue, so that the guest keeps its boot entries.
+"""A private copy of the UEFI variables for the rescue.
 
-A UEFI rescue deletes the guest's own entry from the NVRAM that it runs on (UPSTREAM
-U31, LIBVIRT F2). libvirt makes an NVRAM file that is not there from its template, at
-start and with its own rights: with the original as the template, the copy costs no
-privilege of ours.
+A rescue on the original NVRAM would delete the guest's own boot entry from it (U31,
+F2). libvirt creates a missing NVRAM file from its template at start, with its own
+privileges. If the original file is the template, stable_rescue needs no privileges to
+make the copy.
 """
 
 from dataclasses import dataclass
@@ -17,10 +17,10 @@ from stable_rescue.domain.document import Domain, Draft
 
 @dataclass(frozen=True)
 class NvramCopy:
-    """Where the private copy lies.
+    """The path of the private copy.
 
-    ``from_original`` is false where the original is not there yet: the server has
-    never been started, and the copy comes from the firmware's own template.
+    ``from_original`` is False if the server has never been started. The original file
+    does not exist yet, and the copy is made from the template of the firmware.
     """
 
     path: str
@@ -28,9 +28,9 @@ class NvramCopy:
 
 
 def original_of(domain: Domain) -> str | None:
-    """Return the path of a domain's NVRAM file, or None where it has none.
+    """Return the path of a domain's NVRAM file, or None if it has no NVRAM.
 
-    :raises Refused: where it is kept in another way than as a file
+    :raises Refused: if the NVRAM is not kept in a file that the definition names
     """
     nvram, path = _find(domain)
     os_element = domain.root.find("os")
@@ -40,24 +40,24 @@ def original_of(domain: Domain) -> str | None:
         return None
     if nvram.get("type", "file") != "file":
         raise exception.Refused(
-            "the server's UEFI variables are not kept in a file, and cannot be "
+            "the server's UEFI variables are not kept in a file, so they cannot be "
             "protected from the rescue"
         )
     if not path:
-        raise exception.Refused("the server's UEFI variables are not known to libvirt")
+        raise exception.Refused(
+            "the server's definition has no path for its UEFI variables, so they "
+            "cannot be protected from the rescue"
+        )
     return path
 
 
-def redirect(domain: Draft, copy: NvramCopy) -> str:
-    """Have the domain run on a private copy of its NVRAM; return what was done.
-
-    The domain has an NVRAM file (:func:`original_of`).
-    """
-    nvram, original = _find(domain)
-    os_element = domain.root.find("os")
+def redirect(draft: Draft, copy: NvramCopy) -> str:
+    """Make a domain with an NVRAM file run on a copy; return what was done."""
+    nvram, original = _find(draft)
+    os_element = draft.root.find("os")
     assert nvram is not None and os_element is not None
-    # libvirt takes no template beside automatic firmware selection, whose result
-    # stands in the definition already.
+    # libvirt rejects a template together with automatic firmware selection. The result
+    # of the selection is part of the definition, so the selection can go.
     os_element.attrib.pop("firmware", None)
     for selection in os_element.findall("firmware"):
         os_element.remove(selection)
@@ -74,7 +74,7 @@ def redirect(domain: Draft, copy: NvramCopy) -> str:
 
 
 def _find(domain: Domain) -> tuple[etree._Element | None, str]:
-    """Return the <nvram> element and the path in it, in either of its forms."""
+    """Return the <nvram> element and its path, which has one of two forms."""
     nvram = domain.root.find("os/nvram")
     if nvram is None:
         return None, ""
@@ -85,9 +85,9 @@ def _find(domain: Domain) -> tuple[etree._Element | None, str]:
 
 
 def _check_resolved(os_element: etree._Element) -> None:
-    """Check that what libvirt has to select is selected: a loader, and an NVRAM.
+    """Check that automatic firmware selection has filled in loader and NVRAM.
 
-    The selection cannot be left to libvirt, which takes no template beside it.
+    :raises Refused: if the selection is still to be made, at the start of the rescue
     """
     loader, nvram = os_element.find("loader"), os_element.find("nvram")
     stateless = loader is not None and loader.get("stateless") == "yes"

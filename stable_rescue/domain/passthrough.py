@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a definition hands to QEMU past libvirt (<qemu:commandline>, <qemu:override>).
+"""Devices that a definition passes to QEMU directly, unknown to libvirt.
 
-libvirt knows none of these devices. Those with an address of their own take a place
-that looks free. Those without get one from QEMU at start: the first slot of the root
-bus whose function 0 is free. What is written as JSON, as all of libvirt's own devices
-are, QEMU makes in its order; what is not, before that, when the bus is still empty
-(QEMU, softmmu/vl.c, qemu_create_cli_devices; seen with 7.2).
+They come from <qemu:commandline> and <qemu:override>. A device with an address occupies
+a place that looks free to libvirt. A device without one gets the first slot of the root
+bus whose function 0 is free, when QEMU starts. QEMU creates the devices that are given
+as JSON, as all of libvirt's devices are, in the order of its command line; all others
+before them, when the bus is still empty (QEMU, softmmu/vl.c, qemu_create_cli_devices;
+seen with 7.2).
 """
 
 import json
@@ -19,7 +20,7 @@ from stable_rescue.domain.document import Domain
 
 _NAMESPACE = {"qemu": "http://libvirt.org/schemas/domain/qemu/1.0"}
 _ROOT_BUSES = ("", "pci", "pcie", "pci.0", "pcie.0")
-# QEMU, "-device help": what these begin with sits on no PCI bus.
+# The prefixes of the drivers that sit on no PCI bus (QEMU, "-device help").
 _NOT_ON_PCI = (
     *("usb-", "scsi-", "ide-", "hda-", "isa-", "virt", "floppy", "loader", "tpm-"),
     *("i2c-", "smbus-", "ccid-", "pc-dimm", "nvdimm", "generic-", "guest-loader"),
@@ -29,45 +30,43 @@ _SLOTS = range(0x20)
 
 
 def arguments(domain: Domain) -> list[str]:
-    """Return the arguments that are handed to QEMU, in their order."""
-    found = domain.root.iterfind("qemu:commandline/qemu:arg", _NAMESPACE)
-    return [argument.get("value", "") for argument in found]
+    """Return the arguments that are passed to QEMU, in order."""
+    elements = domain.root.iterfind("qemu:commandline/qemu:arg", _NAMESPACE)
+    return [argument.get("value", "") for argument in elements]
 
 
 def check(domain: Domain) -> None:
-    """Check that nothing of it decides what boots.
+    """Check that nothing passed to QEMU decides what boots.
 
-    QEMU does not start with one boot order twice, and a second one would boot the
-    server where the rescue medium does not boot (LIBVIRT F3).
+    QEMU does not start if a boot order is used twice. With a second boot order, the
+    original system would boot if the rescue medium does not (F3).
 
-    :raises Refused: where something does
+    :raises Refused: if an argument or an override decides what boots
     """
-    given = arguments(domain)
     properties = domain.root.iterfind(
         "qemu:override/qemu:device/qemu:frontend/qemu:property", _NAMESPACE
     )
-    overridden = [one.get("name", "") for one in properties]
-    for word in (*given, *overridden):
+    overridden = [element.get("name", "") for element in properties]
+    for word in (*arguments(domain), *overridden):
         if "bootindex" in word or word in ("-kernel", "--kernel"):
             raise exception.Refused(
-                f"the server's definition hands {word!r} to QEMU directly; it "
-                "decides what boots, and cannot be put aside for the rescue"
+                f"the server's definition passes {word!r} to QEMU directly; it decides "
+                "what boots, and a rescue cannot override it"
             )
 
 
 def places(domain: Domain, occupied: set[int], chipset: set[int]) -> Iterator[Pci]:
-    """Yield the PCI addresses of these devices.
+    """Yield the PCI addresses of the devices that are passed to QEMU.
 
-    :param occupied: the slots of the root bus that libvirt has given
-    :param chipset: those that are the machine's own
+    :param occupied: the slots of the root bus that libvirt has assigned
+    :param chipset: the slots of the root bus that belong to the machine's chipset
     """
-    given = list(_devices(domain))
-    fixed = [place for device in given if (place := device.place())]
+    devices = list(_devices(domain))
+    fixed = [place for device in devices if (place := device.place())]
     yield from fixed
-    own = {place.slot for place in fixed if not place.bus and not place.function}
-    early = [device for device in given if device.unplaced and not device.is_json]
-    late = [device for device in given if device.unplaced and device.is_json]
-    taken = chipset | own
+    taken = chipset | {p.slot for p in fixed if not p.bus and not p.function}
+    early = [device for device in devices if device.unplaced and not device.is_json]
+    late = [device for device in devices if device.unplaced and device.is_json]
     for group, others in ((early, set[int]()), (late, occupied)):
         taken |= others
         for slot in [s for s in _SLOTS if s not in taken][: len(group)]:
@@ -76,7 +75,7 @@ def places(domain: Domain, occupied: set[int], chipset: set[int]) -> Iterator[Pc
 
 
 def unplaced(domain: Domain) -> list[str]:
-    """Return the drivers of the devices to which QEMU gives a slot of the root bus."""
+    """Return the drivers of the devices that QEMU gives a slot of the root bus."""
     return [device.driver for device in _devices(domain) if device.unplaced]
 
 
@@ -89,7 +88,7 @@ class _Device:
 
     @property
     def unplaced(self) -> bool:
-        """Whether QEMU gives it a slot of the root bus."""
+        """Return True if QEMU gives the device a slot of the root bus."""
         on_pci = self.driver.startswith(_ON_PCI)
         return (
             not self.address
@@ -98,13 +97,13 @@ class _Device:
         )
 
     def place(self) -> Pci | None:
-        """Return the PCI address that it gives itself, if any."""
+        """Return the PCI address in the device's arguments, or None."""
         bus = _bus_number(self.bus)
         slot, _, function = self.address.partition(".")
         try:
             return bus if bus is None else Pci(0, bus, int(slot, 16), _hex(function))
         except ValueError:
-            return None  # none, or one with which QEMU does not start
+            return None  # no address, or one that QEMU rejects
 
 
 def _hex(text: str) -> int:
@@ -112,7 +111,7 @@ def _hex(text: str) -> int:
 
 
 def _bus_number(name: str) -> int | None:
-    """Return the number of a PCI bus by its name, which libvirt makes of its index."""
+    """Return the number of a PCI bus by its name; libvirt's names end in the index."""
     if name in _ROOT_BUSES:
         return 0
     kind, _, index = name.partition(".")
@@ -120,26 +119,26 @@ def _bus_number(name: str) -> int | None:
 
 
 def _devices(domain: Domain) -> Iterator[_Device]:
-    """Yield each -device, which has one of two forms."""
+    """Yield each -device; its value is JSON or a list of keys and values."""
     for option, value in pairwise(arguments(domain)):
         if option not in ("-device", "--device"):
             continue
         is_json = value.startswith("{")
-        told = _json(value) if is_json else _keyed(value)
-        if told.get("driver"):
+        keys = _parse_json(value) if is_json else _parse_keys(value)
+        if keys.get("driver"):
             yield _Device(
-                told["driver"], told.get("bus", ""), told.get("addr", ""), is_json
+                keys["driver"], keys.get("bus", ""), keys.get("addr", ""), is_json
             )
 
 
-def _keyed(value: str) -> dict[str, str]:
+def _parse_keys(value: str) -> dict[str, str]:
     first, *rest = value.split(",")
-    told = {key: text for key, _, text in (part.partition("=") for part in rest)}
-    return {"driver": first.removeprefix("driver="), **told}
+    keys = {key: text for key, _, text in (part.partition("=") for part in rest)}
+    return {"driver": first.removeprefix("driver="), **keys}
 
 
-def _json(value: str) -> dict[str, str]:
+def _parse_json(value: str) -> dict[str, str]:
     try:
         return {str(key): str(text) for key, text in json.loads(value).items()}
     except ValueError:
-        return {}  # QEMU does not start with it, with us or without
+        return {}  # QEMU does not start with this argument, in a rescue or not

@@ -1,10 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The last place on a machine's PCI buses.
+"""Find the last place on a machine's PCI buses.
 
-A guest enumerates the devices of a bus first, by slot and function, and then what
-lies behind each bridge of that bus, in the same order. A device at the end of that
-order, added without a bus number given to another bridge, moves nothing and renames
-nothing (LIBVIRT F7).
+A guest enumerates the devices of a bus by slot and function, and after that the devices
+behind each bridge of this bus, in the same order. A new device at the end of this order
+moves nothing and renames nothing, if no bridge gets another bus number (F7, F31).
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -17,31 +16,32 @@ from stable_rescue.domain import address, document, machine, passthrough
 from stable_rescue.domain.address import Pci
 from stable_rescue.domain.document import Domain
 
-# What a slot's function 0 says where other functions may follow it.
+# Function 0 has this if other functions of the slot may be used.
 _MULTIFUNCTION = "address[@multifunction='on']"
 # 0x1f holds the ICH9 chipset's own functions, 0x01 the primary video device.
 _Q35_SLOTS = range(0x02, 0x1F)
 # 0x01 holds the PIIX3 chipset's own functions, 0x02 the primary video device.
 _PC_SLOTS = range(0x03, 0x20)
-# The slots whose function 0 is the chipset's own, and in no definition.
+# The slots whose function 0 belongs to the chipset and is in no definition.
 _CHIPSET_SLOTS = {
     machine.Family.PC: {0x00, 0x01},
     machine.Family.Q35: {0x00, 0x1F},
     machine.Family.VIRT: {0x00},
 }
-# Slot 0 of a pci-bridge is its own hot-plug controller's.
+# Slot 0 of a pci-bridge belongs to its hot-plug controller.
 _CONVENTIONAL = ("pci-bridge", "pcie-to-pci-bridge")
 _BRIDGE_SLOTS = range(0x01, 0x20)
 
-# (0, devfn) for a device, (1, devfn) for what lies behind a bridge, bus by bus.
+# A step per bus: (0, slot, function) for the device, (1, slot, function) for the bridge
+# that it is behind.
 _Order = tuple[tuple[int, int, int], ...]
 
 
 @dataclass(frozen=True)
 class Place:
-    """A free place: its address, and the port to add where it needs a new one.
+    """A free place: its address, and the root port to add for it, if any.
 
-    In a gap: before the machine's last device.
+    ``in_gap`` is True if devices of the server come after it.
     """
 
     address: Pci
@@ -50,7 +50,7 @@ class Place:
 
 
 class _Topology:
-    """The PCI buses of a domain and what sits on them."""
+    """The PCI buses of a domain and the devices on them."""
 
     def __init__(self, domain: Domain) -> None:
         self.used: dict[int, set[tuple[int, int]]] = {}
@@ -62,7 +62,7 @@ class _Topology:
         endpoints = []
         for device, place in address.addressed(domain.devices):
             if place.domain:
-                continue  # a second PCI segment is never one that we add to
+                continue  # nothing is ever added to another PCI segment
             self.used.setdefault(place.bus, set()).add((place.slot, place.function))
             if device.find(_MULTIFUNCTION) is not None:
                 self._multifunction.add((place.bus, place.slot))
@@ -70,27 +70,31 @@ class _Topology:
                 self._add_bridge(device, place)
             else:
                 endpoints.append(place)
-        endpoints += self._take_passed_through(domain)
+        endpoints += self._reserve_passed_through(domain)
         self.last = max((self.order(place) for place in endpoints), default=())
 
-    def _take_passed_through(self, domain: Domain) -> list[Pci]:
-        """Leave the places of what QEMU is told past libvirt; return them."""
+    def _reserve_passed_through(self, domain: Domain) -> list[Pci]:
+        """Reserve and return the places of devices that are passed to QEMU directly."""
         occupied = {slot for slot, function in self.used.get(0, ()) if not function}
         chipset = _CHIPSET_SLOTS[machine.family_of(domain)]
-        found = list(passthrough.places(domain, occupied, chipset))
-        for place in found:
+        reserved = list(passthrough.places(domain, occupied, chipset))
+        for place in reserved:
             self.used.setdefault(place.bus, set()).add((place.slot, place.function))
-        return found
+        return reserved
 
     def _add_bridge(self, controller: etree._Element, place: Pci) -> None:
         index = document.index_of(controller)
         self.bridges[index] = (controller.get("model", ""), place)
         target = controller.find("target[@chassis]")
         if target is not None:
-            self._chassis.add(document.number(target.get("chassis"), "a chassis", 0))
+            self._chassis.add(
+                document.number(
+                    target.get("chassis"), "the chassis of a PCI controller", 0
+                )
+            )
 
     def order(self, place: Pci) -> _Order:
-        """Return a device's position in the guest's enumeration, to compare by."""
+        """Return the position of a place in the guest's enumeration, for comparison."""
         steps = [(0, place.slot, place.function)]
         bus, seen = place.bus, set[int]()
         while bus in self.bridges and bus not in seen:
@@ -101,13 +105,13 @@ class _Topology:
         return tuple(reversed(steps))
 
     def free_ports(self) -> Iterator[Pci]:
-        """Yield the one place behind each root port that holds nothing."""
+        """Yield the place behind each empty root port."""
         for index, (model, _place) in self.bridges.items():
             if model == "pcie-root-port" and index not in self.used:
                 yield Pci(0, index, 0)
 
     def next_slots(self) -> Iterator[Pci]:
-        """Yield the slot above the highest used one, on each conventional bus."""
+        """Yield the slot above the highest used slot of each conventional bus."""
         for bus, slots in self._conventional().items():
             above = 1 + max((slot for slot, _ in self.used.get(bus, ())), default=0)
             slot = max(above, slots.start)
@@ -128,9 +132,10 @@ class _Topology:
         }
 
     def new_ports(self) -> list[Place]:
-        """Return the first new root port above all bridges of bus 0, if any.
+        """Return the place behind a new root port; empty if there is no room for one.
 
-        Above all, because firmware numbers the buses behind bridges in this order.
+        The port is above all bridges of bus 0, because firmware numbers the buses
+        behind bridges in this order.
         """
         taken = self.used.get(0, set())
         bridges = [p for _model, p in self.bridges.values() if p.bus == 0]
@@ -168,26 +173,26 @@ class _Topology:
 
 
 def last_of(domain: Domain, devices: Iterable[etree._Element]) -> etree._Element | None:
-    """Return that of some devices of a domain which its guest enumerates last."""
-    several = list(devices)
-    if len(several) < 2:
-        return several[0] if several else None
-    return max(several, key=_order_in(domain))
+    """Return the one of these devices that the guest enumerates last, if any."""
+    candidates = list(devices)
+    if len(candidates) < 2:
+        return candidates[0] if candidates else None
+    return max(candidates, key=_order_in(domain))
 
 
 def behind(
     domain: Domain, device: etree._Element, others: Iterable[etree._Element]
 ) -> list[etree._Element]:
-    """Return those of some devices which the guest enumerates behind one."""
-    several = list(others)
-    if not several:
+    """Return the others that the guest enumerates after a device."""
+    candidates = list(others)
+    if not candidates:
         return []
     order = _order_in(domain)
-    return [other for other in several if order(other) > order(device)]
+    return [other for other in candidates if order(other) > order(device)]
 
 
 def _order_in(domain: Domain) -> Callable[[etree._Element], _Order]:
-    """Return what tells a device's position in a domain; what has none comes first."""
+    """Return a sort key for devices; those without a PCI address come first."""
     topology = _Topology(domain)
 
     def order(device: etree._Element) -> _Order:
@@ -200,21 +205,21 @@ def _order_in(domain: Domain) -> Callable[[etree._Element], _Order]:
 def last_place(domain: Domain, gaps: bool = False) -> Place:
     """Return the first free place behind every device of the domain.
 
-    On pc it is the next slot; on q35 and virt a root port, an empty one if it comes
-    late enough, else a new one.
+    On pc this is the next slot. On q35 and virt it is behind a root port: an empty one
+    that comes after every device, else a new one.
 
-    :param gaps: where no room is left there, take the last place before it
-    :raises NoRoom: where no room is left
+    :param gaps: if there is no such place, return the last free place before it
+    :raises NoRoom: if there is no free place
     """
     topology = _Topology(domain)
     if machine.family_of(domain) is machine.Family.PC:
         places = [Place(slot) for slot in topology.next_slots()]
-        others = [Place(slot) for slot in topology.free_slots()]
+        gap_places = [Place(slot) for slot in topology.free_slots()]
     else:
-        others = [Place(port) for port in topology.free_ports()]
-        # A pci-bridge sits where older libvirt put it, above every port there can be.
+        gap_places = [Place(port) for port in topology.free_ports()]
+        # Older libvirt puts a pci-bridge above every slot that a port can have.
         bridged = [Place(slot) for slot in topology.next_slots() if slot.bus]
-        places = others + topology.new_ports() + bridged
+        places = gap_places + topology.new_ports() + bridged
 
     def order(place: Place) -> _Order:
         return topology.order(place.address)
@@ -222,12 +227,12 @@ def last_place(domain: Domain, gaps: bool = False) -> Place:
     behind = [place for place in places if order(place) > topology.last]
     if behind:
         return min(behind, key=order)
-    if gaps and others:
-        return replace(max(others, key=order), in_gap=True)
+    if gaps and gap_places:
+        return replace(max(gap_places, key=order), in_gap=True)
     reason = "no room is left on the machine's PCI buses"
-    if others:
+    if gap_places:
         reason += (
-            " behind its last device; a rescue device in a gap before it would "
-            "rename the server's own disks"
+            " behind its last device; a rescue disk in a gap before it would rename "
+            "the server's disks"
         )
     raise exception.NoRoom(reason)

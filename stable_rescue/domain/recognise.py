@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Is it a rescue definition, ours or Nova's?"""
+"""Recognize rescue definitions, of a stable and of a stock rescue."""
 
 from collections.abc import Iterator
 
@@ -7,19 +7,19 @@ from lxml import etree
 
 from stable_rescue.domain.document import Domain
 
-# A user alias (libvirt keeps those that begin with ua-) marks the disk as ours.
+# libvirt keeps user aliases, which begin with ua-.
 RESCUE_ALIAS = "ua-stable-rescue"
 CONFIG_DRIVE_ALIAS = "ua-stable-rescue-config-drive"
-# What Nova calls its disks, whatever an image backend puts before the name.
+# Nova's names of disks. An image backend may put a path, pool or UUID before them.
 RESCUE_SUFFIX = ".rescue"
 RESCUE_DISK = f"disk{RESCUE_SUFFIX}"
 CONFIG_DRIVE = "disk.config"
-# The attributes of a <source> that say what is read, by its type.
+# The attributes of <source> that name what the disk reads; its type decides which one.
 SOURCE_KEYS = ("file", "dev", "name", "volume")
 
 
 def rescue_disk(domain: Domain) -> etree._Element | None:
-    """Return the rescue disk of a rescue definition of ours, or None."""
+    """Return the rescue disk of a stable rescue, or None if there is none."""
     for disk in domain.disks():
         if disk.find(f"alias[@name='{RESCUE_ALIAS}']") is not None:
             return disk
@@ -27,12 +27,12 @@ def rescue_disk(domain: Domain) -> etree._Element | None:
 
 
 def has_config_drive(domain: Domain) -> bool:
-    """Say whether a domain has a config drive of Nova's."""
+    """Return True if a domain has a config drive that Nova made."""
     return any(name.endswith(CONFIG_DRIVE) for name in _sources(domain))
 
 
 def is_rescue(domain: Domain) -> bool:
-    """Say whether a definition is that of a rescue, ours or one of Nova's own."""
+    """Return True if this is the definition of a stable or a stock rescue."""
     if rescue_disk(domain) is not None:
         return True
     return any(name.endswith(RESCUE_DISK) for name in _sources(domain))

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the volumes of a definition are read from (DESIGN.md, edit 4).
+"""Update the sources of a definition's volumes (E4).
 
-A volume's multipath device, a monitor's address, or the secret of an encrypted one may
-be another than when the definition was written. Only that is changed: target, address,
-alias, serial, and all that says how the guest sees the disk are kept.
+The multipath device of a volume, the address of a Ceph monitor or the secret of an
+encrypted volume may have changed since the definition was written. Only these are
+replaced. Target, address, alias, serial and everything else that the guest sees stay.
 """
 
 import copy
@@ -16,7 +16,7 @@ from stable_rescue.domain import document
 from stable_rescue.domain.document import Domain
 from stable_rescue.domain.edits import Edit
 
-# What says how a source is opened; libvirt takes it in <disk> or in <source>.
+# The elements that libvirt accepts in <disk> as well as in <source>.
 _ACCESS = ("auth", "encryption")
 
 
@@ -41,12 +41,12 @@ def refreshed(domain: Domain, fresh: Mapping[str, str]) -> tuple[Domain, list[Ed
 
 
 def serial_of(disk: etree._Element) -> str:
-    """Return a disk's serial, which is the volume's id; empty where it has none."""
+    """Return the serial of a disk, which is the volume's ID; empty if it has none."""
     return (disk.findtext("serial") or "").strip()
 
 
 def path_of(disk: etree._Element) -> str | None:
-    """Return the host's path that a disk reads, or None where it reads none."""
+    """Return the path on the compute host that a disk reads, or None."""
     source = disk.find("source")
     if source is None:
         return None
@@ -56,14 +56,14 @@ def path_of(disk: etree._Element) -> str | None:
 def _parse(text: str) -> etree._Element:
     disk = document.parse_element(text)
     if disk.tag != "disk" or disk.find("source") is None:
-        raise exception.InvalidDomain("a volume's source is no <disk> with a <source>")
+        raise exception.InvalidDomain("a volume is not a <disk> with a <source>")
     return disk
 
 
 def _refresh(disk: etree._Element, fresh: etree._Element) -> list[str]:
-    """Take over what differs; return what it was."""
+    """Update a disk; return the names of what has changed."""
     source, new = disk.find("source"), fresh.find("source")
-    assert new is not None  # _parse() has seen it
+    assert new is not None  # _parse() has checked this
     if source is None or disk.get("type") != fresh.get("type"):
         _replace(disk, source, new)
         disk.set("type", fresh.get("type", ""))
@@ -71,13 +71,14 @@ def _refresh(disk: etree._Element, fresh: etree._Element) -> list[str]:
     else:
         changed = _set(source, new) + _set_hosts(source, new)
     for tag in _ACCESS:
-        own, given = _find(disk, tag), _find(fresh, tag)
-        # What Nova does not say now may be an operator's, and stays; an encryption
-        # that the definition does not have would show the guest another disk.
-        if own is None and given is not None and tag == "auth":
+        current, given = _find(disk, tag), _find(fresh, tag)
+        if given is None:
+            continue  # an element that Nova would not write may be the operator's
+        # Encryption is never added: the guest would see another disk.
+        if current is None and tag == "auth":
             disk.insert(1 + _index(disk, "source"), copy.deepcopy(given))
             changed.append(tag)
-        elif own is not None and given is not None and _set_all(own, given):
+        elif current is not None and _set_with_secret(current, given):
             changed.append(tag)
     return changed
 
@@ -85,10 +86,10 @@ def _refresh(disk: etree._Element, fresh: etree._Element) -> list[str]:
 def _replace(
     disk: etree._Element, source: etree._Element | None, new: etree._Element
 ) -> None:
-    """Put another kind of source in place of one; what it holds stays encrypted."""
+    """Replace a source by one of another type; the encryption of its content stays."""
     added = copy.deepcopy(new)
     for auth in disk.findall("auth"):
-        disk.remove(auth)  # it was for the other kind
+        disk.remove(auth)  # belongs to the old type
     if source is None:
         disk.insert(1 + _index(disk, "driver"), added)
     else:
@@ -105,40 +106,42 @@ def _set(element: etree._Element, new: etree._Element) -> list[str]:
     return changed
 
 
-def _set_all(element: etree._Element, new: etree._Element) -> bool:
-    """Set what differs in an element and in its <secret>; say whether any did."""
+def _set_with_secret(element: etree._Element, new: etree._Element) -> bool:
+    """Set the attributes of an element and its <secret>; return True if any changed."""
     changed = bool(_set(element, new))
-    own, given = element.find("secret"), new.find("secret")
-    if own is not None and given is not None:
-        if own.get("usage") and given.get("uuid"):
-            return changed  # libvirt takes one of both; the definition's is by name
-        changed = bool(_set(own, given)) or changed
+    secret, given = element.find("secret"), new.find("secret")
+    if secret is not None and given is not None:
+        if secret.get("usage") and given.get("uuid"):
+            return changed  # libvirt accepts only one of the two
+        changed = bool(_set(secret, given)) or changed
     return changed
 
 
 def _set_hosts(source: etree._Element, new: etree._Element) -> list[str]:
-    own, given = source.findall("host"), new.findall("host")
-    if not given or list(map(_host, own)) == list(map(_host, given)):
+    """Replace the hosts if they differ; return the name of what has changed."""
+    current, given = source.findall("host"), new.findall("host")
+    if not given or list(map(_host, current)) == list(map(_host, given)):
         return []
-    for host in own:
+    for host in current:
         source.remove(host)
-    for place, host in enumerate(given):
+    for index, host in enumerate(given):
         added = copy.deepcopy(host)
-        added.tail = own[0].tail if own else None
-        source.insert(place, added)
+        added.tail = current[0].tail if current else None
+        source.insert(index, added)
     return ["hosts"]
 
 
 def _host(host: etree._Element) -> dict[str, str]:
+    """Return the attributes of a host; an IPv6 address has brackets or none."""
     return {k: v.strip("[]") for k, v in host.attrib.items()}
 
 
 def _find(disk: etree._Element, tag: str) -> etree._Element | None:
-    found = disk.find(tag)
-    return disk.find(f"source/{tag}") if found is None else found
+    element = disk.find(tag)
+    return disk.find(f"source/{tag}") if element is None else element
 
 
 def _index(disk: etree._Element, tag: str) -> int:
-    """Return the place of a child; -1 where there is none."""
+    """Return the index of a child; -1 if there is none."""
     child = disk.find(tag)
     return -1 if child is None else disk.index(child)

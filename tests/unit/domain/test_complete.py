@@ -66,7 +66,7 @@ class CompleteTest(base.BaseTestCase):
     def test_an_address_of_two(self) -> None:
         own = samples.domain("pc")
         samples.add_disk(own, "vdz", "virtio", samples.pci(0, 4))
-        self.assert_refused("address 0000:00:04.0 is there 2 times", own)
+        self.assert_refused("address 0000:00:04.0 occurs 2 times", own)
 
     @ddt.data("pc", "q35")
     def test_what_libvirt_gave_back_lacks_nothing(self, name: str) -> None:

@@ -164,7 +164,7 @@ class DeriveTest(base.BaseTestCase):
         """UPSTREAM U8: else a second rescue loses the original."""
         once = derive(samples.domain("pc"), bus="usb").rescue
         refused = self.assertRaises(exception.Refused, derive, once, "disk", "usb")
-        self.assertIn("itself a rescue definition", str(refused))
+        self.assertIn("already a rescue definition", str(refused))
 
     @ddt.data(
         "<source file='/var/lib/nova/instances/x/disk.rescue'/>",
@@ -176,7 +176,7 @@ class DeriveTest(base.BaseTestCase):
         disk = next(own.disks())
         disk.replace(disk.find("source"), etree.fromstring(source))
         refused = self.assertRaises(exception.Refused, derive, own)
-        self.assertIn("itself a rescue definition", str(refused))
+        self.assertIn("already a rescue definition", str(refused))
 
     @ddt.data(
         ("aarch64", "pc"),
@@ -444,7 +444,7 @@ class FallbackTest(base.BaseTestCase):
         made = plan.derive(self.full, request, samples.MEDIA)
         self.assertEqual("ide", made.bus)
         self.assertEqual(
-            ("bus virtio has no room; ide is taken in its place",), made.findings
+            ("bus virtio has no room; ide is used instead",), made.findings
         )
 
     def test_a_gap_where_it_is_allowed_is_a_finding(self) -> None:

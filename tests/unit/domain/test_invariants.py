@@ -153,4 +153,4 @@ class InvariantsTest(base.BaseTestCase):
         refused = self.assertRaises(
             exception.Refused, plan.derive, own, request, samples.MEDIA
         )
-        self.assertIn("is wrong: target vda is there 2 times", str(refused))
+        self.assertIn("is invalid: target vda occurs 2 times", str(refused))

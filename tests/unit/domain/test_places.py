@@ -271,7 +271,7 @@ class ControllerTest(base.BaseTestCase):
             own.devices.remove(controller)
         samples.add(own, f"<rng><address {samples.pci(0, 1, 1)}/></rng>")
         refused = self.assertRaises(exception.NoRoom, rescue, own, "ide")
-        self.assertIn("has the place of its machine's ide", str(refused))
+        self.assertIn("of the machine's ide controller", str(refused))
 
     def test_a_second_ahci_behind_six_disks(self) -> None:
         own = samples.domain("q35")
