@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the lab creates through OpenStack's own APIs.
+"""What the lab creates through OpenStack's APIs.
 
-Run with the virtual environment's Python, in the sandbox, the administrator's OS_*
-variables set: ``python -m lab.cloud.NAME STATE``.
+``Lab.cloud`` runs ``python -m lab.cloud.NAME STATE`` in the sandbox, with the virtual
+environment's Python and the administrator's OS_* variables.
 """

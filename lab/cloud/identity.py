@@ -39,7 +39,7 @@ def main(lab: Lab) -> None:
                 password=lab.secret(f"user-{name}"),
                 default_project_id=project.id,
             )
-            # LAB.md: both roles, the second for service tokens.
+            # The role service is for service tokens.
             for role in ("admin", "service"):
                 identity.assign_project_role_to_user(project, user, roles[role])
         if name not in known:

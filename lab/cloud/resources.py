@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Flavors, networks, images and volume types for servers to be made of.
+"""Creates the flavors, networks, images and volume types that servers need.
 
 Arguments: the state folder, then NAME=FORMAT=FILE for each image.
 """
@@ -14,6 +14,7 @@ from openstack.connection import Connection
 from openstack.exceptions import raise_from_response
 
 from lab.config import Lab
+from lab.services import volume_backends
 
 #: name: (MiB of memory, GiB of root disk, GiB of ephemeral disk, MiB of swap)
 FLAVORS = {
@@ -21,9 +22,9 @@ FLAVORS = {
     "lab.full": (192, 1, 1, 64),
     "lab.storage": (192, 1, 2, 64),
 }
-#: name: subnet. Two, so that a port can be plugged later on another network.
+#: name: subnet. A second network, because a port on it is plugged later.
 NETWORKS = {"lab": "192.0.2.0/24", "lab-more": "198.51.100.0/24"}
-#: The volume type of LUKS volumes in Ceph; QEMU has the key, and no host device.
+#: The volume type of LUKS volumes in Ceph, which QEMU decrypts without a host device.
 ENCRYPTED = "ceph-luks"
 
 
@@ -43,7 +44,7 @@ def flavors(cloud: Connection) -> None:
 
 
 def networks(cloud: Connection) -> None:
-    """Create the networks that are missing; no DHCP, for there is no agent."""
+    """Create the networks that are missing; without DHCP, which needs an agent."""
     for name, cidr in NETWORKS.items():
         if not cloud.network.find_network(name):
             network = cloud.network.create_network(name=name, is_shared=True)
@@ -73,9 +74,7 @@ def images(cloud: Connection, wanted: list[str]) -> None:
 
 
 def volume_types(cloud: Connection, lab: Lab) -> None:
-    """Create a volume type for each backend, and one of encrypted volumes in Ceph."""
-    from lab.services import volume_backends
-
+    """Create a volume type for each backend, and one for encrypted volumes in Ceph."""
     for backend in volume_backends(lab):
         if not cloud.block_storage.find_type(backend.volume_type):
             cloud.block_storage.create_type(
@@ -96,7 +95,7 @@ def volume_types(cloud: Connection, lab: Lab) -> None:
 
 
 def quotas(cloud: Connection) -> None:
-    """Set no limit to the volumes of any project; Cinder's are in its database."""
+    """Remove the limits on volumes, which Cinder keeps in its database."""
     raise_from_response(
         cloud.block_storage.put(
             "/os-quota-class-sets/default",
@@ -108,7 +107,7 @@ def quotas(cloud: Connection) -> None:
 def main(lab: Lab, wanted: list[str]) -> None:
     """Create what is missing."""
     cloud = openstack.connect()
-    # LAB.md: with no service plugins Neutron's first listing of ports fails.
+    # Neutron answers its first listing of ports with an error if it has had no request.
     cloud.network.get("/networks")
     flavors(cloud)
     networks(cloud)

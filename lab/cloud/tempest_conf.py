@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Images and a network for tempest, and its configuration.
+"""Creates an image and a network for tempest, and writes tempest.conf.
 
-Arguments: the state folder, a machine type, the folder for tempest.conf, then the
-images of the servers, of a rescue disk and of a rescue CD-ROM.
+Arguments: the state folder, a machine type, the folder for tempest.conf, then the files
+of the servers' image, of a rescue disk and of a rescue CD-ROM.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from lab.services import volume_backends
 
 NETWORK = "lab"
 PUBLIC = "lab-public"
-#: What servers of a machine type can carry, and what they cannot. No CD-ROM on USB:
-#: before libvirt 11.5 guests take it for a hard disk, and boot none but hybrid images.
+#: The rescue devices and buses that a machine type supports, and does not support.
+#: CD-ROM on USB is in neither: before libvirt 11.5 guests see a hard disk (F34).
 CASES = {
     "q35": "disk/virtio,disk/scsi,disk/usb,disk/sata,cdrom/sata,cdrom/scsi",
     "pc": "disk/virtio,disk/scsi,disk/usb,disk/ide,cdrom/ide,cdrom/scsi",
@@ -31,13 +31,13 @@ IMPOSSIBLE_CASES = {
     "q35": "disk/ide,disk/fdc,cdrom/virtio",
     "pc": "disk/fdc,cdrom/virtio,floppy/usb",
 }
-#: Seconds; guests boot under software emulation, two tests at a time.
+#: Guests boot under software emulation, and two tests run at a time.
 API_SECONDS = 300
 BOOT_SECONDS = 300
 
 
 def server_image(cloud: Connection, path: str, machine: str) -> str:
-    """Return the id of the image of servers with a machine type; made if need be."""
+    """Return the id of the servers' image for a machine type; upload it if missing."""
     name = f"lab-{machine}-{Path(path).parent.name}"
     image = cloud.image.find_image(name) or cloud.image.create_image(
         name=name,
@@ -51,9 +51,9 @@ def server_image(cloud: Connection, path: str, machine: str) -> str:
 
 
 def public_network(cloud: Connection) -> str:
-    """Return the id of a network for floating IPs, with a router to it.
+    """Return the id of a network for floating IPs; create it and its router if missing.
 
-    "" where Neutron has no routers. No agent serves them: addresses are only kept.
+    Return "" if Neutron has no routers. No agent makes the addresses work.
     """
     if not cloud.network.find_extension("router"):
         return ""
@@ -71,7 +71,7 @@ def public_network(cloud: Connection) -> str:
             name=PUBLIC, external_gateway_info={"network_id": public.id}
         )
         inner = cloud.network.find_subnet(NETWORK)
-        # That subnet has no gateway, so that the router's port is made by hand.
+        # The subnet has no gateway, so the router needs a port with another address.
         port = cloud.network.create_port(
             network_id=inner.network_id, fixed_ips=[{"subnet_id": inner.id}]
         )
@@ -144,7 +144,7 @@ def sections(
 
 
 def main(lab: Lab, machine: str, folder: Path, files: list[str]) -> None:
-    """Write tempest.conf, which holds the administrator's password: private."""
+    """Write tempest.conf, for root only because it has the administrator's password."""
     parser = configparser.ConfigParser(interpolation=None)
     parser.read_dict(sections(lab, openstack.connect(), machine, folder, files))
     path = folder / "tempest.conf"

@@ -1,12 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The lab's guests: bootable images that print what they see.
+"""The lab's guests: bootable images that print which devices they see.
 
-Their reader is in stable_rescue/tempest/guest.
+A guest prints *inventories* to its serial console; stable_rescue/tempest/guest reads
+them. ``init`` is the guest's program, ``builder`` makes the images.
 """
 
 from lab.guest.builder import GuestImages, build
 
-#: Debian packages that building the images needs, for whoever installs them.
+#: The Debian packages that are needed to build the images.
 APT_PACKAGES = (
     "busybox-static",
     "cpio",

@@ -12,11 +12,13 @@ from lab.guest.builder import GuestBuildError
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Build the images and print their paths; returns the exit status."""
+    """Build the images and print their paths; return the exit status."""
     parser = argparse.ArgumentParser(prog="python -m lab.guest", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
     command = commands.add_parser("build", help="build the images")
-    command.add_argument("--out", type=Path, required=True, help="folder for images")
+    command.add_argument(
+        "--out", type=Path, required=True, help="folder for the images"
+    )
     command.add_argument(
         "--cache", type=Path, help="folder for the kernel package (default: OUT/cache)"
     )
@@ -25,7 +27,7 @@ def main(argv: list[str] | None = None) -> int:
     try:
         images = build(options.out, options.cache or options.out / "cache")
     except GuestBuildError as error:
-        print(f"cannot build the guest images: {error}", file=sys.stderr)
+        print(f"Cannot build the guest images: {error}", file=sys.stderr)
         return 1
     for name, value in dataclasses.asdict(images).items():
         print(f"{name:22} {value}")

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Builds the guest images: one kernel and initramfs on several media.
+"""Builds the guest images: one kernel and one initramfs on several media.
 
-Every image boots on SeaBIOS and OVMF. Nothing is mounted and nothing installed:
-file systems are written by mtools and xorriso, the kernel is unpacked from
-Debian's package. The same inputs give the same bytes.
+Every image boots on SeaBIOS and OVMF. Nothing is mounted and nothing is installed:
+mtools and xorriso write the file systems, and the kernel is unpacked from Debian's
+package. The same inputs give the same bytes.
 """
 
 import contextlib
@@ -22,8 +22,9 @@ from lab.guest.tools import GuestBuildError, run
 __all__ = ["GuestBuildError", "GuestImages", "build"]
 
 _HERE = Path(__file__).parent
-#: On disks; those in _CDROMS on CD-ROMs, too. A marking one leaves a marker on every
-#: disk that it can write to (see ``init``); "other" is a second image to rescue from.
+#: Each image is built as a disk, and those in _CDROMS as a CD-ROM as well. A marking
+#: image writes a marker to every writable disk (see ``init``). The image "other" is a
+#: second rescue image.
 _ORIGINAL = media.Image("original", "original")
 _RESCUE = media.Image("rescue", "rescue")
 _MARKING_ORIGINAL = media.Image("original-marking", "original", "lab.mark")
@@ -36,7 +37,7 @@ _SOURCES = ("init", "builder.py", "initramfs.py", "kernel.py", "media.py", "tool
 
 @dataclasses.dataclass(frozen=True)
 class GuestImages:
-    """Paths of the built images, and the build's name as the guest prints it."""
+    """The paths of the images, and the name of the build, which the guests print."""
 
     original_raw: Path
     original_qcow2: Path
@@ -51,7 +52,7 @@ class GuestImages:
 
     @classmethod
     def of_paths(cls, values: Mapping[str, str]) -> "GuestImages":
-        """Return the images of a mapping of field to path."""
+        """Return the images from a mapping of field names to paths."""
         paths = {name: Path(value) for name, value in values.items() if name != "build"}
         return cls(**paths, build=values["build"])
 
@@ -67,13 +68,13 @@ class GuestImages:
 
 
 def build(out_dir: Path | str, cache_dir: Path | str) -> GuestImages:
-    """Return the guest images in `out_dir`, built where they are not there yet.
+    """Return the guest images in `out_dir`; build them if they are missing.
 
-    Idempotent: a build is named by the hash of everything that goes into it, and
-    one that is complete is returned as it is. `cache_dir` keeps the kernel package.
-    Processes that build in the same folder wait for each other.
+    Idempotent: the name of a build is the hash of its inputs, and an existing build is
+    used again. `cache_dir` keeps the kernel package. Processes that build in the same
+    folder wait for each other.
 
-    :raises GuestBuildError: a tool or package is missing or failed; says which.
+    :raises GuestBuildError: if a tool or package is missing or fails; says which
     """
     out_dir, cache_dir = Path(out_dir).resolve(), Path(cache_dir).resolve()
     out_dir.mkdir(parents=True, exist_ok=True)
@@ -82,7 +83,7 @@ def build(out_dir: Path | str, cache_dir: Path | str) -> GuestImages:
         name = _build_name(package)
         final = out_dir / name
         if not final.is_dir():
-            # Built beside, then renamed: one of the right name is complete.
+            # A folder with the final name is complete, because it is renamed last.
             scratch = Path(tempfile.mkdtemp(prefix=f"{name}.", dir=out_dir))
             try:
                 _build(package, name, scratch).rename(final)
@@ -105,7 +106,7 @@ def build(out_dir: Path | str, cache_dir: Path | str) -> GuestImages:
 @contextlib.contextmanager
 def _locked(folder: Path) -> Iterator[None]:
     with (folder / "lock").open("w") as stream:
-        fcntl.flock(stream, fcntl.LOCK_EX)  # until it is closed
+        fcntl.flock(stream, fcntl.LOCK_EX)  # released when the file is closed
         yield
 
 
@@ -127,7 +128,7 @@ def _build(package: Path, name: str, scratch: Path) -> Path:
 
 
 def _build_name(package: Path) -> str:
-    """Return a short name that differs whenever the images would."""
+    """Return the name of the build: a hash of all inputs."""
     digest = hashlib.sha256(package.name.encode())
     busybox = shutil.which("busybox")
     if busybox is None:

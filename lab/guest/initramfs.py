@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The guest's root file system: busybox, its init, and some kernel modules."""
+"""The guest's root file system: busybox, ``init``, and some kernel modules."""
 
 import re
 import shutil
@@ -8,8 +8,8 @@ from pathlib import Path
 from lab.guest.kernel import KernelTree
 from lab.guest.tools import GuestBuildError, run, stamp
 
-#: Loaded by the guest in this order. Kernel names follow it: what hangs on the
-#: mainboard comes before what is plugged in, as in most distributions' images.
+#: The guest loads these in this order. Device names follow from it: devices on the
+#: mainboard come before USB devices, as in the images of most distributions.
 _LOADED = (
     "button",
     "evdev",
@@ -31,14 +31,14 @@ _LOADED = (
     "usb_storage",
     "uas",
 )
-#: Loaded on demand.
+#: The guest loads these when it needs them.
 _ON_DEMAND = ("scsi_mod", "floppy", "edd", "efivarfs", "isofs")
 
 
 def build(tree: KernelTree, init: Path, root: Path) -> Path:
-    """Build the initramfs of `tree`'s kernel in `root`; returns the archive.
+    """Build the initramfs for the kernel of `tree` in `root`; return the archive.
 
-    :raises GuestBuildError: a module or tool is missing.
+    :raises GuestBuildError: if a module or tool is missing
     """
     for folder in ("bin", "dev", "lib", "mnt", "proc", "sys", "tmp"):
         (root / folder).mkdir(parents=True)
@@ -57,14 +57,14 @@ def build(tree: KernelTree, init: Path, root: Path) -> Path:
         cwd=root,
         stdin="\n".join(names).encode() + b"\n",
     )
-    # zstd unpacks quickest under software emulation, where boot time goes.
+    # Most of a boot is unpacking, and zstd unpacks fastest under software emulation.
     result = root.with_suffix(".zst")
     result.write_bytes(run(["zstd", "-q", "-19", "-c"], stdin=archive))
     return result
 
 
 def _copy_modules(tree: KernelTree, root: Path) -> None:
-    """Copy the wanted modules and all that they depend on, with an index."""
+    """Copy the modules, the modules they depend on, and an index."""
     run(["depmod", "-b", tree.root, tree.version])
     depends: dict[str, list[str]] = {}
     for line in (tree.modules / "modules.dep").read_text().splitlines():
@@ -83,7 +83,7 @@ def _copy_modules(tree: KernelTree, root: Path) -> None:
     run(["depmod", "-b", root, tree.version])
     for path in target.glob("modules.*"):
         if path.name not in ("modules.dep", "modules.alias", "modules.symbols"):
-            path.unlink()  # busybox's modprobe reads no more than these
+            path.unlink()  # busybox's modprobe reads only those three
 
 
 def _name(module: str) -> str:

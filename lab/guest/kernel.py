@@ -27,12 +27,12 @@ class KernelTree:
 
 
 def fetch(cache_dir: Path) -> Path:
-    """Return Debian's kernel package in `cache_dir`, downloaded if not there.
+    """Return Debian's kernel package in `cache_dir`; download it if it is missing.
 
-    One that is there is used whatever its age: the lab works without a network
-    after its first build. Remove the file for a newer kernel.
+    An existing package is used even if it is old, so that the lab works without a
+    network after its first build. Remove the file to get a newer kernel.
 
-    :raises GuestBuildError: apt knows of no kernel, or the download failed.
+    :raises GuestBuildError: if apt has no kernel package or the download fails
     """
     cached = sorted(cache_dir.glob("linux-image-[0-9]*.deb"))
     if cached:
@@ -41,7 +41,7 @@ def fetch(cache_dir: Path) -> Path:
     try:
         _download(cache_dir)
     except GuestBuildError:
-        # No package lists yet, or ones that are out of date.
+        # The package lists are missing or too old.
         run(["apt-get", "update", "-q"])
         _download(cache_dir)
     (package,) = cache_dir.glob("linux-image-[0-9]*.deb")
@@ -52,14 +52,17 @@ def _download(folder: Path) -> None:
     shown = run(["apt-cache", "depends", "linux-image-amd64"]).decode()
     match = re.search(r"Depends: (linux-image-[0-9]\S+)", shown)
     if match is None:
-        raise GuestBuildError("apt knows no package behind linux-image-amd64")
+        raise GuestBuildError("apt has no kernel package for linux-image-amd64")
     run(["apt-get", "download", "-q", match[1]], cwd=folder)
 
 
 def unpack(package: Path, root: Path) -> KernelTree:
-    """Unpack `package` below `root`."""
+    """Unpack `package` below `root`.
+
+    :raises GuestBuildError: if the package does not contain exactly one kernel
+    """
     run(["dpkg-deb", "-x", package, root])
     images = sorted((root / "boot").glob("vmlinuz-*"))
     if len(images) != 1:
-        raise GuestBuildError(f"{package.name} holds {len(images)} kernels, not one")
+        raise GuestBuildError(f"{package.name} has {len(images)} kernels, not one")
     return KernelTree(root, images[0].name.removeprefix("vmlinuz-"))

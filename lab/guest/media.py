@@ -21,26 +21,26 @@ _MIB = 1024 * 1024
 
 @dataclasses.dataclass(frozen=True)
 class Image:
-    """One system to boot."""
+    """One bootable system."""
 
-    name: str  # of its files; different for each
-    said: str  # how the guest calls it
-    arguments: str = ""  # more for its kernel
+    name: str  # the name of the files; different for each image
+    printed: str  # the name that the guest prints
+    arguments: str = ""  # additional arguments for the kernel
 
 
 @dataclasses.dataclass(frozen=True)
 class BootFiles:
-    """What every medium carries."""
+    """What every medium contains."""
 
     kernel: Path
     initrd: Path
     build: str
 
     def command_line(self, image: Image, medium: str) -> str:
-        """Return the kernel's arguments: the guest repeats the ``lab.`` ones."""
+        """Return the kernel's arguments; the guest prints those with ``lab.``."""
         return (
             "console=ttyS0 quiet loglevel=1 panic=5 nokaslr audit=0 "
-            f"lab.image={image.said} lab.medium={medium} lab.build={self.build} "
+            f"lab.image={image.printed} lab.medium={medium} lab.build={self.build} "
             f"{image.arguments}"
         ).rstrip()
 
@@ -48,7 +48,7 @@ class BootFiles:
 def make_disk(target: Path, image: Image, boot: BootFiles, scratch: Path) -> None:
     """Write a disk image: an MBR with one active FAT partition.
 
-    Sector 1 holds the text that the guest's inventory reports as the disk's label.
+    Sector 1 has the text that inventories show as the label of the disk.
     """
     fat = scratch / f"{image.name}.fat"
     files = _efi_files(image, "disk", boot, scratch / f"{image.name}-disk")
@@ -82,7 +82,7 @@ def make_disk(target: Path, image: Image, boot: BootFiles, scratch: Path) -> Non
 
 
 def make_iso(target: Path, image: Image, boot: BootFiles, scratch: Path) -> None:
-    """Write a CD-ROM image: isolinux for BIOS, a FAT image inside for UEFI."""
+    """Write a CD-ROM image with isolinux for BIOS and a FAT image for UEFI."""
     root = scratch / f"{image.name}-iso"
     tree = root / "isolinux"
     tree.mkdir(parents=True)
@@ -100,22 +100,22 @@ def make_iso(target: Path, image: Image, boot: BootFiles, scratch: Path) -> None
     bios = "-b isolinux/isolinux.bin -c isolinux/boot.cat -no-emul-boot"
     bios += " -boot-load-size 4 -boot-info-table"
     uefi = "-eltorito-alt-boot -e isolinux/efi.img -no-emul-boot"
-    volume = f"LAB_{image.said.upper()}"
+    volume = f"LAB_{image.printed.upper()}"
     command = ["xorriso", "-as", "mkisofs", "-o", str(target), "-V", volume]
     run([*command, *bios.split(), *uefi.split(), str(root)])
     with target.open("r+b") as stream:
-        # ISO 9660 leaves the first 32 KiB to the system: the label goes there too.
+        # ISO 9660 does not use the first 32 KiB, so the label can be in sector 1 too.
         stream.seek(_SECTOR)
         stream.write(_label(image, boot))
 
 
 def _efi_files(image: Image, medium: str, boot: BootFiles, folder: Path) -> Path:
-    """Lay out what systemd-boot reads; returns `folder`."""
+    """Write the files that systemd-boot reads to `folder`; return `folder`."""
     loader = folder / "loader"
     (loader / "entries").mkdir(parents=True)
     (loader / "loader.conf").write_text("timeout 0\neditor no\n")
     (loader / "entries" / "lab.conf").write_text(
-        f"title lab {image.said}\nlinux /vmlinuz\ninitrd /initrd\n"
+        f"title lab {image.printed}\nlinux /vmlinuz\ninitrd /initrd\n"
         f"options {boot.command_line(image, medium)}\n"
     )
     efi = folder / "EFI" / "BOOT"
@@ -132,7 +132,7 @@ def _syslinux_config(arguments: str) -> str:
 
 
 def _make_fat(target: Path, files: Path, name: str, hidden_sectors: int) -> None:
-    """Write a FAT16 file system holding `files`, with 2 MiB to spare."""
+    """Write a FAT16 file system with `files` and 2 MiB of free space."""
     stamp(files)
     size = sum(path.stat().st_size for path in files.rglob("*") if path.is_file())
     sectors = (size // _MIB + 3) * _MIB // _SECTOR
@@ -144,12 +144,12 @@ def _make_fat(target: Path, files: Path, name: str, hidden_sectors: int) -> None
 
 
 def _label(image: Image, boot: BootFiles) -> bytes:
-    text = f"LABIMG1 {image.said} {boot.build}"
+    text = f"LABIMG1 {image.printed} {boot.build}"
     return text.encode().ljust(_SECTOR, b"\0")
 
 
 def _number(text: str) -> int:
-    """Return a 32-bit number that follows from `text`: a reproducible identity."""
+    """Return a 32-bit hash of `text`, for identifiers that are reproducible."""
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:4], "little")
 
 

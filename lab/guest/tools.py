@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Running the programs that build the guest images."""
+"""Runs the programs that build the guest images."""
 
 import os
 import subprocess
@@ -8,12 +8,12 @@ from pathlib import Path
 
 from lab.errors import LabError
 
-#: Time stamp of every file in every image, seconds since 1970: 2024-01-01.
+#: The modification time of every file in every image: 2024-01-01, in Unix time.
 EPOCH = 1704067200
 
 
 class GuestBuildError(LabError):
-    """The guest images could not be built; the text says what to do."""
+    """The guest images could not be built; the message says what to do."""
 
 
 def run(
@@ -21,7 +21,7 @@ def run(
 ) -> bytes:
     """Return what `command` prints.
 
-    :raises GuestBuildError: it is not installed, or failed; with what it said.
+    :raises GuestBuildError: if `command` is not installed, or fails; with its output
     """
     words = [str(word) for word in command]
     environ = {
@@ -32,7 +32,7 @@ def run(
         "MTOOLS_SKIP_CHECK": "1",
     }
     try:
-        done = subprocess.run(
+        completed = subprocess.run(
             words, cwd=cwd, input=stdin, capture_output=True, env=environ, timeout=600
         )
     except FileNotFoundError as error:
@@ -41,13 +41,13 @@ def run(
         ) from error
     except subprocess.TimeoutExpired as error:
         raise GuestBuildError(f"{words[0]} did not end within 600 s") from error
-    if done.returncode:
-        said = done.stderr.decode(errors="replace").strip()
-        raise GuestBuildError(f"{' '.join(words)} failed: {said}")
-    return done.stdout
+    if completed.returncode:
+        output = completed.stderr.decode(errors="replace").strip()
+        raise GuestBuildError(f"{' '.join(words)} failed: {output}")
+    return completed.stdout
 
 
 def stamp(tree: Path) -> None:
-    """Give every file below `tree` the same time, so that images are reproducible."""
+    """Give every file below `tree` the same time stamp: images are reproducible."""
     for path in [tree, *tree.rglob("*")]:
         os.utime(path, (EPOCH, EPOCH), follow_symlinks=False)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The services of the lab, a module each; see lab/service.py for what they are."""
+"""The services of the lab, each in its module; lab/service.py has their base class."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import importlib
 from lab.config import Lab
 from lab.service import Service, VolumeBackend
 
-#: In the order of ``tools/lab status``. Storage backends are modules named like them.
+#: In the order of ``tools/lab status``. Each storage backend is a module of its name.
 MODULES = (
     "mariadb",
     "rabbitmq",
@@ -25,7 +25,7 @@ NETWORK_MODULES = ("ovs",)
 
 
 def volume_backends(lab: Lab) -> list[VolumeBackend]:
-    """Return the storage backends that ``lab`` was asked to have."""
+    """Return the storage backends that the options of ``lab`` name."""
     return [
         service
         for backend in lab.options.backends
@@ -35,7 +35,7 @@ def volume_backends(lab: Lab) -> list[VolumeBackend]:
 
 
 def all_services(lab: Lab) -> list[Service]:
-    """Return every service of ``lab``, for its options."""
+    """Return every service that ``lab`` has with its options."""
     modules = [
         *MODULES[:-1],
         *(NETWORK_MODULES if lab.options.network else ()),

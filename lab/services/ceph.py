@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Ceph: one monitor, one manager, one OSD; RBD for Cinder and libvirt."""
+"""Ceph with one monitor, one manager and one OSD; RBD for Cinder and libvirt."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from xml.sax.saxutils import escape
 from lab.config import ADDRESS, PORTS
 from lab.service import VolumeBackend, wait_until
 
-#: Cinder's volumes, and servers' own disks with ``--images-type rbd``.
+#: The pools of Cinder's volumes, and of local disks with ``--images-type rbd``.
 VOLUMES, DISKS = "volumes", "vms"
 POOLS = (VOLUMES, DISKS)
 PLACEMENT_GROUPS = 8
 SIZE = 16 * 1024**3  # bytes of the OSD's sparse file
 
-#: The user that Cinder and, through libvirt's secret, QEMU log in as.
+#: The user of Cinder, and of QEMU with libvirt's secret.
 USER = "cinder"
 
 CONF = "ceph.conf"
@@ -26,8 +26,8 @@ ADMIN_KEYRING = "ceph.client.admin.keyring"
 USER_KEYRING = f"ceph.client.{USER}.keyring"
 
 MGR_MODULES = Path("/usr/share/ceph/mgr")
-#: The bases of all modules, and those that no manager does without: with fewer the
-#: cluster calls itself broken, with all there are it takes ten seconds more to start.
+#: The base modules, and those that a manager needs. With fewer the cluster reports an
+#: error; with all of them the start takes ten seconds longer.
 MGR_WANTED = (
     *("mgr_module.py", "mgr_util.py"),
     *("balancer", "crash", "devicehealth", "orchestrator", "pg_autoscaler"),
@@ -35,7 +35,7 @@ MGR_WANTED = (
 )
 
 _RBD = ", ".join(f"profile rbd pool={pool}" for pool in POOLS)
-#: keyring: (entity, capabilities). The monitor learns all of them when it is made.
+#: keyring: (entity, capabilities). The monitor gets all of them when it is created.
 KEYS = {
     ADMIN_KEYRING: ("client.admin", {"mon": "allow *", "osd": "allow *",
                                      "mgr": "allow *"}),
@@ -47,7 +47,7 @@ KEYS = {
 
 
 class Ceph(VolumeBackend):
-    """A real cluster, as small as can be."""
+    """The smallest real cluster."""
 
     name = "ceph"
     volume_type: ClassVar[str] = "ceph"
@@ -57,7 +57,7 @@ class Ceph(VolumeBackend):
 
     @property
     def data(self) -> Path:
-        """Where the daemons keep what they have."""
+        """The folder with the data of the daemons."""
         return self.lab.data("ceph")
 
     @property
@@ -81,7 +81,7 @@ class Ceph(VolumeBackend):
         )
 
     def prepare(self) -> None:
-        """Make keys, and the three daemons' data; none of them runs for that."""
+        """Make the keys and the data of the three daemons, which do not run yet."""
         for daemon in ("mon", "mgr", "osd", "crash", "mgr-modules"):
             self.lab.data(f"ceph/{daemon}")
         for module in MGR_WANTED:
@@ -117,25 +117,26 @@ class Ceph(VolumeBackend):
         self._daemon("mon")
         self._daemon("mgr")
         if not self.running("ceph-osd"):
-            # The same answer each time it is asked.
+            # Idempotent: the same uuid gets the same number.
             self._ceph("osd", "new", self._uuid("osd"), "0")
             self._daemon("osd")
 
     def ready(self) -> bool:
         if not all(self.running(process) for process in self.processes):
             return False
-        asked = self.lab.sandbox.run(
+        completed = self.lab.sandbox.run(
             ["ceph", "--connect-timeout", "5", "status", "--format", "json"],
             check=False,
             seconds=30,
         )
-        if asked.returncode:
+        if completed.returncode:
             return False
-        status = json.loads(asked.stdout)
+        status = json.loads(completed.stdout)
         return bool(status["osdmap"]["num_up_osds"] and status["mgrmap"]["available"])
 
     def wait_ready(self) -> None:
-        # Each look starts a Python and a client: a second apart, others need the CPU.
+        # Each check starts Python and a Ceph client. One per second leaves the CPU to
+        # the other services.
         wait_until(
             "Ceph's OSD and manager to be up",
             self.ready,
@@ -175,13 +176,13 @@ class Ceph(VolumeBackend):
             "images_rbd_ceph_conf": f"/etc/ceph/{CONF}",
         }
 
-    # -- inside -------------------------------------------------------------------
+    # -- internal -----------------------------------------------------------------
 
     def _uuid(self, what: str) -> str:
         return str(uuid.UUID(hex=self.lab.secret(f"ceph-{what}")))
 
     def _make_keys(self) -> Path:
-        """Write a keyring for each user; return the monitor's, which has all keys."""
+        """Write a keyring for each user; return the monitor's keyring with all keys."""
         keyring = self.data / "mon.keyring"
         self._make_key(keyring, "mon.", {"mon": "allow *"})
         for name, (entity, capabilities) in KEYS.items():
@@ -201,7 +202,7 @@ class Ceph(VolumeBackend):
         self.run(["ceph-authtool", str(path), *create])
 
     def _install(self) -> None:
-        """Copy configuration and keys to /etc, which is in the sandbox's memory."""
+        """Copy configuration and keys to the sandbox's private /etc."""
         source = f"{self.lab.etc('ceph')}/."
         self.run(["cp", "--archive", source, "/etc/ceph"])
 
@@ -215,7 +216,7 @@ class Ceph(VolumeBackend):
         return self.run(["ceph", "--connect-timeout", "30", *arguments], seconds=60)
 
     def _define_secret(self) -> None:
-        """Give libvirtd the user's key; never on a command line."""
+        """Give libvirtd the user's key in a file: others can read a command line."""
         keyring = self.lab.etc("ceph") / USER_KEYRING
         print_key = ["--print-key", "--name", f"client.{USER}"]
         key = self.run(["ceph-authtool", str(keyring), *print_key]).strip()

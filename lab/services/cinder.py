@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Cinder: volumes, from every backend the lab was asked to have."""
+"""Cinder, with every storage backend of the lab."""
 
 from __future__ import annotations
 
 from lab.openstack import OpenStackService, WebService, authtoken
 from lab.service import ini
 from lab.services import volume_backends
-from lab.services.mariadb import synchronised
+from lab.services.mariadb import migrate_once
 
 
 class _Cinder(OpenStackService):
@@ -14,7 +14,7 @@ class _Cinder(OpenStackService):
 
 
 class CinderDatabase(_Cinder):
-    """No process of its own: writes cinder.conf and creates the database."""
+    """Writes cinder.conf and creates the database; has no process."""
 
     name = "cinder-database"
     requires = ("mariadb",)
@@ -43,7 +43,7 @@ class CinderDatabase(_Cinder):
 
     def prepare(self) -> None:
         arguments = (*self.config_files(), "db", "sync")
-        synchronised(
+        migrate_once(
             self.lab, "cinder", lambda: self.command("cinder-manage", *arguments)
         )
 
@@ -77,11 +77,11 @@ class CinderScheduler(_Cinder):
 
 
 class CinderVolume(_Cinder):
-    """Talks to the arrays."""
+    """Manages the volumes on the storage backends."""
 
     name = "cinder-volume"
-    # What it tells of its backends at its start the scheduler has to hear: it tells it
-    # again only a minute later, and until then no volume finds a backend.
+    # The scheduler must run first: cinder-volume reports its backends at its start and
+    # then every minute, and without a report no volume can be scheduled.
     requires = ("cinder-database", "rabbitmq", "cinder-scheduler")
 
     def needs(self) -> tuple[str, ...]:
@@ -92,7 +92,7 @@ class CinderVolume(_Cinder):
             self.daemon("cinder-volume")
 
     def ready(self) -> bool:
-        """Return whether every driver is initialised; one that failed never is."""
+        """Return True if the drivers of all backends are initialized."""
         backends = len(self.lab.options.backends)
         started = "Driver initialization completed successfully"
         return not backends or (self.running() and self.has_logged(started, backends))

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Glance: images, in files."""
+"""Glance, with its images in files."""
 
 from __future__ import annotations
 
 from lab.openstack import WebService
-from lab.services.mariadb import synchronised
+from lab.services.mariadb import migrate_once
 
 
 class Glance(WebService):
@@ -28,7 +28,7 @@ class Glance(WebService):
 
     def prepare(self) -> None:
         arguments = (*self.config_files(), "db_sync")
-        synchronised(
+        migrate_once(
             self.lab, "glance", lambda: self.command("glance-manage", *arguments)
         )
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Keystone: who is who, and where everything is."""
+"""Keystone: users, tokens and the service catalog."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 
 from lab.config import REGION
 from lab.openstack import WebService
-from lab.services.mariadb import synchronised
+from lab.services.mariadb import migrate_once
 
 
 class Keystone(WebService):
@@ -27,7 +27,7 @@ class Keystone(WebService):
         self.render("keystone.conf", self.lab.etc("keystone") / "keystone.conf", values)
 
     def prepare(self) -> None:
-        synchronised(self.lab, "keystone", lambda: self._manage("db_sync"))
+        migrate_once(self.lab, "keystone", lambda: self._manage("db_sync"))
         for repository in ("fernet-keys", "credential-keys"):
             self._create_keys(self.lab.etc("keystone") / repository)
         url = f"{self.lab.url('keystone')}/v3"
@@ -38,7 +38,7 @@ class Keystone(WebService):
         )
 
     def environment(self) -> dict[str, str]:
-        # In no argument: those are seen by everyone, and in error messages.
+        # Not as an argument: every user sees arguments, and error messages show them.
         password = {"OS_BOOTSTRAP_PASSWORD": self.lab.secret("admin")}
         return super().environment() | password
 
@@ -46,7 +46,7 @@ class Keystone(WebService):
         self.lab.cloud("identity")
 
     def _create_keys(self, repository: Path) -> None:
-        """Do what fernet_setup and credential_setup take four seconds each for."""
+        """Do the same as fernet_setup and credential_setup, which take four seconds."""
         for name in ("0", "1"):  # the staged and the primary key
             key = base64.urlsafe_b64encode(secrets.token_bytes(32))
             self.write(repository / name, key.decode())

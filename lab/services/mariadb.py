@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""MariaDB: one database a service, tuned for speed and not for keeping."""
+"""MariaDB: one database for each service, fast and without flushes to disk."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ DATABASES = (
     "cinder",
 )
 
-#: Where root may talk to it, in the sandbox's /run.
+#: Root may connect here; /run is private to the sandbox.
 SOCKET = "/run/mariadb.sock"
 CLIENT = ("mariadb", "--no-defaults", f"--socket={SOCKET}", "--user=root")
 
-#: What is committed survives a kill -9, but not the machine: nothing is flushed.
+#: Nothing is flushed: a commit survives a kill -9 but not a crash of the machine.
 FAST = (
     "--innodb-flush-log-at-trx-commit=2",
     "--innodb-buffer-pool-size=64M",
@@ -44,7 +44,7 @@ class MariaDB(Service):
 
     @property
     def folder(self) -> Path:
-        """Where its data lies."""
+        """The folder with the data."""
         return self.lab.data("mariadb")
 
     def prepare(self) -> None:
@@ -88,34 +88,37 @@ class MariaDB(Service):
 
 
 def execute(lab: Lab, database: str, statements: str) -> None:
-    """Run SQL statements in ``database``; raise LabError if one fails."""
+    """Run SQL statements in ``database``.
+
+    :raises LabError: if a statement fails
+    """
     lab.sandbox.run([*CLIENT, database], stdin=statements)
 
 
 def dump(lab: Lab, database: str) -> str:
-    """Return the statements that make ``database`` as it is."""
+    """Return the SQL statements that create ``database`` with its content."""
     options = ("--no-defaults", f"--socket={SOCKET}", "--user=root")
     return lab.sandbox.run(["mariadb-dump", *options, database]).stdout
 
 
-def synchronised(lab: Lab, database: str, migrate: Callable[[], None]) -> None:
-    """Bring the empty ``database`` to its service's schema.
+def migrate_once(lab: Lab, database: str, migrate: Callable[[], None]) -> None:
+    """Create the schema in the empty ``database``.
 
-    ``migrate`` runs every migration there ever was, which takes most of a bring-up, so
-    what it makes is kept for as long as the virtual environment is the same. Nothing
-    secret is in a schema.
+    ``migrate`` runs all migrations of the service, which takes most of the time to
+    bring a lab up. So the schema is cached as long as the virtual environment is the
+    same. A schema contains no secrets.
     """
     environment = (lab.venv / ENVIRONMENT_MARKER).stat().st_mtime_ns
-    kept = lab.cache / f"{database}-{lab.options.nova}-{environment}.sql"
-    if kept.exists():
-        execute(lab, database, kept.read_text())
+    cached = lab.cache / f"{database}-{lab.options.nova}-{environment}.sql"
+    if cached.exists():
+        execute(lab, database, cached.read_text())
         return
     migrate()
     for old in lab.cache.glob(f"{database}-{lab.options.nova}-*.sql"):
         old.unlink()
-    temporary = kept.with_suffix(".new")
+    temporary = cached.with_suffix(".new")
     temporary.write_text(dump(lab, database))
-    temporary.replace(kept)
+    temporary.replace(cached)
 
 
 SERVICES = (MariaDB,)

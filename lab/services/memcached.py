@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""memcached: tokens already validated."""
+"""memcached, the cache of validated tokens."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from lab.service import Service
 
 
 class Memcached(Service):
-    """The services' cache."""
+    """The cache of the OpenStack services."""
 
     name = "memcached"
 
@@ -17,17 +17,8 @@ class Memcached(Service):
         port = str(PORTS["memcached"])
         self.spawn(
             [
-                "memcached",
-                "-u",
-                "root",
-                "-l",
-                ADDRESS,
-                "-p",
-                port,
-                "-U",
-                "0",
-                "-m",
-                "32",
+                *("memcached", "-u", "root", "-l", ADDRESS, "-p", port),
+                *("-U", "0", "-m", "32"),
             ]
         )
 

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Neutron: the API, and what agents talk to; Open vSwitch itself is in ovs.py."""
+"""Neutron: the API and the RPC server; ovs.py has Open vSwitch and the agent."""
 
 from __future__ import annotations
 
 from lab.openstack import OpenStackService, WebService, authtoken
-from lab.services.mariadb import synchronised
+from lab.services.mariadb import migrate_once
 
 ML2 = "ml2.conf"
 
@@ -20,7 +20,7 @@ class _Neutron(OpenStackService):
 
 
 class NeutronDatabase(_Neutron):
-    """No process of its own: writes the configuration and creates the database."""
+    """Writes the configuration and creates the database; has no process."""
 
     name = "neutron-database"
     requires = ("mariadb",)
@@ -37,7 +37,7 @@ class NeutronDatabase(_Neutron):
 
     def prepare(self) -> None:
         arguments = (*self.config_files(), "upgrade", "heads")
-        synchronised(
+        migrate_once(
             self.lab,
             "neutron",
             lambda: self.command("neutron-db-manage", *arguments),

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Nova: unmodified, but for the compute driver that ``--driver`` names."""
+"""Nova, unmodified except for the compute driver that ``--driver`` names."""
 
 from __future__ import annotations
 
@@ -8,20 +8,19 @@ from pathlib import Path
 from lab.openstack import OpenStackService, WebService, authtoken
 from lab.service import ini
 from lab.services import volume_backends
-from lab.services.mariadb import dump, execute, synchronised
+from lab.services.mariadb import dump, execute, migrate_once
 
 COMPUTE_CONF = "nova-compute.conf"
-#: Apart, for nova-compute must have no access to databases.
+#: A separate file, because nova-compute must have no access to the databases.
 DATABASE_CONF = "nova-database.conf"
 
-
-#: UPSTREAM, "Nova's side of the interface": native threads by default.
+#: The first Nova that uses native threads, and no eventlet, by default.
 FIRST_NATIVE = 34
 
 
 class _Nova(OpenStackService):
     project = "nova"
-    #: The file to be read after nova.conf.
+    #: The file that is read after nova.conf.
     more = DATABASE_CONF
 
     def config_files(self) -> list[str]:
@@ -30,7 +29,7 @@ class _Nova(OpenStackService):
 
 
 class NovaDatabase(_Nova):
-    """No process of its own: writes nova.conf and creates the databases."""
+    """Writes nova.conf and creates the databases; has no process."""
 
     name = "nova-database"
     requires = ("mariadb",)
@@ -51,17 +50,17 @@ class NovaDatabase(_Nova):
             "database": {"connection": lab.database("nova")},
         }
         self.write(lab.etc("nova") / DATABASE_CONF, ini(databases))
-        # nova-api looks for it beside nova.conf only.
+        # nova-api looks for api-paste.ini in the folder of nova.conf only.
         self.copy_from_venv("api-paste.ini", "rootwrap.conf", "rootwrap.d")
         lab.data("nova/lock")
 
     def prepare(self) -> None:
         lab = self.lab
-        synchronised(lab, "nova_api", lambda: self.manage("api_db", "sync"))
-        synchronised(lab, "nova", lambda: self.manage("db", "sync", "--local_cell"))
-        # The same schema: no need to run the migrations twice.
+        migrate_once(lab, "nova_api", lambda: self.manage("api_db", "sync"))
+        migrate_once(lab, "nova", lambda: self.manage("db", "sync", "--local_cell"))
+        # cell0 has the same schema: copy it instead of running the migrations again.
         execute(lab, "nova_cell0", dump(lab, "nova"))
-        self.manage("cell_v2", "map_cell0")  # finds it by the main database's name
+        self.manage("cell_v2", "map_cell0")  # derives the name from the main database
         self.manage("cell_v2", "create_cell", "--name", "cell1")
 
     def ready(self) -> bool:
@@ -85,9 +84,9 @@ class NovaApi(WebService):
         return super().environment() | files
 
     def uwsgi_arguments(self) -> list[str]:
-        """Return one thread a process for releases that are patched by eventlet.
+        """Return one thread per process for releases that eventlet patches.
 
-        With several, the answer to a call over RPC wakes the wrong one, or none.
+        With several threads the answer to an RPC call wakes the wrong one, or none.
         """
         if int(self.lab.options.nova.partition(".")[0]) >= FIRST_NATIVE:
             return []
@@ -95,7 +94,7 @@ class NovaApi(WebService):
 
 
 class NovaConductor(_Nova):
-    """Talks to the databases for nova-compute."""
+    """Accesses the databases for nova-compute."""
 
     name = "nova-conductor"
     requires = ("nova-database", "rabbitmq")
@@ -104,12 +103,15 @@ class NovaConductor(_Nova):
         self.daemon("nova-conductor")
 
     def ready(self) -> bool:
-        """Return whether it listens: nova-compute's first call waits 10 s otherwise."""
+        """Return True if the conductor listens.
+
+        Otherwise the first call of nova-compute would wait 10 s.
+        """
         return self.running() and self.has_logged("Starting conductor node")
 
 
 class NovaScheduler(_Nova):
-    """Chooses the one host there is."""
+    """Chooses the host of a server; the lab has one host."""
 
     name = "nova-scheduler"
     requires = ("nova-database", "rabbitmq", "placement")
@@ -122,7 +124,7 @@ class NovaScheduler(_Nova):
 
 
 class NovaCompute(_Nova):
-    """nova-compute, with the driver under test."""
+    """nova-compute with the driver under test."""
 
     name = "nova-compute"
     requires = (
@@ -144,7 +146,7 @@ class NovaCompute(_Nova):
         sections = {
             "DEFAULT": {"compute_driver": self.lab.options.driver},
             "libvirt": libvirt,
-            # Services are killed here more often than elsewhere.
+            # Chaos kills services often, and a lab should recover while one watches.
             "stable_rescue": {"stalled_after": "30"},
         }
         self.write(self.lab.etc("nova") / COMPUTE_CONF, ini(sections))
@@ -153,13 +155,13 @@ class NovaCompute(_Nova):
         self.daemon("nova-compute")
 
     def ready(self) -> bool:
-        """Return whether it is registered: discovery finds nothing before.
+        """Return True if the host is registered, so that it can be discovered.
 
-        Another start of a host that is known registers nothing.
+        When nova-compute restarts, the host is known and nothing is registered.
         """
         known = self._discovered.exists()
-        sign = "unclaimed instances" if known else "Created resource provider"
-        return self.running() and self.has_logged(sign)
+        message = "unclaimed instances" if known else "Created resource provider"
+        return self.running() and self.has_logged(message)
 
     def populate(self) -> None:
         NovaDatabase(self.lab).manage("cell_v2", "discover_hosts")

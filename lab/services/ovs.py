@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Open vSwitch in userspace, and Neutron's agent for it; left out by --no-network.
+"""Open vSwitch in userspace, and Neutron's agent for it; --no-network leaves them out.
 
-The kernel's datapath may be missing, so br-int is of type netdev: QEMU's taps are real
-and in the guest, packets are switched in ovs-vswitchd.
+The kernel may lack Open vSwitch's datapath, so br-int has the type netdev: QEMU uses
+real tap devices, and ovs-vswitchd switches the packets itself.
 """
 
 from __future__ import annotations
@@ -12,14 +12,14 @@ from lab.openstack import OpenStackService, listening
 from lab.service import Service
 
 SCHEMA = "/usr/share/openvswitch/vswitch.ovsschema"
-#: Where ovs-vsctl, which libvirt plugs a NIC with, looks.
+#: The default of ovs-vsctl, which libvirt runs to plug a NIC.
 SOCKET = "/run/openvswitch/db.sock"
 BRIDGE = "br-int"
 AGENT_CONF = "openvswitch_agent.ini"
 
 
 class OvsDatabase(Service):
-    """ovsdb-server with a database of the lab's own."""
+    """ovsdb-server with the lab's database."""
 
     name = "ovsdb-server"
     requires = ()
@@ -52,7 +52,7 @@ class OvsSwitch(Service):
     def start(self) -> None:
         self.run(["ovs-vsctl", "--no-wait", "init"])
         self.spawn(["ovs-vswitchd", f"unix:{SOCKET}", "--pidfile", "--no-chdir"])
-        # Returns once the switch has done it: a bridge in the database alone is none.
+        # ovs-vsctl returns when ovs-vswitchd has made the bridge, not only the record.
         self.run(
             [
                 *("ovs-vsctl", "--timeout=30", "--may-exist", "add-br", BRIDGE),
@@ -63,12 +63,12 @@ class OvsSwitch(Service):
     def ready(self) -> bool:
         if not self.running():
             return False
-        asked = ["ovs-vsctl", "--timeout=10", "br-exists", BRIDGE]
-        return self.lab.sandbox.run(asked, check=False).returncode == 0
+        command = ["ovs-vsctl", "--timeout=10", "br-exists", BRIDGE]
+        return self.lab.sandbox.run(command, check=False).returncode == 0
 
 
 class OvsAgent(OpenStackService):
-    """neutron-openvswitch-agent: wires ports, so that they become ACTIVE."""
+    """neutron-openvswitch-agent wires ports, so that they become ACTIVE."""
 
     name = "neutron-openvswitch-agent"
     project = "neutron"
@@ -87,7 +87,7 @@ class OvsAgent(OpenStackService):
         self.daemon("neutron-openvswitch-agent", files)
 
     def ready(self) -> bool:
-        """Return whether it has set up the bridge: its flows replace the default."""
+        """Return True if the agent's flows have replaced the default flow."""
         if not self.running():
             return False
         flows = self.lab.sandbox.run(

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Placement: what hosts have, and who took how much of it."""
+"""Placement: the inventories and allocations of the host."""
 
 from __future__ import annotations
 
 from lab.openstack import WebService
-from lab.services.mariadb import synchronised
+from lab.services.mariadb import migrate_once
 
 
 class Placement(WebService):
@@ -22,7 +22,7 @@ class Placement(WebService):
 
     def prepare(self) -> None:
         arguments = (*self.config_files(), "db", "sync")
-        synchronised(
+        migrate_once(
             self.lab, "placement", lambda: self.command("placement-manage", *arguments)
         )
 

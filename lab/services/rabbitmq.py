@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""RabbitMQ: the services' messages."""
+"""RabbitMQ, the message queue of the services."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from lab.config import ADDRESS, PORTS
 from lab.openstack import listening
 from lab.service import Service
 
-#: Debian's wrapper in /usr/sbin would change to the user rabbitmq first.
+#: Not Debian's wrapper in /usr/sbin, which changes to the user rabbitmq.
 SERVER = "/usr/lib/rabbitmq/bin/rabbitmq-server"
 
 

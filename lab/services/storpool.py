@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""StorPool as OpenStack sees it: stock drivers before a stand-in (lab/storpool)."""
+"""StorPool: the stock drivers of OpenStack with a stand-in array (lab/storpool)."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from lab.service import VolumeBackend
 
 
 class StorPool(VolumeBackend):
-    """The array is a stand-in; its volumes are host block devices all the same."""
+    """The array is a stand-in, but its volumes are real block devices of the host."""
 
     name = "storpool"
     volume_type: ClassVar[str] = "storpool"
@@ -30,7 +30,7 @@ class StorPool(VolumeBackend):
 
     def start(self) -> None:
         etc = self.lab.etc("storpool")
-        # /etc is in the sandbox's memory.
+        # /etc is private to the sandbox, so the file is copied from inside.
         self.run(["cp", str(etc / "storpool.conf"), "/etc/storpool.conf"])
         self.spawn(
             [

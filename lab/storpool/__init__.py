@@ -1,13 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A stand-in for a StorPool array and its kernel client. It is not StorPool.
+"""A stand-in for a StorPool array and its kernel client, not StorPool.
 
-Everything on OpenStack's side is the real thing: Cinder's StorPool driver, os-brick's
-StorPoolConnector, Nova's StorPool volume driver. What they talk to is this package: the
-part of StorPool's JSON API that they call, over sparse files, and loop devices where
-the kernel client would make its own block devices. It says nothing about StorPool's
-speed, redundancy or failures; it gives the lab a host block device that comes and goes
-through os-brick, which is what a rescue has to get right.
+OpenStack's side is real: Cinder's StorPool driver, os-brick's StorPoolConnector and
+Nova's StorPool volume driver. They use this package instead of an array. It serves the
+part of StorPool's JSON API that they call. Its volumes are sparse files, and loop
+devices replace the block devices of StorPool's kernel client.
 
-Layers: ``loop`` (the kernel's loop devices), ``client`` (devices and their links),
+The stand-in shows nothing about the speed, redundancy or failures of StorPool. It gives
+the lab a host block device that os-brick connects and disconnects, because a rescue has
+to do that right.
+
+Layers: ``loop`` (the kernel's loop devices), ``client`` (devices and links to them),
 ``array`` (volumes and snapshots, kept over a restart), ``api`` (HTTP).
 """

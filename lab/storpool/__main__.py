@@ -17,11 +17,15 @@ LOG = logging.getLogger("lab.storpool")
 
 
 def main() -> int:
-    """Serve until SIGTERM; devices that a guest has open stay."""
+    """Serve until SIGTERM; the devices that guests use stay."""
     parser = argparse.ArgumentParser(prog="lab.storpool", description=__doc__)
-    parser.add_argument("--folder", type=Path, required=True, help="volumes' files")
-    parser.add_argument("--port", type=int, required=True, help="on 127.0.0.1")
-    parser.add_argument("--token-file", type=Path, required=True)
+    parser.add_argument(
+        "--folder", type=Path, required=True, help="folder for the volumes"
+    )
+    parser.add_argument("--port", type=int, required=True, help="TCP port on 127.0.0.1")
+    parser.add_argument(
+        "--token-file", type=Path, required=True, help="file with the clients' token"
+    )
     arguments = parser.parse_args()
     logging.basicConfig(
         level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s"

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The part of StorPool's JSON API that Cinder's driver and os-brick call.
 
-The calls are those of os_brick/initiator/storpool_utils.py, each answered with and
-without ``MultiCluster/`` in its path.
+os_brick/initiator/storpool_utils.py makes these calls. The path of each may have
+``MultiCluster/`` in it.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ Call = Callable[[Array, str, Any], Any]
 
 READS: dict[str, Call] = {
     "DisksList": lambda array, name, body: array.disks(),
-    # No templates: the driver then has the one pool "default".
+    # Without templates the driver has one pool, "default".
     "VolumeTemplatesList": lambda array, name, body: [],
     "VolumesList": lambda array, name, body: array.volumes(),
     "AttachmentsList": lambda array, name, body: array.attachments(),
@@ -37,7 +37,7 @@ READS: dict[str, Call] = {
 
 
 def _reassign(array: Array, _name: str, body: Any) -> None:
-    # os-brick sends {"reassign": [...]}, Cinder's delete_volume the bare list.
+    # os-brick sends {"reassign": [...]}, Cinder's delete_volume sends only the list.
     array.reassign(body["reassign"] if isinstance(body, dict) else body)
 
 
@@ -55,7 +55,7 @@ WRITES: dict[str, Call] = {
 
 
 class Server(ThreadingHTTPServer):
-    """Serves ``array`` on 127.0.0.1 to whoever knows ``token``."""
+    """Serves ``array`` on 127.0.0.1 to clients that send ``token``."""
 
     daemon_threads = True
 
@@ -66,11 +66,11 @@ class Server(ThreadingHTTPServer):
 
 
 class Handler(BaseHTTPRequestHandler):
-    """One request: {"data": ...}, or {"error": {"name", "descr"}}."""
+    """Answers a request with {"data": ...} or {"error": {"name", "descr"}}."""
 
     server: Server
     server_version = "StorPoolStandIn"
-    timeout = 60  # seconds; a client that says nothing does not stay
+    timeout = 60  # seconds after which a silent client is disconnected
 
     def do_GET(self) -> None:
         self._answer(READS)
@@ -100,14 +100,14 @@ class Handler(BaseHTTPRequestHandler):
     def _call(self, calls: dict[str, Call]) -> Any:
         given = self.headers.get("Authorization", "")
         if not hmac.compare_digest(given, f"Storpool v1:{self.server.token}"):
-            raise ArrayError("authenticationFailed", "the token is not this array's")
+            raise ArrayError("authenticationFailed", "the token is wrong")
         path = unquote(urlsplit(self.path).path)
         if not path.startswith(PREFIX):
             raise ArrayError("invalidParam", f"{path} does not begin with {PREFIX}")
         path = path.removeprefix(PREFIX).removeprefix("MultiCluster/")
         call, _, name = path.partition("/")
         if call not in calls:
-            raise ArrayError("invalidParam", f"no {self.command} call {call} here")
+            raise ArrayError("invalidParam", f"unknown {self.command} call {call}")
         try:
             return calls[call](self.server.array, name, self._body())
         except (KeyError, TypeError) as error:
@@ -121,5 +121,5 @@ class Handler(BaseHTTPRequestHandler):
         return json.loads(self.rfile.read(length)) if length else {}
 
     def log_message(self, format: str, *args: Any) -> None:
-        """Log through logging, not to the terminal."""
+        """Log through the logging module instead of printing."""
         LOG.info(format, *args)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The stand-in for a StorPool array: volumes and snapshots as sparse files."""
+"""The stand-in for a StorPool array; volumes and snapshots are sparse files."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from typing import Any
 
 from lab.storpool.client import Client, InUseError
 
-ALLOCATION_GROUP = 512 * 1024**2  # bytes; what Cinder's driver counts capacity in
+ALLOCATION_GROUP = 512 * 1024**2  # bytes; the unit of capacity in Cinder's driver
 
 
 class ArrayError(Exception):
-    """An error of the API: ``name`` is what os-brick's callers act on."""
+    """An error of the API; the callers of os-brick decide by ``name``."""
 
     def __init__(self, name: str, description: str) -> None:
         super().__init__(f"{name}: {description}")
@@ -28,21 +28,21 @@ class ArrayError(Exception):
 
 @dataclass
 class Volume:
-    """A volume, or a snapshot; a snapshot is never attached."""
+    """A volume or a snapshot; a snapshot is never attached."""
 
     name: str
     global_id: str
     size: int  # bytes
     template: str | None = None
     tags: dict[str, str] = field(default_factory=dict)
-    attached: str | None = None  # "rw", "ro" or, as for every snapshot, None
+    attached: str | None = None  # "rw", "ro", or None if it is not attached
 
 
 class Array:
     """Volumes and snapshots in ``folder``, attached through ``client``.
 
-    What is attached is attached again when a new Array is made over the same folder.
-    Every method may raise ArrayError; each is safe to call from several threads.
+    A new Array of the same folder attaches the attached volumes again. Every method may
+    raise ArrayError and may be called from several threads.
     """
 
     def __init__(self, folder: Path, client: Client) -> None:
@@ -57,10 +57,10 @@ class Array:
         if self._state.exists():
             self._load()
 
-    # What the array has.
+    # -- content ------------------------------------------------------------------
 
     def disks(self) -> dict[str, dict[str, int]]:
-        """Return the one disk, which is the file system that ``folder`` is on."""
+        """Return the only disk, which is the file system of ``folder``."""
         filesystem = os.statvfs(self._folder)
         count = filesystem.f_blocks * filesystem.f_frsize // ALLOCATION_GROUP
         free = filesystem.f_bavail * filesystem.f_frsize // ALLOCATION_GROUP
@@ -84,7 +84,7 @@ class Array:
             return _shown(self._find(self._volumes, name))
 
     def attachments(self) -> list[dict[str, Any]]:
-        """Return the attachments as the API shows them, all of them to client 1."""
+        """Return the attachments as the API shows them; all are to client 1."""
         with self._lock:
             return [
                 {
@@ -98,10 +98,10 @@ class Array:
                 if volume.attached
             ]
 
-    # Volumes.
+    # -- volumes ------------------------------------------------------------------
 
     def create(self, request: Mapping[str, Any]) -> None:
-        """Make a volume: empty, or a copy of a snapshot or of another volume."""
+        """Create an empty volume, or a copy of a snapshot or of another volume."""
         with self._lock:
             source = None
             if "parent" in request:
@@ -110,9 +110,13 @@ class Array:
                 source = self._find(self._volumes, request["baseOn"])
             size = request.get("size", source.size if source else None)
             if not isinstance(size, int) or size <= 0 or size % 512:
-                raise ArrayError("invalidParam", f"size {size!r} is no multiple of 512")
+                raise ArrayError(
+                    "invalidParam", f"size {size!r} is not a multiple of 512"
+                )
             if source and size < source.size:
-                raise ArrayError("invalidParam", f"size {size} is below the source's")
+                raise ArrayError(
+                    "invalidParam", f"size {size} is less than the source's size"
+                )
             volume = self._new(self._volumes, request["name"], size)
             volume.template = request.get("template", source and source.template)
             self._fill(volume, source)
@@ -120,7 +124,7 @@ class Array:
             self._save()
 
     def update(self, name: str, request: Mapping[str, Any]) -> None:
-        """Grow, rename, or give another template to a volume."""
+        """Grow or rename a volume, or give it another template."""
         with self._lock:
             volume = self._find(self._volumes, name)
             size = request.get("size", volume.size)
@@ -159,10 +163,10 @@ class Array:
             self._fill(volume, source)
 
     def reassign(self, changes: list[Mapping[str, Any]]) -> None:
-        """Attach and detach. This one host is the only client, whatever its number."""
+        """Attach and detach volumes; every client number means this host."""
         with self._lock:
             for change in changes:
-                if "snapshot" in change:  # never attached
+                if "snapshot" in change:  # a snapshot is never attached
                     self._find(self._snapshots, change["snapshot"])
                     continue
                 volume = self._find(self._volumes, change["volume"])
@@ -172,10 +176,10 @@ class Array:
                     if change.get(mode):
                         self._attach(volume, mode)
 
-    # Snapshots.
+    # -- snapshots ----------------------------------------------------------------
 
     def snapshot(self, name: str, snapshot: str) -> None:
-        """Make a snapshot of a volume, which may be in use."""
+        """Create a snapshot of a volume, which may be in use."""
         with self._lock:
             source = self._find(self._volumes, name)
             copy = self._new(self._snapshots, snapshot, source.size)
@@ -185,7 +189,7 @@ class Array:
             self._save()
 
     def update_snapshot(self, name: str, request: Mapping[str, Any]) -> None:
-        """Give a snapshot another template, or tags."""
+        """Give a snapshot another template or more tags."""
         with self._lock:
             snapshot = self._find(self._snapshots, name)
             snapshot.template = request.get("template", snapshot.template)
@@ -193,14 +197,14 @@ class Array:
             self._save()
 
     def delete_snapshot(self, name: str) -> None:
-        """Delete a snapshot; copies of it are whole and stay."""
+        """Delete a snapshot; copies of it do not depend on it."""
         with self._lock:
             snapshot = self._find(self._snapshots, name)
             del self._snapshots[snapshot.name]
             self._save()
             self._file(snapshot).unlink()
 
-    # Inside.
+    # -- internal -----------------------------------------------------------------
 
     def _attach(self, volume: Volume, mode: str) -> None:
         if volume.attached not in (None, mode):
@@ -217,7 +221,7 @@ class Array:
         try:
             self._client.disconnect(volume.global_id, volume.name, force=force)
         except InUseError as error:
-            # os-brick waits and tries again where it reads "is open at".
+            # os-brick waits and tries again if the message contains "is open at".
             raise ArrayError(
                 "busy", f"volume {volume.name} is open at client 1: {error}"
             ) from error
@@ -229,11 +233,11 @@ class Array:
             raise ArrayError("busy", f"volume {volume.name} is attached")
 
     def _find(self, among: dict[str, Volume], name: str) -> Volume:
-        """Return by name, or by ``~`` and global id."""
+        """Return the one with this name; ``~`` marks a global id."""
         for volume in among.values():
             if name in (volume.name, f"~{volume.global_id}"):
                 return volume
-        raise ArrayError("objectDoesNotExist", f"there is no {name}")
+        raise ArrayError("objectDoesNotExist", f"{name} does not exist")
 
     def _new(self, among: dict[str, Volume], name: str, size: int) -> Volume:
         if name in among:
@@ -246,7 +250,7 @@ class Array:
         return self._folder / f"{volume.global_id}.raw"
 
     def _fill(self, volume: Volume, source: Volume | None) -> None:
-        """Make the volume's file: a copy of the source's, or nothing but a hole."""
+        """Make the volume's file, a copy of the source's file or one large hole."""
         file = self._file(volume)
         temporary = file.with_suffix(".new")
         try:

@@ -10,14 +10,14 @@ from lab.storpool.loop import LoopDevice
 
 
 class InUseError(Exception):
-    """The device cannot go: processes, named in the message, have it open."""
+    """The processes named in the message have the device open."""
 
 
 class Client:
-    """Block devices of this host by global id.
+    """The block devices of this host, by global id.
 
     As with the real client, ``storpool/<name>`` and ``storpool-byid/<global id>`` in
-    ``dev`` (normally /dev) are links to the device; os-brick looks at both.
+    ``dev`` (normally /dev) are links to the device. os-brick uses both.
     """
 
     def __init__(self, dev: Path = Path("/dev")) -> None:
@@ -32,7 +32,7 @@ class Client:
     def connect(
         self, global_id: str, name: str, backing: Path, *, read_only: bool
     ) -> None:
-        """Make the device of ``backing``, or take over the one that is left."""
+        """Make the device of ``backing``, or take over an existing one."""
         if global_id not in self._devices:
             device = LoopDevice.find(backing)
             if device is None:
@@ -43,9 +43,9 @@ class Client:
         _link(self._by_name / name, target)
 
     def disconnect(self, global_id: str, name: str, *, force: bool) -> None:
-        """Take the device away; nothing happens where there is none.
+        """Remove the device; do nothing if there is none.
 
-        Raises InUseError while it is open, unless ``force``.
+        :raises InUseError: if the device is open, unless ``force`` is True
         """
         device = self._devices.get(global_id)
         if device is None:
@@ -59,7 +59,7 @@ class Client:
         device.close()
 
     def flush(self, global_id: str) -> None:
-        """Write what the kernel still holds for the device to its file."""
+        """Write the data that the kernel has cached for the device to its file."""
         if global_id in self._devices:
             self._devices[global_id].flush()
 
@@ -69,7 +69,7 @@ class Client:
             self._devices[global_id].resize()
 
     def rename(self, global_id: str, old: str, new: str) -> None:
-        """Move the link that bears the volume's name."""
+        """Replace the link with the volume's old name."""
         if global_id in self._devices:
             (self._by_name / old).unlink(missing_ok=True)
             _link(self._by_name / new, self._devices[global_id].path)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Loop devices that the kernel takes back by itself once nobody holds them open."""
+"""Loop devices that the kernel removes when no process has them open."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ LOOP_CTL_GET_FREE = 0x4C82
 LO_FLAGS_READ_ONLY = 1
 LO_FLAGS_AUTOCLEAR = 4
 LOOP_MAJOR = 7
-# struct loop_config: fd, block_size, a struct loop_info64 of which only lo_flags and
-# lo_file_name are set, and eight reserved words.
+# struct loop_config: fd, block_size, a struct loop_info64 with only lo_flags and
+# lo_file_name set, and eight reserved words.
 _CONFIG = struct.Struct("=II 5Q 3I I 64s 64s 32s 2Q 8Q")
 
 _RACE_RETRIES = 50
@@ -28,9 +28,9 @@ _RACE_RETRIES = 50
 class LoopDevice:
     """A loop device held open by this process.
 
-    It is set to clear itself at its last close. So a device never outlives both this
-    process and the guest that uses it, however they end; and while a guest has it open
-    it outlives a restart of this process.
+    The kernel removes the device at its last close. So no device is left when this
+    process and the guests have ended, however they end. A device that a guest has open
+    survives a restart of this process.
     """
 
     def __init__(self, path: Path, fd: int) -> None:
@@ -39,10 +39,10 @@ class LoopDevice:
 
     @classmethod
     def attach(cls, backing: Path, *, read_only: bool = False) -> LoopDevice:
-        """Return a new loop device over the file ``backing``.
+        """Return a new loop device for the file ``backing``.
 
-        Raises OSError where the kernel refuses, EBUSY where others keep taking the
-        device that the kernel said was free.
+        :raises OSError: if the kernel refuses; EBUSY if other processes were always
+            faster to take the free device
         """
         access = os.O_RDONLY if read_only else os.O_RDWR
         backing_fd = os.open(backing, access | os.O_CLOEXEC)
@@ -53,7 +53,7 @@ class LoopDevice:
                     return device
         finally:
             os.close(backing_fd)
-        raise OSError(errno.EBUSY, "no loop device to be had", str(backing))
+        raise OSError(errno.EBUSY, "no free loop device", str(backing))
 
     @classmethod
     def _configure_free(
@@ -77,19 +77,19 @@ class LoopDevice:
 
     @classmethod
     def find(cls, backing: Path) -> LoopDevice | None:
-        """Return the loop device that is over ``backing`` already, or None."""
+        """Return the existing loop device for ``backing``, or None."""
         for entry in Path("/sys/block").glob("loop*/loop/backing_file"):
             if not _names(entry, backing):
                 continue
             path = Path("/dev", entry.parts[3])
             fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-            if _names(entry, backing):  # still: from here on we hold it
+            if _names(entry, backing):  # still true, and now the device cannot go
                 return cls(path, fd)
             os.close(fd)
         return None
 
     def flush(self) -> None:
-        """Write what the kernel still holds for the device to the backing file."""
+        """Write the data that the kernel has cached to the backing file."""
         os.fsync(self._fd)
 
     def resize(self) -> None:
@@ -107,14 +107,14 @@ class LoopDevice:
         ]
 
     def close(self) -> None:
-        """Let go of the device; the kernel clears it unless others have it open."""
+        """Close the device; the kernel removes it if no other process has it open."""
         os.close(self._fd)
 
 
 def _names(entry: Path, backing: Path) -> bool:
     try:
         return Path(entry.read_text().rstrip("\n")) == backing
-    except OSError:  # cleared meanwhile
+    except OSError:  # the device was removed in the meantime
         return False
 
 
@@ -125,7 +125,7 @@ def _free_node() -> Path:
     finally:
         os.close(control)
     path = Path(f"/dev/loop{number}")
-    # Over a private /dev a node that the kernel has just added may not show.
+    # The kernel does not add nodes to a private /dev.
     with contextlib.suppress(FileExistsError):
         os.mknod(path, 0o600 | stat.S_IFBLK, os.makedev(LOOP_MAJOR, number))
     return path
@@ -134,7 +134,7 @@ def _free_node() -> Path:
 def _has_open(process: Path, number: int) -> bool:
     try:
         entries = list((process / "fd").iterdir())
-    except OSError:  # it ended
+    except OSError:  # the process has ended
         return False
     for entry in entries:
         with contextlib.suppress(OSError):

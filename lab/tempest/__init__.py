@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""``tools/lab tempest``: our plugin, and tempest's own tests of rescue, in the lab.
+"""``tools/lab tempest``: run tempest's rescue tests and this project's plugin.
 
-A run for each machine type: what servers of one cannot carry, those of the other can,
-so that no test is skipped in all of them.
+The tests run once for each machine type. Each type supports buses that the other does
+not, so no test is skipped in every run.
 """
 
 from __future__ import annotations
@@ -19,17 +19,17 @@ from lab.config import Lab
 from lab.errors import LabError
 
 MACHINES = ("q35", "pc")
-#: tempest's own, and those of our plugin.
+#: The rescue tests of tempest, and all tests of the plugin.
 TESTS = r"(test_server_rescue|stable_rescue\.tempest)"
 FOLDER = "tempest"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the command's own arguments to ``parser``."""
+    """Add the arguments of ``tempest`` to ``parser``."""
     parser.add_argument(
         "--regex",
         default=TESTS,
-        help="the tests to run, by a part of their names (default: %(default)s)",
+        help="run the tests whose names match (default: %(default)s)",
     )
     parser.add_argument(
         "--machine",
@@ -40,11 +40,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--concurrency",
         type=int,
         default=2,
-        help="how many tests at a time (default: %(default)s)",
+        help="how many tests run at a time (default: %(default)s)",
     )
-    parser.add_argument(
-        "--keep", action="store_true", help="leave the lab up, for a look around"
-    )
+    parser.add_argument("--keep", action="store_true", help="leave the lab up")
 
 
 def main(lab: Lab, arguments: argparse.Namespace) -> int:
@@ -67,7 +65,7 @@ def main(lab: Lab, arguments: argparse.Namespace) -> int:
 
 
 def _folder(lab: Lab, machine: str) -> Path:
-    """Return the folder of a run; its reports outlive the lab."""
+    """Return the folder of a run; it is kept when the lab goes down."""
     driver = re.sub(r"\W+", "-", lab.options.driver)
     folder = lab.state / FOLDER / f"{driver}-{lab.options.nova}-{machine}"
     folder.mkdir(parents=True, exist_ok=True)
@@ -86,9 +84,9 @@ def _configure(lab: Lab, images: guest.GuestImages, machine: str, folder: Path) 
 
 
 def _run(lab: Lab, folder: Path, arguments: argparse.Namespace) -> Path:
-    """Run tempest; return the file of its results, as a subunit stream.
+    """Run tempest; return the file of its results, a subunit stream.
 
-    :raises LabError: where it does not come to results
+    :raises LabError: if tempest has no results
     """
     command = [lab.bin("tempest"), "run", "--config-file", "tempest.conf"]
     command += ["--regex", arguments.regex]
@@ -99,19 +97,19 @@ def _run(lab: Lab, folder: Path, arguments: argparse.Namespace) -> Path:
     with stream.open("wb") as file:
         code = _call(lab, last, folder, stdout=file)
     if code or not stream.stat().st_size:
-        raise LabError(f"tempest has no results; see above, and {folder}")
+        raise LabError(f"tempest has no results; see above, and the logs in {folder}")
     html = [lab.bin("subunit2html"), str(stream), str(stream.with_suffix(".html"))]
     _call(lab, html, folder)
     return stream
 
 
 def _call(lab: Lab, argv: list[str], folder: Path, **more: Any) -> int:
-    """Run a command of the environment in the sandbox; return its exit status."""
+    """Run a command of the virtual environment in the sandbox; return its status."""
     path = f"{lab.venv / 'bin'}:{os.environ.get('PATH', '')}"
     environment = {
         "PATH": path,
         "PYTHONPATH": str(lab.repository),
-        # Seconds for one test: none waits for ever.
+        # A test that takes longer, in seconds, fails.
         "OS_TEST_TIMEOUT": "1800",
     }
     return lab.sandbox.call(argv, cwd=folder, env=environment, **more)

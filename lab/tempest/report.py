@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the runs of tempest came to. Arguments: the driver, then subunit streams.
+"""Prints the results of the runs of tempest.
 
-Run with the virtual environment's Python; exit status 1 if a test failed.
+Arguments: the driver, then the subunit stream of each run. The exit status is 1 if a
+test failed. This runs with the virtual environment's Python.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from testtools import StreamToDict
 
 from stable_rescue.tempest.findings import FINDINGS, found_by
 
-#: What a stream calls them.
+#: The statuses in a subunit stream.
 PASSED, FAILED, SKIPPED = ("success", "xfail"), ("fail", "uxsuccess"), ("skip",)
 REASON_CHARACTERS = 200
 _CLASS = re.compile(r"^(?:setUp|tearDown)Class \((.*)\)$")
@@ -32,17 +33,20 @@ class Outcome:
     run: str
     test: str
     status: str
-    reason: str  # of a skip or a failure, one line
+    reason: str  # of a skip or a failure, in one line
     seconds: float
 
     @property
-    def ours(self) -> bool:
-        """Whether it is of our plugin."""
+    def of_plugin(self) -> bool:
+        """True for a test of this project's plugin, False for one of tempest."""
         return "stable_rescue." in self.test
 
     @property
     def name(self) -> str:
-        """Class and test, without package and attributes; the class, of a class."""
+        """Class and test without package and attributes, or only the class.
+
+        The outcome of setUpClass has only a class.
+        """
         if match := _CLASS.search(self.test):
             return match[1].rpartition(".")[2]
         return ".".join(self.test.partition("[")[0].split(".")[-2:])
@@ -50,7 +54,7 @@ class Outcome:
 
 def read(path: Path) -> list[Outcome]:
     """Return the outcomes in a file with a subunit stream."""
-    found: list[Outcome] = []
+    outcomes: list[Outcome] = []
 
     def add(test: dict[str, Any]) -> None:
         if test["status"] in ("exists", "inprogress"):
@@ -62,27 +66,29 @@ def read(path: Path) -> list[Outcome]:
         begin, end = test["timestamps"][0], test["timestamps"][-1]
         seconds = (end - begin).total_seconds() if begin and end else 0.0
         run = path.parent.name.rpartition("-")[2]
-        found.append(Outcome(run, test["id"], test["status"], reason.strip(), seconds))
+        outcomes.append(
+            Outcome(run, test["id"], test["status"], reason.strip(), seconds)
+        )
 
     result = StreamToDict(add)
     result.startTestRun()
     with path.open("rb") as stream:
         subunit.ByteStreamToStreamResult(stream, non_subunit_name="output").run(result)
     result.stopTestRun()
-    return [outcome for outcome in found if outcome.test != "output"]
+    return [outcome for outcome in outcomes if outcome.test != "output"]
 
 
 def error_of(traceback: str) -> str:
-    """Return the line of a traceback that has the error, without what it details."""
-    flush = [line for line in traceback.splitlines() if line and line[0] != " "]
-    return flush[-1] if flush else ""
+    """Return the line of a traceback that has the error, without indented details."""
+    unindented = [line for line in traceback.splitlines() if line and line[0] != " "]
+    return unindented[-1] if unindented else ""
 
 
 def counts(outcomes: Iterable[Outcome]) -> str:
-    """Return how many passed, failed and were skipped."""
-    number = Counter(outcome.status for outcome in outcomes)
+    """Return how many tests passed, failed and were skipped."""
+    numbers = Counter(outcome.status for outcome in outcomes)
     return ", ".join(
-        f"{sum(number[status] for status in statuses)} {word}"
+        f"{sum(numbers[status] for status in statuses)} {word}"
         for word, statuses in (
             ("passed", PASSED),
             ("failed", FAILED),
@@ -92,20 +98,20 @@ def counts(outcomes: Iterable[Outcome]) -> str:
 
 
 def lines(outcomes: list[Outcome]) -> Iterator[str]:
-    """Yield the report: counts, failures with what they found, and skips."""
+    """Yield the report: counts, failures with the faults that they find, and skips."""
     for run in dict.fromkeys(outcome.run for outcome in outcomes):
-        for whose, ours in (("stable_rescue", True), ("tempest's own", False)):
-            some = [o for o in outcomes if o.run == run and o.ours == ours]
+        for suite, of_plugin in (("stable_rescue", True), ("tempest", False)):
+            some = [o for o in outcomes if o.run == run and o.of_plugin == of_plugin]
             if some:
                 seconds = sum(outcome.seconds for outcome in some)
-                yield f"{run:<4} {whose:<14} {counts(some)} in {seconds:.0f} s of tests"
+                yield f"{run:<4} {suite:<14} {counts(some)} in {seconds:.0f} s of tests"
     failures = [outcome for outcome in outcomes if outcome.status in FAILED]
     for failure in failures:
         numbers = " ".join(found_by(failure.test)) or "-"
         reason = failure.reason[:REASON_CHARACTERS]
         yield f"FAILED {failure.run} {failure.name} (finds {numbers}): {reason}"
-    found = {number for failure in failures for number in found_by(failure.test)}
-    for number in (number for number in FINDINGS if number in found):
+    numbers_found = {one for failure in failures for one in found_by(failure.test)}
+    for number in (number for number in FINDINGS if number in numbers_found):
         yield f"{number}: {FINDINGS[number]}"
     yield from _never_run(outcomes)
 

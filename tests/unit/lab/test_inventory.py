@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The reader of guests' inventories, on consoles recorded from guests that ran."""
+"""The reader and the comparison of inventories, on consoles recorded from guests."""
 
 import unittest
 from pathlib import Path
@@ -14,30 +14,30 @@ def recorded(name: str) -> str:
 
 
 def read(name: str) -> inventory.Inventory:
-    found = inventory.last(recorded(name))
-    if found is None:
+    latest = inventory.last(recorded(name))
+    if latest is None:
         raise AssertionError(f"no inventory in {name}")
-    return found
+    return latest
 
 
 class ParseTest(unittest.TestCase):
-    def test_disk_nic_pci_usb(self):
-        seen = read("q35-before")
-        self.assertEqual(("original", "bios"), (seen.image, seen.firmware))
-        disk = next(d for d in seen.disks if d.serial == "vol-1")
+    def test_inventory_has_disks_nics_pci_and_usb_devices(self):
+        guest = read("q35-before")
+        self.assertEqual(("original", "bios"), (guest.image, guest.firmware))
+        disk = next(d for d in guest.disks if d.serial == "vol-1")
         self.assertEqual(("vdb", "00:02.2/03:00.0"), (disk.name, disk.address))
         self.assertEqual(64 * 2**20, disk.size)
-        (nic,) = seen.of_kind("nic")
+        (nic,) = guest.of_kind("nic")
         self.assertEqual("52:54:00:aa:bb:01", nic.mac)
         self.assertEqual("00:02.0/01:00.0", nic.address)
-        (tablet,) = seen.of_kind("usb")
+        (tablet,) = guest.of_kind("usb")
         self.assertEqual("00:05.0/usb:1", tablet.address)
-        balloon = next(d for d in seen.of_kind("pci") if d.ids == "1af4:1045")
+        balloon = next(d for d in guest.of_kind("pci") if d.ids == "1af4:1045")
         self.assertEqual(
             ("00:02.4/05:00.0", "virtio-pci"), (balloon.address, balloon.driver)
         )
 
-    def test_addresses_hold_no_kernel_counter(self):
+    def test_address_contains_no_counter_of_the_kernel(self):
         cases = {
             "pci0000:00/0000:00:03.0/virtio7/block/vda": "00:03.0",
             "pci0000:00/0000:00:02.1/0000:04:00.0/virtio1/net/eth0": "00:02.1/04:00.0",
@@ -53,22 +53,22 @@ class ParseTest(unittest.TestCase):
         for path, address in cases.items():
             self.assertEqual(address, inventory.address_of(path), path)
 
-    def test_port_of_an_ata_disk_is_the_controllers(self):
+    def test_address_of_an_ata_disk_has_the_port(self):
         (drive,) = [d for d in read("bios-pc-cd").disks if d.is_cdrom]
         self.assertEqual("00:01.1/ata:2/0:0:0", drive.address)
 
-    def test_each_hotplug_is_an_inventory(self):
-        seen = inventory.parse(recorded("hotplug"))
-        self.assertEqual([1, 2, 3, 4], [one.sequence for one in seen])
-        self.assertEqual([1, 2, 2, 1], [len(one.disks) for one in seen])
-        self.assertEqual([0, 0, 1, 1], [len(one.of_kind("nic")) for one in seen])
+    def test_console_has_an_inventory_after_each_hotplug(self):
+        guests = inventory.parse(recorded("hotplug"))
+        self.assertEqual([1, 2, 3, 4], [guest.sequence for guest in guests])
+        self.assertEqual([1, 2, 2, 1], [len(guest.disks) for guest in guests])
+        self.assertEqual([0, 0, 1, 1], [len(guest.of_kind("nic")) for guest in guests])
         self.assertIn(inventory.POWER_OFF_MARK, recorded("hotplug"))
 
-    def test_a_console_of_two_boots(self):
-        seen = inventory.parse(recorded("q35-before") + recorded("q35-kept"))
-        self.assertEqual(["original", "rescue"], [one.image for one in seen])
+    def test_console_of_two_boots_has_two_inventories(self):
+        guests = inventory.parse(recorded("q35-before") + recorded("q35-kept"))
+        self.assertEqual(["original", "rescue"], [guest.image for guest in guests])
 
-    def test_a_line_torn_in_one_copy_is_read_from_the_other(self):
+    def test_line_broken_in_one_copy_is_read_from_the_other(self):
         whole = recorded("q35-before")
         line = next(x for x in whole.splitlines() if '"vol-1"' in x)
         torn = line[:60] + "\n[  5.1] usb 1-1: new device\n" + line[60:]
@@ -76,12 +76,12 @@ class ParseTest(unittest.TestCase):
         self.assertNotEqual(whole, text)
         self.assertEqual(inventory.parse(whole), inventory.parse(text))
 
-    def test_a_message_on_the_same_line_does_no_harm(self):
+    def test_line_with_a_kernel_message_is_read(self):
         whole = recorded("q35-before")
         text = whole.replace("LAB1 ", "[  5.1] noise LAB1 ").replace("}\n", "}noise\n")
         self.assertEqual(inventory.parse(whole), inventory.parse(text))
 
-    def test_what_is_incomplete_is_left_out(self):
+    def test_inventory_that_is_incomplete_is_left_out(self):
         lines = recorded("q35-before").splitlines()
         kept = [x for x in lines if '"vol-1"' not in x]
         self.assertEqual([], inventory.parse("\n".join(kept)))
@@ -90,91 +90,91 @@ class ParseTest(unittest.TestCase):
 
 class BootDiskTest(unittest.TestCase):
     def check(self, console: str, image: str, address: str) -> None:
-        seen = read(console)
-        self.assertEqual(image, seen.image)
-        self.assertIsNotNone(seen.boot_disk)
-        self.assertEqual(address, seen.boot_disk.address)
-        self.assertEqual(f"{image} {seen.build}", seen.boot_disk.label)
+        guest = read(console)
+        self.assertEqual(image, guest.image)
+        self.assertIsNotNone(guest.boot_disk)
+        self.assertEqual(address, guest.boot_disk.address)
+        self.assertEqual(f"{image} {guest.build}", guest.boot_disk.label)
 
-    def test_bios_by_edd_path(self):
+    def test_boot_disk_with_bios_by_edd_path(self):
         self.check("q35-kept", "rescue", "00:1f.1/06:00.0")
         self.check("q35-before", "original", "00:02.1/02:00.0")
 
-    def test_bios_by_signature(self):
+    def test_boot_disk_with_bios_by_signature(self):
         self.check("bios-pc-usb", "rescue", "00:03.0/usb:1/0:0:0")
 
-    def test_bios_cdrom(self):
+    def test_boot_disk_with_bios_is_a_cdrom(self):
         self.check("bios-pc-cd", "rescue", "00:01.1/ata:2/0:0:0")
 
-    def test_uefi(self):
+    def test_boot_disk_with_uefi(self):
         self.check("uefi-q35-scsi", "rescue", "00:02.0/0:0:0")
 
-    def test_the_firmwares_word_counts_not_the_kernels(self):
-        seen = inventory.last(
+    def test_boot_disk_is_unknown_if_signature_and_path_differ(self):
+        guest = inventory.last(
             recorded("q35-kept").replace(
                 '"pci0000:00/0000:00:1f.1/0000:06:00.0"}', '""}'
             )
         )
-        self.assertEqual("00:1f.1/06:00.0", seen.boot_disk.address)
+        self.assertEqual("00:1f.1/06:00.0", guest.boot_disk.address)
         text = recorded("q35-kept").replace(
             f'"edd_signature":"{read("q35-kept").boot_disk.signature}"',
             f'"edd_signature":"{read("q35-before").boot_disk.signature}"',
         )
-        # now signature and path contradict each other: not clear
+        # Now the signature and the path name different disks.
         self.assertIsNone(inventory.last(text).boot_disk)
 
 
 class BootOptionTest(unittest.TestCase):
-    """Options of the form recorded from OVMF: attributes, length, "U", the path."""
+    """Boot options as recorded from OVMF: attributes, length, "U", the path."""
 
     def option(self, path: str) -> firmware.BootOption:
         path += "7fff0400"
         length = (len(path) // 2).to_bytes(2, "little").hex()
         return firmware.BootOption.parse(f"01000000{length}55000000{path}")
 
-    def test_sata(self):
-        found = self.option(
+    def test_boot_option_names_a_sata_disk(self):
+        option = self.option(
             "02010c00d041030a000000000101" + "0600021f" + "03120a000100ffff0000"
         )
-        self.assertTrue(found.names("00:1f.2/ata:2/0:0:0", ""))
-        self.assertFalse(found.names("00:1f.2/ata:3/0:0:0", ""))
+        self.assertTrue(option.names("00:1f.2/ata:2/0:0:0", ""))
+        self.assertFalse(option.names("00:1f.2/ata:3/0:0:0", ""))
 
-    def test_usb(self):
-        found = self.option("02010c00d041030a0000000001010600000303050600" + "0000")
-        self.assertTrue(found.names("00:03.0/usb:1/0:0:0", ""))
-        self.assertFalse(found.names("00:04.0/usb:1/0:0:0", ""))
+    def test_boot_option_names_a_usb_disk(self):
+        option = self.option("02010c00d041030a0000000001010600000303050600" + "0000")
+        self.assertTrue(option.names("00:03.0/usb:1/0:0:0", ""))
+        self.assertFalse(option.names("00:04.0/usb:1/0:0:0", ""))
 
-    def test_virtio_behind_a_port(self):
-        found = self.option(
+    def test_boot_option_names_a_virtio_disk_behind_a_port(self):
+        option = self.option(
             "02010c00d041030a00000000" + "010106000102" + "010106000000"
         )
-        self.assertTrue(found.names("00:02.1/02:00.0", ""))
-        self.assertFalse(found.names("00:02.1", ""))
+        self.assertTrue(option.names("00:02.1/02:00.0", ""))
+        self.assertFalse(option.names("00:02.1", ""))
 
-    def test_a_partition(self):
+    def test_boot_option_names_a_partition_by_signature(self):
         path = "04012a00" + "01000000" + "00" * 16 + "884c5ffd" + "00" * 12 + "0101"
-        found = self.option(path)
-        self.assertTrue(found.names("00:02.0", "0xfd5f4c88"))
-        self.assertFalse(found.names("00:02.0", "0x00000001"))
+        option = self.option(path)
+        self.assertTrue(option.names("00:02.0", "0xfd5f4c88"))
+        self.assertFalse(option.names("00:02.0", "0x00000001"))
 
-    def test_nothing(self):
+    def test_boot_option_that_is_empty_names_nothing(self):
         self.assertFalse(firmware.BootOption.parse("").names("00:02.0", ""))
 
 
 class CompareTest(unittest.TestCase):
-    def test_nothing_moved(self):
-        found = comparison.compare(read("q35-before"), read("q35-kept"))
-        self.assertEqual((), found.disturbed)
-        self.assertEqual(16, len(found.originals))
+    def test_compare_guests_with_the_rescue_disk_as_only_change(self):
+        changes = comparison.compare(read("q35-before"), read("q35-kept"))
+        self.assertEqual((), changes.disturbed)
+        self.assertEqual(16, len(changes.originals))
         self.assertEqual(
-            ["00:1f.1/06:00.0", "00:1f.1"], [d.address for d in found.appeared]
+            ["00:1f.1/06:00.0", "00:1f.1"], [d.address for d in changes.appeared]
         )
 
-    def test_moved_and_renamed(self):
-        found = comparison.compare(read("q35-before"), read("q35-moved"))
+    def test_compare_finds_devices_that_moved_or_were_renamed(self):
+        changes = comparison.compare(read("q35-before"), read("q35-moved"))
         moved = {
             c.device.serial or c.device.label or c.device.ids: (c.moved, c.renamed)
-            for c in found.disturbed
+            for c in changes.disturbed
         }
         label = f"original {read('q35-before').build}"
         self.assertEqual(
@@ -182,27 +182,28 @@ class CompareTest(unittest.TestCase):
                 "vol-1": (True, True),
                 "vol-2": (True, True),
                 label: (True, True),
-                "1af4:1045": (True, False),  # the balloon, transitional by now
+                "1af4:1045": (True, False),  # the balloon, which is transitional now
             },
             moved,
         )
-        self.assertIn("moved: 4 of 16", str(found))
+        self.assertIn("moved: 4 of 16", str(changes))
 
-    def test_vanished(self):
-        found = comparison.compare(read("q35-kept"), read("q35-before"))
+    def test_compare_finds_devices_that_vanished(self):
+        changes = comparison.compare(read("q35-kept"), read("q35-before"))
         self.assertEqual(
-            ["00:1f.1/06:00.0", "00:1f.1"], [c.device.address for c in found.disturbed]
+            ["00:1f.1/06:00.0", "00:1f.1"],
+            [c.device.address for c in changes.disturbed],
         )
-        self.assertTrue(all(c.vanished for c in found.disturbed))
+        self.assertTrue(all(c.vanished for c in changes.disturbed))
 
-    def test_equal_disks_that_stayed_are_not_taken_for_each_other(self):
+    def test_compare_does_not_confuse_equal_disks(self):
         text = recorded("q35-before").replace('"vol-1"', '"_____"')
         text = text.replace('"vol-2"', '"_____"')
-        seen = inventory.last(text.replace('"_____"', '"ZZZZZ"'))
-        self.assertEqual((), comparison.compare(seen, seen).disturbed)
+        guest = inventory.last(text.replace('"_____"', '"ZZZZZ"'))
+        self.assertEqual((), comparison.compare(guest, guest).disturbed)
 
-    def test_the_same_guest_twice(self):
-        seen = read("q35-moved")
-        found = comparison.compare(seen, seen)
-        self.assertEqual((), found.disturbed)
-        self.assertEqual((), found.appeared)
+    def test_compare_a_guest_with_itself_finds_nothing(self):
+        guest = read("q35-moved")
+        changes = comparison.compare(guest, guest)
+        self.assertEqual((), changes.disturbed)
+        self.assertEqual((), changes.appeared)

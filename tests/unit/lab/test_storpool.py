@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The StorPool stand-in, spoken to by os-brick's own API client and connector."""
+"""The StorPool stand-in, used through os-brick's API client and connector."""
 
 from __future__ import annotations
 
@@ -24,9 +24,11 @@ TOKEN = "a token"
 
 
 class FakeDevice:
-    """A loop device that is only its backing file; ``busy`` says who uses it."""
+    """A loop device that is only its backing file."""
 
-    left: dict[Path, FakeDevice] = {}
+    #: The devices that exist, by backing file.
+    existing: dict[Path, FakeDevice] = {}
+    #: The pids that have every device open.
     busy: list[int] = []
 
     def __init__(self, backing: Path) -> None:
@@ -35,12 +37,12 @@ class FakeDevice:
 
     @classmethod
     def attach(cls, backing: Path, *, read_only: bool = False) -> FakeDevice:
-        cls.left[backing] = cls(backing)
-        return cls.left[backing]
+        cls.existing[backing] = cls(backing)
+        return cls.existing[backing]
 
     @classmethod
     def find(cls, backing: Path) -> FakeDevice | None:
-        return cls.left.get(backing)
+        return cls.existing.get(backing)
 
     def users(self) -> list[int]:
         return self.busy
@@ -52,11 +54,11 @@ class FakeDevice:
         self.resized = True
 
     def close(self) -> None:
-        del self.left[self.path]
+        del self.existing[self.path]
 
 
 class ArrayTestCase(unittest.TestCase):
-    """A served array in a temporary folder, over devices that are plain files."""
+    """An array in a temporary folder that is served over HTTP."""
 
     device: type = FakeDevice
 
@@ -66,7 +68,7 @@ class ArrayTestCase(unittest.TestCase):
         self.root = Path(folder.name).resolve()
         self.dev = self.root / "dev"
         self.dev.mkdir()
-        FakeDevice.left = {}
+        FakeDevice.existing = {}
         FakeDevice.busy = []
         self._patch("lab.storpool.client.LoopDevice", self.device)
         self.serve()
@@ -77,7 +79,7 @@ class ArrayTestCase(unittest.TestCase):
         self.addCleanup(patcher.stop)
 
     def serve(self) -> None:
-        """Serve a new Array over the same folder, as a restarted daemon does."""
+        """Serve a new Array of the same folder, as a restarted daemon does."""
         self.client = Client(self.dev)
         array = Array(self.root / "volumes", self.client)
         self.server = Server(0, array, TOKEN)
@@ -111,20 +113,21 @@ class ArrayTestCase(unittest.TestCase):
         )
 
     def assertRefused(self, name: str, call: object, *arguments: object) -> str:
+        """Check that the API refuses a call with this error; return its text."""
         with self.assertRaises(storpool_utils.StorPoolAPIError) as caught:
             call(*arguments)
         self.assertEqual(name, caught.exception.name)
         return caught.exception.desc
 
 
-class TestVolumes(ArrayTestCase):
+class VolumesTest(ArrayTestCase):
     def test_create_makes_a_sparse_file(self) -> None:
         file = self.create("v", size=1024 * MIB)
         self.assertEqual(1024 * MIB, file.stat().st_size)
         self.assertEqual(0, file.stat().st_blocks)
         self.assertEqual(1024 * MIB, self.api.volume("v")[0]["size"])
 
-    def test_create_refuses_a_name_twice_and_odd_sizes(self) -> None:
+    def test_create_refuses_an_existing_name_and_odd_sizes(self) -> None:
         self.create("v")
         request = {"name": "v", "size": MIB}
         self.assertRefused("objectExists", self.api.volume_create, request)
@@ -133,7 +136,7 @@ class TestVolumes(ArrayTestCase):
                 request = {"name": "w", "size": size}
                 self.assertRefused("invalidParam", self.api.volume_create, request)
 
-    def test_attachments_are_listed_as_they_are(self) -> None:
+    def test_attachments_list_attached_volumes_with_rights(self) -> None:
         array = self.server.array
         for name, mode in (("v", "rw"), ("w", "ro"), ("x", None)):
             self.create(name)
@@ -144,7 +147,7 @@ class TestVolumes(ArrayTestCase):
         self.detach("v")
         self.assertEqual(["w"], [one["volume"] for one in array.attachments()])
 
-    def test_snapshot_keeps_what_was_there(self) -> None:
+    def test_snapshot_keeps_the_content_after_later_writes(self) -> None:
         self.create("v").write_bytes(b"before".ljust(MIB))
         self.api.snapshot_create("v", {"name": "s"})
         self.file("v").write_bytes(b"after".ljust(MIB))
@@ -157,24 +160,24 @@ class TestVolumes(ArrayTestCase):
         self.assertRefused("objectDoesNotExist", self.api.snapshot_delete, "s")
         self.assertEqual(b"before", copy.read_bytes()[:6])
 
-    def test_clone_and_its_limits(self) -> None:
+    def test_clone_has_the_content_and_is_not_smaller(self) -> None:
         self.create("v", size=2 * MIB).write_bytes(b"x" * 2 * MIB)
         copy = self.create("w", baseOn="v", size=2 * MIB)
         self.assertEqual(b"x" * 2 * MIB, copy.read_bytes())
         request = {"name": "u", "baseOn": "v", "size": MIB}
         self.assertRefused("invalidParam", self.api.volume_create, request)
 
-    def test_update_grows_renames_and_never_shrinks(self) -> None:
+    def test_update_grows_and_renames_and_refuses_to_shrink(self) -> None:
         file = self.create("v")
         self.attach("v")
         self.api.volume_update("v", {"size": 2 * MIB, "rename": "w"})
         self.assertEqual(2 * MIB, file.stat().st_size)
-        self.assertTrue(FakeDevice.left[file].resized)
+        self.assertTrue(FakeDevice.existing[file].resized)
         self.assertEqual(["w"], self.links("storpool"))
         self.assertRefused("invalidParam", self.api.volume_update, "w", {"size": MIB})
         self.assertRefused("objectDoesNotExist", self.api.volume, "v")
 
-    def test_delete_as_cinder_does(self) -> None:
+    def test_delete_of_an_attached_volume_needs_detach_first(self) -> None:
         file = self.create("v")
         self.attach("v")
         self.assertRefused("busy", self.api.volume_delete, "v")
@@ -184,7 +187,7 @@ class TestVolumes(ArrayTestCase):
         self.assertEqual([], self.api.volumes_list())
         self.assertRefused("objectDoesNotExist", self.api.volume_delete, "v")
 
-    def test_snapshot_update_is_kept(self) -> None:
+    def test_snapshot_update_changes_template_and_tags(self) -> None:
         self.create("v")
         self.api.snapshot_create("v", {"name": "s"})
         self.api.snapshot_update("s", {"template": "t", "tags": {"transient": "1"}})
@@ -193,15 +196,15 @@ class TestVolumes(ArrayTestCase):
             "objectDoesNotExist", self.api.snapshot_update, "no", {"tags": {}}
         )
 
-    def test_capacity_is_the_file_systems(self) -> None:
+    def test_disks_list_the_capacity_of_the_file_system(self) -> None:
         disk = self.api.disks_list()["1"]
         self.assertEqual(disk["agCount"], disk["agFree"] + disk["agAllocated"])
         self.assertEqual(-1, disk["generationLeft"])
         self.assertEqual([], self.api.volume_templates_list())
 
 
-class TestAttachment(ArrayTestCase):
-    def test_links_come_and_go(self) -> None:
+class AttachmentTest(ArrayTestCase):
+    def test_attach_makes_links_and_detach_removes_them(self) -> None:
         file = self.create("v")
         self.attach("v")
         identity = self.api.volume_get_info("v")["globalId"]
@@ -210,17 +213,17 @@ class TestAttachment(ArrayTestCase):
         self.detach(f"~{identity}")
         self.assertEqual([], self.links("storpool"))
         self.assertEqual([], self.links("storpool-byid"))
-        self.assertEqual({}, FakeDevice.left)
+        self.assertEqual({}, FakeDevice.existing)
 
-    def test_an_open_device_is_busy_unless_forced(self) -> None:
+    def test_detach_of_an_open_device_is_refused_unless_forced(self) -> None:
         self.create("v")
         self.attach("v")
         FakeDevice.busy = [4711]
         self.assertIn("is open at", self.assertRefused("busy", self.detach, "v"))
         self.detach("v", force=True)
-        self.assertEqual({}, FakeDevice.left)
+        self.assertEqual({}, FakeDevice.existing)
 
-    def test_twice_is_once(self) -> None:
+    def test_attach_and_detach_are_idempotent(self) -> None:
         self.create("v")
         self.attach("v")
         self.attach("v")
@@ -228,28 +231,28 @@ class TestAttachment(ArrayTestCase):
         self.detach("v")
         self.detach("v")
         self.attach("v", "ro")
-        self.assertEqual(1, len(FakeDevice.left))
+        self.assertEqual(1, len(FakeDevice.existing))
 
-    def test_a_restart_keeps_data_and_attachments(self) -> None:
+    def test_restart_keeps_volumes_and_attachments(self) -> None:
         self.create("v")
         self.create("w")
         self.attach("v")
-        device = FakeDevice.left[self.file("v")]
+        device = FakeDevice.existing[self.file("v")]
         (self.dev / "storpool" / "stale").symlink_to("/nowhere")
         self.serve()
         self.assertEqual(["v"], self.links("storpool"))
-        self.assertIs(device, FakeDevice.left[self.file("v")])
+        self.assertIs(device, FakeDevice.existing[self.file("v")])
         names = [volume["name"] for volume in self.api.volumes_list()]
         self.assertEqual(["v", "w"], names)
         self.assertNotEqual(self.create("x"), self.file("w"))
 
 
-class TestRequests(ArrayTestCase):
-    def test_a_wrong_token_gets_nothing(self) -> None:
+class RequestsTest(ArrayTestCase):
+    def test_request_with_a_wrong_token_is_refused(self) -> None:
         other = storpool_utils.StorPoolAPI("127.0.0.1", self.server.server_port, "no")
         self.assertRefused("authenticationFailed", other.volumes_list)
 
-    def test_bad_requests_are_told_so(self) -> None:
+    def test_request_that_is_malformed_is_refused(self) -> None:
         self.create("v")
         for method, path, body in (
             ("GET", "/ctrl/1.0/NoSuchCall", None),
@@ -263,19 +266,19 @@ class TestRequests(ArrayTestCase):
                     "invalidParam", self.api._api_call, method, path, body
                 )
 
-    def test_multi_cluster_is_optional(self) -> None:
+    def test_request_works_with_and_without_multi_cluster(self) -> None:
         self.create("v")
         for prefix in ("", "MultiCluster/"):
-            found = self.api._api_call("GET", f"/ctrl/1.0/{prefix}VolumesList")
-            self.assertEqual(["v"], [volume["name"] for volume in found])
+            volumes = self.api._api_call("GET", f"/ctrl/1.0/{prefix}VolumesList")
+            self.assertEqual(["v"], [volume["name"] for volume in volumes])
 
 
 @unittest.skipUnless(
     os.geteuid() == 0 and os.access("/dev/loop-control", os.W_OK),
     "loop devices need root",
 )
-class TestBlockDevices(ArrayTestCase):
-    """With the kernel's loop devices and os-brick's connector."""
+class BlockDevicesTest(ArrayTestCase):
+    """The kernel's loop devices and os-brick's connector are used."""
 
     device = LoopDevice
 
@@ -303,7 +306,7 @@ class TestBlockDevices(ArrayTestCase):
         device = self.path.resolve().name
         return Path(f"/sys/block/{device}/loop/backing_file").read_text().strip()
 
-    def test_what_is_written_is_in_the_volume(self) -> None:
+    def test_device_writes_are_in_the_file_and_in_snapshots(self) -> None:
         self.assertTrue(self.path.is_block_device())
         self.assertEqual(str(self.file("os--volume-v")), self.backing())
         with self.path.open("r+b") as device:
@@ -312,18 +315,18 @@ class TestBlockDevices(ArrayTestCase):
         copy = self.create("w", parent="s")
         self.assertEqual(b"written", copy.read_bytes()[:7])
 
-    def test_disconnect_frees_the_device(self) -> None:
+    def test_device_is_removed_on_disconnect(self) -> None:
         device = self.path.resolve().name
         self.connector.disconnect_volume(self.properties, self.info)
         self.assertFalse(self.path.is_symlink())
         self.assertFalse(Path(f"/sys/block/{device}/loop").exists())
 
-    def test_it_grows_while_attached(self) -> None:
+    def test_device_grows_while_attached(self) -> None:
         self.api.volume_update("os--volume-v", {"size": 4 * MIB})
         with self.path.open("rb") as device:
             self.assertEqual(4 * MIB, device.seek(0, os.SEEK_END))
 
-    def test_another_process_keeps_it_busy(self) -> None:
+    def test_device_opened_by_another_process_is_busy(self) -> None:
         reading, writing = os.pipe()
         self.addCleanup(os.close, reading)
         self.addCleanup(os.close, writing)

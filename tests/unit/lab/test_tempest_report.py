@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The report of tempest's runs, from streams as stestr writes them."""
+"""The report of tempest's runs, from streams in the format that stestr writes."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from oslotest import base
 
 from lab.tempest import report
 
-OURS = "stable_rescue.tempest.tests.test_addresses.ImageBackedTest"
-THEIRS = "tempest.api.compute.servers.test_server_rescue.ServerRescueTestJSON"
-USB = f"{OURS}.test_disk_on_usb_moves_no_device[U1,U2,U33,id-1]"
-SCSI = f"{OURS}.test_disk_on_scsi_moves_no_device[U1,U2,U32,id-2]"
-IDE = f"{OURS}.test_disk_on_ide_moves_no_device[U1,U2,id-3]"
-OTHER = f"{THEIRS}.test_rescue_unrescue_instance[id-4]"
+PLUGIN = "stable_rescue.tempest.tests.test_addresses.ImageBackedTest"
+TEMPEST = "tempest.api.compute.servers.test_server_rescue.ServerRescueTestJSON"
+USB = f"{PLUGIN}.test_disk_on_usb_moves_no_device[U1,U2,U33,id-1]"
+SCSI = f"{PLUGIN}.test_disk_on_scsi_moves_no_device[U1,U2,U32,id-2]"
+IDE = f"{PLUGIN}.test_disk_on_ide_moves_no_device[U1,U2,id-3]"
+OTHER = f"{TEMPEST}.test_rescue_unrescue_instance[id-4]"
 NOON = datetime.datetime(2026, 1, 1, 12, tzinfo=datetime.UTC)
 TRACEBACK = (
     b"Traceback (most recent call last):\n  File x\nMismatch: vdb moved\n  to 05\n"
@@ -34,7 +34,7 @@ class ReportTest(base.BaseTestCase):
         self.folder = Path(folder.name)
 
     def run_of(self, machine: str, **tests: tuple[str, str]) -> Path:
-        """Return the stream of a run, in which each test took five seconds."""
+        """Return the stream of a run in which each test took five seconds."""
         path = self.folder / f"some-Driver-34.0.0-{machine}" / "results.subunit"
         path.parent.mkdir()
         with path.open("wb") as file:
@@ -62,7 +62,7 @@ class ReportTest(base.BaseTestCase):
             code = report.main(["Driver", *map(str, paths)])
         return code, output.getvalue()
 
-    def test_all_well(self) -> None:
+    def test_report_without_failures_has_counts_for_each_suite(self) -> None:
         path = self.run_of("q35", a=(USB, "success"), b=(OTHER, "success"))
         code, text = self.report(path)
         self.assertEqual(0, code)
@@ -72,7 +72,7 @@ class ReportTest(base.BaseTestCase):
         )
         self.assertNotIn("FAILED", text)
 
-    def test_failures_tell_what_they_have_found(self) -> None:
+    def test_report_lists_failures_with_the_faults_they_find(self) -> None:
         path = self.run_of("q35", a=(USB, "fail"), b=(SCSI, "success"))
         code, text = self.report(path)
         self.assertEqual(1, code)
@@ -84,14 +84,14 @@ class ReportTest(base.BaseTestCase):
         self.assertIn("U33: ", text)
         self.assertNotIn("U32: ", text)
 
-    def test_a_class_that_another_run_has_done(self) -> None:
-        whole = f"setUpClass ({THEIRS})"
-        q35 = self.run_of("q35", a=(whole, "skip"))
+    def test_report_lists_a_class_that_is_skipped_in_every_run(self) -> None:
+        set_up = f"setUpClass ({TEMPEST})"
+        q35 = self.run_of("q35", a=(set_up, "skip"))
         self.assertIn("every run: ServerRescueTestJSON: ", self.report(q35)[1])
         pc = self.run_of("pc", a=(OTHER, "success"))
         self.assertNotIn("every run", self.report(q35, pc)[1])
 
-    def test_what_another_run_has_done_was_not_skipped(self) -> None:
+    def test_report_lists_only_tests_that_are_skipped_in_every_run(self) -> None:
         pc = self.run_of("pc", a=(IDE, "success"), b=(USB, "skip"))
         q35 = self.run_of("q35", a=(IDE, "skip"), b=(USB, "skip"))
         code, text = self.report(pc, q35)
