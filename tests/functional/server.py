@@ -4,9 +4,12 @@
 from typing import Any
 from unittest import mock
 
+from lxml import etree
 from nova import objects
 from nova.tests.fixtures import libvirt
 
+from stable_rescue.domain import recognise
+from stable_rescue.domain.document import Domain
 from stable_rescue.storage.record import Record, Store
 from tests.faults.assertions import NovaState, RestAssertions
 from tests.functional import base
@@ -51,6 +54,23 @@ class ServerTestBase(RestAssertions, base.RescueTestBase):
     def record(self) -> Record | None:
         """Return the server's rescue record, if there is one."""
         return self.store().load()
+
+    def recorded_rescue(self) -> Domain:
+        """Return the rescue definition in the record, as it was given to libvirt.
+
+        Nova's libvirt fixture drops parts of it: kernels, read-only flags, caches.
+        """
+        return Domain.parse(self.record().after)
+
+    def rescue_disk(self) -> etree._Element | None:
+        """Return the rescue disk in the server's definition, or None."""
+        return recognise.rescue_disk(Domain.parse(self.definition(self.server)))
+
+    def set_nova_state(self, vm_state: str, task_state: str | None) -> None:
+        """Set the server's states in Nova's database."""
+        instance = self.instance()
+        instance.vm_state, instance.task_state = vm_state, task_state
+        instance.save()
 
     def nova_state(self) -> NovaState:
         instance = self.instance()

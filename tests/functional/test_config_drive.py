@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The config drive that a rescue system finds its password on (UPSTREAM U3)."""
+"""The config drive of a rescue has the password that the API returns (U3)."""
 
 import json
 from pathlib import Path
@@ -8,110 +8,107 @@ from lxml import etree
 
 from stable_rescue.domain import document
 from stable_rescue.domain.document import Domain
-from stable_rescue.storage.record import Store
 from tests.functional import images
 
 DATA = b"rescue" * 200_000
-OWN = b"the server's own config drive"
+ORIGINAL_DRIVE = b"the server's config drive"
 
 
 class ConfigDriveTestBase(images.ImagesTestBase):
-    has_config_drive = False
-
     def setUp(self) -> None:
         super().setUp()
-        self.drive = self.folder(self.server) / "disk.config.rescue"
+        self.rescue_drive = self.folder(self.server) / "disk.config.rescue"
 
-    def rescued_with_password(self) -> str:
-        """Rescue the server; return the password that the API tells."""
-        told = self.rescue(self.server, self.add_image(DATA))["adminPass"]
+    def rescue_with_password(self) -> str:
+        """Rescue the server; return the password that the API returns."""
+        password = self.rescue(self.server, self.add_image(DATA))["adminPass"]
         self._wait_for_state_change(self.server, "RESCUE")
-        return str(told)
+        return str(password)
+
+    def assert_rescue_drive(self, password: str) -> None:
+        """Assert that the rescue's drive has the password and is private."""
+        self.assertEqual(password, self.password_on(self.rescue_drive))
+        self.assertEqual(0o600, self.rescue_drive.stat().st_mode & 0o777)
 
     def password_on(self, drive: Path) -> str:
-        """Return the password on a config drive, as cloud-init would read it."""
+        """Return the password on a config drive, as cloud-init reads it."""
         path = "/openstack/latest/meta_data.json"
         text = self.run_tool("isoinfo", "-R", "-i", drive, "-x", path)
         return str(json.loads(text)["admin_pass"])
 
-    def disks(self) -> list[etree._Element]:
-        """Return the disks of what libvirt was given: Nova's fixture forgets."""
-        record = Store(str(self.folder(self.server))).load()
-        return list(Domain.parse(record.after).disks())
+    def rescue_disks(self) -> list[etree._Element]:
+        return list(self.recorded_rescue().disks())
 
-    def read_by(self, disk: etree._Element) -> str:
+    def file_name(self, disk: etree._Element) -> str:
         return str(Path(disk.find("source").get("file")).name)
 
 
-class OwnTest(ConfigDriveTestBase):
+class ServerWithDriveTest(ConfigDriveTestBase):
     has_config_drive = True
 
     def setUp(self) -> None:
         super().setUp()
-        self.own_drive = own_drive = self.folder(self.server) / "disk.config"
-        own_drive.write_bytes(OWN)
+        self.original_drive = self.folder(self.server) / "disk.config"
+        self.original_drive.write_bytes(ORIGINAL_DRIVE)
         self.note_original()
 
     def target_of(self, name: str, definition: str) -> tuple[str, str]:
-        (found,) = [
+        """Return the target of the disk whose file has a name."""
+        (disk,) = [
             disk
             for disk in Domain.parse(definition).disks()
-            if self.read_by(disk) == name
+            if self.file_name(disk) == name
         ]
-        return document.target_of(found)
+        return document.target_of(disk)
 
-    def test_made_anew_in_its_slot(self) -> None:
-        told = self.rescued_with_password()
-        self.assertEqual(told, self.password_on(self.drive))
-        self.assertEqual(0o600, self.drive.stat().st_mode & 0o777)
+    def test_config_drive_is_replaced_in_its_slot(self) -> None:
+        password = self.rescue_with_password()
+        self.assert_rescue_drive(password)
         self.assertEqual(
             self.target_of("disk.config", self.original),
             self.target_of("disk.config.rescue", self.definition(self.server)),
         )
-        self.assertEqual(OWN, self.own_drive.read_bytes())
-        self.assertNotIn(told, (self.folder(self.server) / "disk.info").read_text())
+        self.assertEqual(ORIGINAL_DRIVE, self.original_drive.read_bytes())
+        disk_info = (self.folder(self.server) / "disk.info").read_text()
+        self.assertNotIn(password, disk_info)
 
-    def test_the_original_comes_back(self) -> None:
-        self.rescued_with_password()
+    def test_original_config_drive_is_back_after_unrescue(self) -> None:
+        self.rescue_with_password()
         self.unrescue_server()
         self.assertEqual(self.original, self.definition(self.server))
-        self.assertFalse(self.drive.exists())
-        self.assertEqual(OWN, self.own_drive.read_bytes())
+        self.assertFalse(self.rescue_drive.exists())
+        self.assertEqual(ORIGINAL_DRIVE, self.original_drive.read_bytes())
 
-    def test_always_adds_no_second_one(self) -> None:
+    def test_always_adds_no_second_config_drive(self) -> None:
         self.flags(config_drive="always", group="stable_rescue")
-        told = self.rescued_with_password()
-        self.assertEqual(told, self.password_on(self.drive))
-        names = [self.read_by(disk) for disk in self.disks()]
+        self.assert_rescue_drive(self.rescue_with_password())
+        names = [self.file_name(disk) for disk in self.rescue_disks()]
         self.assertEqual(["disk", "disk.config.rescue", "disk.rescue"], names)
 
 
-class NoneTest(ConfigDriveTestBase):
-    def test_keep_makes_none(self) -> None:
-        self.rescued_with_password()
-        self.assertFalse(self.drive.exists())
-        self.assertEqual(
-            ["disk", "disk.rescue"], [self.read_by(disk) for disk in self.disks()]
-        )
+class ServerWithoutDriveTest(ConfigDriveTestBase):
+    def test_keep_adds_no_config_drive(self) -> None:
+        self.rescue_with_password()
+        self.assertFalse(self.rescue_drive.exists())
+        names = [self.file_name(disk) for disk in self.rescue_disks()]
+        self.assertEqual(["disk", "disk.rescue"], names)
 
-    def test_keep_makes_none_where_nova_would_for_a_new_server(self) -> None:
-        """U22: nothing is created that the rescue does not use."""
+    def test_keep_adds_none_if_nova_forces_config_drives(self) -> None:
+        """U22: a rescue makes no files that it does not use."""
         self.flags(force_config_drive=True)
-        self.test_keep_makes_none()
+        self.test_keep_adds_no_config_drive()
 
-    def test_always_adds_one(self) -> None:
+    def test_always_adds_a_config_drive_until_unrescue(self) -> None:
         self.flags(config_drive="always", group="stable_rescue")
-        before, was = self.definition(self.server), self.instance().config_drive
-        told = self.rescued_with_password()
-        self.assertEqual(told, self.password_on(self.drive))
-        self.assertEqual(0o600, self.drive.stat().st_mode & 0o777)
-        own, drive, rescue = self.disks()
-        self.assertEqual("disk.config.rescue", self.read_by(drive))
+        config_drive_before = self.instance().config_drive
+        self.assert_rescue_drive(self.rescue_with_password())
+        root, drive, rescue = self.rescue_disks()
+        self.assertEqual("disk", self.file_name(root))
+        self.assertEqual("disk.config.rescue", self.file_name(drive))
         self.assertEqual("cdrom", drive.get("device"))
         self.assertIsNone(drive.find("boot"))
         self.assertEqual("1", rescue.find("boot").get("order"))
         self.unrescue_server()
-        self.assertFalse(self.drive.exists())
-        self.assertEqual(before, self.definition(self.server))
-        self.assertEqual(was, self.instance().config_drive)
-        self.assertEqual("disk", self.read_by(own))
+        self.assertFalse(self.rescue_drive.exists())
+        self.assertEqual(self.original, self.definition(self.server))
+        self.assertEqual(config_drive_before, self.instance().config_drive)

@@ -18,22 +18,22 @@ from tests.functional.failures import NO_MEMORY, FailureTestBase
 
 
 class FailedTest(FailureTestBase):
-    """UPSTREAM U7: no ERROR, no server that is off."""
+    """U7: no ERROR, no server that is off."""
 
-    def test_start_of_the_rescue(self) -> None:
+    def test_failed_start_of_the_rescue_is_rolled_back(self) -> None:
         self.fail_launch(of_rescue=True)
         told = self.error_of(self.rescue, self.server, self.image)
         self.assertIn("could not be started", told)
         self.assertNotIn("/dev/x", told)
         self.assert_restored()
 
-    def test_start_of_the_rescue_of_a_stopped_server(self) -> None:
+    def test_failed_start_leaves_a_stopped_server_stopped(self) -> None:
         self._stop_server(self.server)
         self.fail_launch(of_rescue=True)
         self.error_of(self.rescue, self.server, self.image)
         self.assert_restored(running=False)
 
-    def test_power_off(self) -> None:
+    def test_failed_power_off_is_rolled_back(self) -> None:
         self.power_offs().side_effect = nova_exception.InstancePowerOffFailure(
             reason="x"
         )
@@ -41,7 +41,7 @@ class FailedTest(FailureTestBase):
         self.assertIn("could not be powered off", told)
         self.assert_restored()
 
-    def test_a_volume_of_a_stopped_server_that_does_not_connect(self) -> None:
+    def test_failed_volume_connect_refuses_before_power_off(self) -> None:
         self._stop_server(self.server)
         power_off = self.power_offs()
         with mock.patch("stable_rescue.storage.volumes.connect", side_effect=NO_MEMORY):
@@ -50,7 +50,7 @@ class FailedTest(FailureTestBase):
         power_off.assert_not_called()
         self.assert_restored(running=False)
 
-    def test_a_failure_that_cannot_be_undone_is_an_error_with_its_record(self) -> None:
+    def test_failed_rollback_sets_error_and_restart_recovers(self) -> None:
         with mock.patch(
             "stable_rescue.nova_internals.start_guest", side_effect=NO_MEMORY
         ):
@@ -62,7 +62,7 @@ class FailedTest(FailureTestBase):
         self.restart_compute_service("compute1")
         self.assert_restored()
 
-    def test_start_of_the_server_in_unrescue(self) -> None:
+    def test_failed_start_in_unrescue_leaves_it_rescued(self) -> None:
         self.rescue_server()
         self.fail_launch(of_rescue=False)
         self.error_of(self.unrescue, self.server)
@@ -76,7 +76,7 @@ class FailedTest(FailureTestBase):
         self.unrescue(self.server)
         self.assert_restored()
 
-    def test_removal_of_the_medium_in_unrescue(self) -> None:
+    def test_medium_that_unrescue_left_is_removed_at_restart(self) -> None:
         self.rescue_server()
         self.unrescue_without_cleanup()
         self.assertEqual(self.original, self.definition(self.server))
@@ -85,8 +85,8 @@ class FailedTest(FailureTestBase):
 
 
 class PowerStateTest(FailureTestBase):
-    def test_a_stopped_server_comes_back_stopped(self) -> None:
-        """UPSTREAM U18."""
+    def test_stopped_server_is_stopped_after_unrescue(self) -> None:
+        """U18."""
         self._stop_server(self.server)
         self.rescue_server()
         self.unrescue(self.server)
@@ -96,23 +96,23 @@ class PowerStateTest(FailureTestBase):
         said = ended[-1]["payload"]["nova_object.data"]
         self.assertEqual(vm_states.STOPPED, said["state"])
 
-    def test_the_rescue_system_is_shut_down_cleanly(self) -> None:
-        """UPSTREAM U17."""
+    def test_unrescue_shuts_the_rescue_system_down_cleanly(self) -> None:
+        """U17."""
         self.rescue_server()
         power_off = self.power_offs()
         self.unrescue_server()
         _instance, timeout, _interval = power_off.call_args.args
         self.assertEqual(base.base.CONF.shutdown_timeout, timeout)
 
-    def test_a_damaged_unrescue_xml(self) -> None:
-        """UPSTREAM U19."""
+    def test_unrescue_restores_if_unrescue_xml_is_damaged(self) -> None:
+        """U19."""
         self.rescue_server()
         (self.folder(self.server) / "unrescue.xml").write_text("<domain><na")
         self.unrescue(self.server)
         self.assert_restored()
 
-    def test_a_missing_unrescue_xml(self) -> None:
-        """UPSTREAM U19."""
+    def test_unrescue_restores_if_unrescue_xml_is_missing(self) -> None:
+        """U19."""
         self.rescue_server()
         (self.folder(self.server) / "unrescue.xml").unlink()
         self.unrescue(self.server)
@@ -120,7 +120,7 @@ class PowerStateTest(FailureTestBase):
 
 
 class DeleteTest(FailureTestBase):
-    def test_a_rescued_server_is_undefined_as_itself(self) -> None:
+    def test_delete_of_a_rescued_server_undefines_the_original(self) -> None:
         """Else libvirt keeps the UEFI variables that are its own."""
         self.rescue_server()
         defined = []
@@ -147,14 +147,14 @@ class StaleRecordTest(FailureTestBase):
         store.save(record)
         return store
 
-    def test_a_stopped_server_is_not_started_by_it(self) -> None:
+    def test_stale_record_does_not_start_a_stopped_server(self) -> None:
         self.left()
         self._stop_server(self.server)
         self.rescue_server()
         self.unrescue(self.server)
         self.assert_restored(running=False)
 
-    def test_one_that_is_damaged_is_in_nobodys_way(self) -> None:
+    def test_damaged_stale_record_does_not_block_a_rescue(self) -> None:
         self.left()
         (self.folder(self.server) / "stable_rescue.json").write_text("{")
         self.rescue_server()
@@ -170,7 +170,7 @@ class NovasOwnTest(FailureTestBase):
         self._wait_for_state_change(self.server, "RESCUE")
         (self.folder(self.server) / "disk.rescue").touch()
 
-    def test_a_server_that_a_failed_rescue_of_novas_has_left_in_error(self) -> None:
+    def test_server_in_error_after_stock_rescue_is_rescued(self) -> None:
         self.rescued_by_nova()
         instance = self.instance()
         instance.vm_state = vm_states.ERROR
@@ -182,16 +182,16 @@ class NovasOwnTest(FailureTestBase):
         self.unrescue(self.server)
         self.assert_restored()
 
-    def test_neither_record_nor_unrescue_xml(self) -> None:
-        """UPSTREAM U19."""
+    def test_unrescue_restores_without_record_or_unrescue_xml(self) -> None:
+        """U19."""
         self.rescue_server()
         for path in self.folder(self.server).iterdir():
             path.unlink()
         self.unrescue(self.server)
         self.assert_restored()
 
-    def test_no_definition_in_libvirt(self) -> None:
-        """UPSTREAM U20: the rescue has all devices, and so has what is saved."""
+    def test_rescue_of_an_undefined_domain_has_all_devices(self) -> None:
+        """U20: the rescue has all devices, and so has what is saved."""
         domain = self.domain()
         domain.destroy()
         domain.undefine()
@@ -203,9 +203,9 @@ class NovasOwnTest(FailureTestBase):
 
 
 class OverdueTest(FailureTestBase):
-    """UPSTREAM U29."""
+    """U29."""
 
-    def test_launched_at_is_kept(self) -> None:
+    def test_rescue_keeps_launched_at(self) -> None:
         instance = self.instance()
         launched = datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC)
         instance.launched_at = launched
@@ -213,7 +213,7 @@ class OverdueTest(FailureTestBase):
         self.rescue_server()
         self.assertEqual(launched, self.instance().launched_at)
 
-    def test_one_that_fails_stops_no_other(self) -> None:
+    def test_failed_timeout_unrescue_does_not_stop_others(self) -> None:
         other, self.server = self.server, self.create_server()
         self.note_original()
         for server in (other, self.server):
@@ -243,9 +243,9 @@ class OverdueTest(FailureTestBase):
 
 
 class PortGoneTest(FailureTestBase):
-    """UPSTREAM U25."""
+    """U25."""
 
-    def test_its_nic_does_not_come_back(self) -> None:
+    def test_unrescue_drops_the_nic_of_a_deleted_port(self) -> None:
         self.neutron.create_port({"port": self.neutron.port_2})
         for port in (self.neutron.port_1, self.neutron.port_2):
             self.api.attach_interface(

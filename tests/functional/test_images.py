@@ -32,54 +32,54 @@ class HostileTest(images.ImagesTestBase):
         self.assert_refused(reason, image=image_id)
         self.assertFalse(self.base_of(image_id).exists())
 
-    def test_backing_file(self) -> None:
+    def test_image_with_a_backing_file_is_refused(self) -> None:
         data = self.make("qcow2", "-u", "-b", "/etc/shadow", "-F", "raw")
         self.assert_not_cached(self.add_image(data, "qcow2"), "safety check")
 
-    def test_data_file(self) -> None:
+    def test_image_with_a_data_file_is_refused(self) -> None:
         there = str(self.files_made / "data")
         data = self.make("qcow2", "-o", f"data_file={there}")
         data = data.replace(there.encode(), b"/etc/shadow")
         self.assert_not_cached(self.add_image(data, "qcow2"), "safety check")
 
-    def test_vmdk(self) -> None:
+    def test_vmdk_image_is_refused(self) -> None:
         self.assert_not_cached(
             self.add_image(self.make("vmdk"), "vmdk"), "has disk format vmdk"
         )
 
     @ddt.data("vmdk", "qcow2", "vdi")
-    def test_said_to_be_raw(self, image_format: str) -> None:
+    def test_other_format_declared_as_raw_is_refused(self, image_format: str) -> None:
         self.assert_not_cached(
             self.add_image(self.make(image_format)), "not in a supported format"
         )
 
-    def test_huge(self) -> None:
+    def test_huge_virtual_size_is_refused(self) -> None:
         """A few hundred kilobytes, which Nova would write out as raw."""
         data = self.make("qcow2", size="200T")
         self.assert_not_cached(self.add_image(data, "qcow2"), "at most 100 GiB")
 
-    def test_huge_by_its_metadata(self) -> None:
+    def test_huge_size_in_glance_is_refused_without_download(self) -> None:
         image = self.add_image(DATA, size=200 * units.Ti)
         self.assert_not_cached(image, "at most 100 GiB")
         self.assertNotIn("download", self.glance_server.requests)
 
-    def test_truncated_before_its_upload(self) -> None:
+    def test_truncated_qcow2_is_refused(self) -> None:
         image = self.add_image(self.make("qcow2")[:64], "qcow2")
         self.assert_not_cached(image, "not in a supported format")
 
-    def test_cdrom_on_usb(self) -> None:
+    def test_cdrom_on_usb_is_refused_by_old_libvirt(self) -> None:
         """Libvirt before 11.5, as Nova's fixture, makes a hard disk of it."""
         # ISO 9660: the primary volume descriptor stands in sector 16.
         iso = bytes(16 * 2048) + b"\x01CD001\x01" + bytes(2041)
         image = self.add_image(iso, "iso", {"hw_rescue_device": "cdrom"})
         self.assert_not_cached(image, "take one on usb for a disk")
 
-    def test_another_checksum(self) -> None:
+    def test_wrong_checksum_is_refused(self) -> None:
         """python-glanceclient compares it."""
         image = self.add_image(DATA, os_hash_value="0" * 128)
         self.assert_not_cached(image, "Corrupt image download")
 
-    def test_another_checksum_of_an_image_that_is_not_read_to_its_end(self) -> None:
+    def test_wrong_checksum_of_a_large_image_is_refused(self) -> None:
         """Nova's fetch reads it all."""
         data = os.urandom(units.Mi) * 6
         image = self.add_image(data, os_hash_value="0" * 128)
@@ -87,13 +87,13 @@ class HostileTest(images.ImagesTestBase):
 
 
 class GlanceDownTest(images.ImagesTestBase):
-    def test_at_show(self) -> None:
+    def test_glance_down_for_the_api_is_refused(self) -> None:
         """The API asks first, and answers for itself."""
         image = self.add_image(DATA)
         self.glance_server.down.add("show")
         self.assert_refused(image=image)
 
-    def test_at_show_by_the_host(self) -> None:
+    def test_glance_down_for_the_host_is_refused(self) -> None:
         image = self.add_image(DATA)
         with mock.patch.object(
             self.computes["compute1"].driver._image_api,
@@ -111,54 +111,54 @@ class GlanceDownTest(images.ImagesTestBase):
 
         return ask
 
-    def test_at_download(self) -> None:
+    def test_glance_down_for_the_download_is_refused(self) -> None:
         image = self.add_image(DATA)
         self.glance_server.down.add("download")
         self.assert_refused("image service does not answer", image=image)
 
-    def test_between_inspection_and_download(self) -> None:
+    def test_glance_down_after_inspection_is_refused(self) -> None:
         image = self.add_image(DATA)
         fetch = self.down_before(libvirt_utils.fetch_image)
         with mock.patch("nova.virt.libvirt.utils.fetch_image", fetch):
             self.assert_refused("image service does not answer", image=image)
 
-    def test_in_the_middle_of_a_download(self) -> None:
+    def test_download_that_breaks_off_is_refused(self) -> None:
         image = self.add_image(os.urandom(units.Mi) * 6)
         self.glance_server.cut = 5 * units.Mi
         self.assert_refused("cannot prepare the rescue", image=image)
         self.assertFalse(self.base_of(image).exists())
 
-    def test_data_that_is_gone(self) -> None:
+    def test_image_without_data_is_refused(self) -> None:
         image = self.add_image(DATA)
         del self.glance_server.data[image]
         self.assert_refused("Corrupt image download", image=image)
 
 
 class UnfitTest(ServerTestBase):
-    """UPSTREAM U12: by what Glance tells alone."""
+    """U12: by what Glance tells alone."""
 
     def make_image(self, fields: dict[str, Any], **properties: str) -> str:
         image = self.create_rescue_image(hw_rescue_bus="usb", **properties)
         self.glance.images[image].update(fields)
         return image
 
-    def test_disk(self) -> None:
+    def test_image_with_too_large_min_disk_is_refused(self) -> None:
         self.assert_refused("1024 GiB", image=self.make_image({"min_disk": 1024}))
 
-    def test_memory(self) -> None:
+    def test_image_with_too_large_min_ram_is_refused(self) -> None:
         self.assert_refused("999999 MiB", image=self.make_image({"min_ram": 999999}))
 
-    def test_firmware(self) -> None:
+    def test_image_for_other_firmware_is_refused(self) -> None:
         image = self.make_image({}, hw_firmware_type="uefi")
         self.assert_refused("boots by UEFI alone", image=image)
 
-    def test_machine_type(self) -> None:
+    def test_image_for_another_machine_type_is_refused(self) -> None:
         image = self.make_image({}, hw_machine_type="q35")
         self.assert_refused("is of type pc", image=image)
 
 
 class EncryptedTest(base.RescueTestBase):
-    """UPSTREAM U30: a root disk that Nova encrypts."""
+    """U30: a root disk that Nova encrypts."""
 
     def setUp(self) -> None:
         super().setUp()
@@ -169,7 +169,7 @@ class EncryptedTest(base.RescueTestBase):
         root.encrypted = True
         root.save()
 
-    def test_novas_own_rescue_would_show_ciphertext(self) -> None:
+    def test_stock_rescue_of_an_encrypted_root_disk_is_refused(self) -> None:
         power_off = self.power_offs()
         told = self.assertRaises(
             client.OpenStackApiException,
@@ -183,7 +183,7 @@ class EncryptedTest(base.RescueTestBase):
 
 
 class OwnImageTest(base.RescueTestBase):
-    def test_it_is_a_warning(self) -> None:
+    def test_rescue_with_the_servers_image_logs_a_warning(self) -> None:
         server = self.create_server()
         image = self.create_rescue_image(hw_rescue_bus="usb")
         instance = objects.Instance.get_by_uuid(self.context, server["id"])
@@ -196,7 +196,7 @@ class OwnImageTest(base.RescueTestBase):
 
 
 class ChoiceTest(base.RescueTestBase):
-    """UPSTREAM U26, and the order: user's, operator's, base image, own image."""
+    """U26, and the order: user's, operator's, base image, own image."""
 
     def setUp(self) -> None:
         super().setUp()
@@ -213,13 +213,13 @@ class ChoiceTest(base.RescueTestBase):
         record = Store(str(self.folder(self.server))).load()
         return record.image_id, str(logged.output)
 
-    def test_the_users(self) -> None:
+    def test_image_of_the_user_comes_first(self) -> None:
         image = self.create_rescue_image(hw_rescue_bus="usb")
         found, why = self.rescued_by(image)
         self.assertEqual(image, found)
         self.assertIn("the user names it", why)
 
-    def test_the_operators(self) -> None:
+    def test_image_of_the_operator_comes_second(self) -> None:
         with mock.patch(
             "nova.virt.libvirt.LibvirtDriver._create_and_inject_local_root"
         ) as made:
@@ -229,7 +229,7 @@ class ChoiceTest(base.RescueTestBase):
         used = made.call_args.kwargs["disk_images"]["image_id"]
         self.assertEqual(self.operators, used)
 
-    def test_the_base_image(self) -> None:
+    def test_base_image_of_the_server_comes_third(self) -> None:
         self.flags(rescue_image_id=None, group="libvirt")
         self.flags(default_mode="stable", default_bus="usb", group="stable_rescue")
         base_image = self.create_rescue_image()
@@ -240,7 +240,7 @@ class ChoiceTest(base.RescueTestBase):
         self.assertEqual(base_image, found)
         self.assertIn("the server's base image", why)
 
-    def test_it_is_a_novas_own_rescue_where_the_image_asks_for_none(self) -> None:
+    def test_operators_image_can_ask_for_a_stock_rescue(self) -> None:
         self.flags(rescue_image_id=self.create_rescue_image(), group="libvirt")
         self.api.post_server_action(self.server["id"], {"rescue": {}})
         self._wait_for_state_change(self.server, "RESCUE")
@@ -250,7 +250,7 @@ class ChoiceTest(base.RescueTestBase):
 
 
 class ImageCacheTest(images.ImagesTestBase):
-    """UPSTREAM U23: the base of a long rescue is in use."""
+    """U23: the base of a long rescue is in use."""
 
     def setUp(self) -> None:
         super().setUp()
@@ -266,7 +266,7 @@ class ImageCacheTest(images.ImagesTestBase):
         instances = [*others, *objects.InstanceList.get_all(self.context)]
         self.computes["compute1"].driver.manage_image_cache(self.context, instances)
 
-    def test_novas_own_removes_it(self) -> None:
+    def test_stock_aging_removes_the_base_of_a_rescue(self) -> None:
         with mock.patch(
             "stable_rescue.storage.image_cache.with_rescues",
             lambda instances: instances,
@@ -274,18 +274,18 @@ class ImageCacheTest(images.ImagesTestBase):
             self.age()
         self.assertFalse(self.base.exists())
 
-    def test_ours_keeps_it(self) -> None:
+    def test_aging_keeps_the_base_of_a_rescue(self) -> None:
         self.age()
         self.assertTrue(self.base.exists())
         medium = self.folder(self.server) / "disk.rescue"
         self.assertEqual(DATA, self.content_of(medium)[: len(DATA)])
 
-    def test_no_longer_than_the_rescue(self) -> None:
+    def test_aging_removes_the_base_after_the_rescue(self) -> None:
         self.unrescue_server()
         self.age()
         self.assertFalse(self.base.exists())
 
-    def test_a_damaged_record_is_not_in_the_way_of_others(self) -> None:
+    def test_damaged_record_does_not_unprotect_other_bases(self) -> None:
         other = objects.Instance.get_by_uuid(self.context, self.server["id"])
         other.uuid = uuids.other
         folder = self.folder({"id": other.uuid})
@@ -294,7 +294,7 @@ class ImageCacheTest(images.ImagesTestBase):
         self.age(other)
         self.assertTrue(self.base.exists())
 
-    def test_nothing_of_it_comes_to_the_database(self) -> None:
+    def test_aging_does_not_change_the_instances_image(self) -> None:
         self.age()
         instance = objects.Instance.get_by_uuid(self.context, self.server["id"])
         self.assertNotEqual(self.image, instance.image_ref)

@@ -19,7 +19,7 @@ class MediumTest(images.ImagesTestBase):
     def medium(self) -> Path:
         return self.folder(self.server) / "disk.rescue"
 
-    def test_it_holds_the_image_and_is_gone_after_unrescue(self) -> None:
+    def test_medium_holds_the_image_until_unrescue(self) -> None:
         before = self.files(self.server)
         self.rescue_server(self.add_image(ONE))
         self.assertEqual(ONE, self.content_of(self.medium()))
@@ -31,8 +31,8 @@ class MediumTest(images.ImagesTestBase):
         self.unrescue_server()
         self.assertEqual(before, self.files(self.server))
 
-    def test_another_image_after_a_failure(self) -> None:
-        """UPSTREAM U9: rescue by A, which fails, then by B: B boots."""
+    def test_second_image_is_used_after_a_failed_rescue(self) -> None:
+        """U9: rescue by A, which fails, then by B: B boots."""
         with mock.patch(
             "nova.virt.libvirt.guest.Guest.launch", side_effect=OSError(12, "no memory")
         ):
@@ -46,8 +46,8 @@ class MediumTest(images.ImagesTestBase):
         self.rescue_server(self.add_image(TWO))
         self.assertEqual(TWO, self.content_of(self.medium()))
 
-    def test_what_a_lost_process_has_left_is_not_used(self) -> None:
-        """UPSTREAM U9, and a half made one beside it."""
+    def test_medium_of_a_killed_process_is_not_used(self) -> None:
+        """U9, and a half made one beside it."""
         self.medium().write_bytes(ONE)
         (self.folder(self.server) / ".disk.rescue.new").write_bytes(b"half")
         self.rescue_server(self.add_image(TWO))
@@ -55,7 +55,7 @@ class MediumTest(images.ImagesTestBase):
         self.unrescue_server()
         self.assertEqual([], self.files(self.server))
 
-    def test_the_format_of_the_last_one_is_forgotten(self) -> None:
+    def test_format_of_the_last_medium_is_not_kept(self) -> None:
         """Nova's disk.info would have QEMU read the second by the first's format."""
         self.flags(force_raw_images=False)
         self.flags(images_type="flat", group="libvirt")
@@ -68,7 +68,7 @@ class MediumTest(images.ImagesTestBase):
             self.unrescue_server()
         self.assertEqual([], self.files(self.server))
 
-    def test_it_has_its_name_when_it_is_whole(self) -> None:
+    def test_incomplete_medium_never_has_the_final_name(self) -> None:
         """Nova's own driver uses what it finds."""
         seen = []
 
@@ -89,7 +89,7 @@ class MediumTest(images.ImagesTestBase):
         base.write_bytes(data)
         return image_id
 
-    def test_an_iso_on_a_cdrom_cannot_be_written(self) -> None:
+    def test_cdrom_of_an_iso_is_read_only(self) -> None:
         (self.files_made / "in").mkdir()
         iso = self.files_made / "iso"
         self.run_tool("genisoimage", "-o", iso, self.files_made / "in")
@@ -108,7 +108,7 @@ class MediumTest(images.ImagesTestBase):
         self.assertIsNotNone(disk.find("readonly"))
         self.assertEqual(data, self.content_of(self.medium())[: len(data)])
 
-    def test_a_kernel_of_its_own(self) -> None:
+    def test_kernel_of_the_image_is_fetched_and_removed(self) -> None:
         """Nova writes its format down, too."""
         kernel = self.add_image(TWO)
         self.rescue_server(self.add_image(ONE, properties={"kernel_id": kernel}))
@@ -117,8 +117,8 @@ class MediumTest(images.ImagesTestBase):
         self.unrescue_server()
         self.assertEqual([], self.files(self.server))
 
-    def test_the_hosts_settings_for_disks(self) -> None:
-        """UPSTREAM U27."""
+    def test_medium_has_the_hosts_cache_mode_and_discard(self) -> None:
+        """U27."""
         self.flags(disk_cachemodes=["file=writethrough"], group="libvirt")
         self.flags(hw_disk_discard="unmap", group="libvirt")
         self.restart_compute_service("compute1")
@@ -131,7 +131,7 @@ class MediumTest(images.ImagesTestBase):
         self.assertEqual("writethrough", settings.get("cache"))
         self.assertEqual("unmap", settings.get("discard"))
 
-    def test_a_deleted_server_leaves_nothing(self) -> None:
+    def test_delete_of_a_rescued_server_leaves_no_files(self) -> None:
         self.rescue_server(self.add_image(ONE))
         folder = self.folder(self.server)
         self._delete_server(self.server)
@@ -141,7 +141,7 @@ class MediumTest(images.ImagesTestBase):
 class FlatMediumTest(MediumTest):
     images_type = "flat"
 
-    def test_it_has_its_name_when_it_is_whole(self) -> None:
+    def test_incomplete_medium_never_has_the_final_name(self) -> None:
         with mock.patch(
             "nova.virt.libvirt.utils.copy_image",
             side_effect=OSError(28, "No space left on device"),

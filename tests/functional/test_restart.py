@@ -17,7 +17,7 @@ from tests.functional.failures import NO_MEMORY, FailureTestBase
 
 
 class RestartTest(FailureTestBase):
-    """UPSTREAM U24: nova-compute is killed and started again."""
+    """U24: nova-compute is killed and started again."""
 
     def cut_short(self, vm_state: str, task_state: str | None, state: State) -> None:
         """Bring database and record to where a killed process has left them."""
@@ -27,7 +27,7 @@ class RestartTest(FailureTestBase):
         store = self.store()
         store.save(store.load().at(state))
 
-    def test_between_start_and_database(self) -> None:
+    def test_restart_after_start_of_rescue_sets_rescued(self) -> None:
         self.rescue_server()
         self.cut_short(vm_states.ACTIVE, task_states.RESCUING, State.RESCUED)
         self.restart_compute_service("compute1")
@@ -35,19 +35,19 @@ class RestartTest(FailureTestBase):
         self.unrescue(self.server)
         self.assert_restored()
 
-    def test_at_the_start_of_the_rescue(self) -> None:
+    def test_restart_at_the_beginning_of_rescue_restores(self) -> None:
         self.rescue_server()
         self.cut_short(vm_states.ACTIVE, task_states.RESCUING, State.BEGINNING)
         self.restart_compute_service("compute1")
         self.assert_restored()
 
-    def test_in_unrescue(self) -> None:
+    def test_restart_during_unrescue_restores(self) -> None:
         self.rescue_server()
         self.cut_short(vm_states.RESCUED, task_states.UNRESCUING, State.ENDING)
         self.restart_compute_service("compute1")
         self.assert_restored()
 
-    def test_what_is_left_of_a_rescue_that_is_over_is_removed(self) -> None:
+    def test_restart_cleans_up_after_an_ended_rescue(self) -> None:
         """Also where the server was stopped since: it is not started."""
         self.rescue_server()
         self.unrescue_without_cleanup()
@@ -58,21 +58,21 @@ class RestartTest(FailureTestBase):
         self.restart_compute_service("compute1")
         self.assert_restored(running=False)
 
-    def test_before_anything_was_written(self) -> None:
+    def test_restart_before_the_record_exists_restores(self) -> None:
         instance = self.instance()
         instance.task_state = task_states.RESCUING
         instance.save()
         self.restart_compute_service("compute1")
         self.assert_restored()
 
-    def test_a_rescued_server_stays_rescued(self) -> None:
+    def test_restart_keeps_a_rescued_server_rescued(self) -> None:
         self.rescue_server()
         before = self.definition(self.server)
         self.restart_compute_service("compute1")
         self._wait_for_state_change(self.server, "RESCUE")
         self.assertEqual(before, self.definition(self.server))
 
-    def test_a_damaged_record_stops_no_one(self) -> None:
+    def test_restart_with_damaged_record_keeps_it_rescued(self) -> None:
         self.rescue_server()
         (self.folder(self.server) / "stable_rescue.json").write_text("{")
         self.restart_compute_service("compute1")
@@ -106,11 +106,11 @@ class ManyAtStartTest(FailureTestBase):
         self.useFixture(fixtures.MonkeyPatch(f"{transitions.__name__}.settle", settle))
         self.restart_compute_service("compute1")
 
-    def test_one_that_fails(self) -> None:
+    def test_failed_recovery_does_not_stop_others(self) -> None:
         self.at_start(mock.Mock(side_effect=NO_MEMORY))
         self.assert_restored()
 
-    def test_one_that_hangs(self) -> None:
+    def test_hanging_recovery_does_not_stop_others(self) -> None:
         self.flags(recovery_timeout=1, group="stable_rescue")
         go_on = threading.Event()
         self.addCleanup(go_on.set)
@@ -128,7 +128,7 @@ class ManyAtStartTest(FailureTestBase):
 
 
 class HostRestartTest(FailureTestBase):
-    """UPSTREAM U14, U15: the host is started again while a server is rescued."""
+    """U14, U15: the host is started again while a server is rescued."""
 
     def restart_host(self) -> None:
         # Nobody is there to see the domain end.
@@ -148,10 +148,10 @@ class HostRestartTest(FailureTestBase):
         self.unrescue(self.server)
         self.assert_restored()
 
-    def test_with_guests_resumed(self) -> None:
+    def test_host_reboot_with_resume_restarts_the_rescue(self) -> None:
         self.come_back(True)
 
-    def test_its_shares_are_mounted_before_it_starts(self) -> None:
+    def test_host_reboot_mounts_shares_before_the_start(self) -> None:
         self.rescue_server()
         done = mock.Mock()
         for name in ("mount_shares", "start_guest"):
@@ -168,5 +168,5 @@ class HostRestartTest(FailureTestBase):
             ["mount_shares", "start_guest"], [call[0] for call in done.mock_calls]
         )
 
-    def test_without(self) -> None:
+    def test_host_reboot_without_resume_restarts_the_rescue(self) -> None:
         self.come_back(False)

@@ -17,7 +17,7 @@ from tests.functional.volumes import DOWN, VOLUMES, VolumesTestBase
 
 
 class RunningTest(VolumesTestBase):
-    def test_every_volume_is_there_and_none_was_connected_anew(self) -> None:
+    def test_rescue_has_every_volume_without_reconnecting(self) -> None:
         before = self.devices()
         self.rescue_server()
         self.assertLessEqual(before.items(), self.devices().items())
@@ -26,7 +26,7 @@ class RunningTest(VolumesTestBase):
         self.assertEqual([], self.storage.events)
         self.assertEqual(self.attached, self.attachments())
 
-    def test_nova_still_knows_what_each_volume_is_connected_as(self) -> None:
+    def test_rescue_keeps_device_path_of_each_connection(self) -> None:
         """Cinder does not; without it, StorPool cannot disconnect."""
         self.rescue_server()
         self.assertEqual(self.stored, self.connections())
@@ -34,15 +34,15 @@ class RunningTest(VolumesTestBase):
             path = self.connections()[volume]["data"]["device_path"]
             self.assertEqual(str(self.storage.path(volume)), path)
 
-    def test_a_device_that_is_gone(self) -> None:
+    def test_missing_device_of_a_volume_is_refused(self) -> None:
         self.storage.path(VOLUMES[1]).unlink()
         self.assert_refused(VOLUMES[1], "is missing on the compute host")
 
-    def test_a_device_that_cannot_be_read(self) -> None:
+    def test_unreadable_device_of_a_volume_is_refused(self) -> None:
         self.storage.unreadable.add(VOLUMES[2])
         self.assert_refused(VOLUMES[2], "cannot be read on the compute host")
 
-    def test_novas_own_rescue_needs_no_answer_of_cinder(self) -> None:
+    def test_stock_rescue_does_not_ask_cinder(self) -> None:
         """It is not ours to refuse."""
         asked = self.useFixture(
             fixtures.MockPatch(
@@ -67,17 +67,17 @@ class CinderTest(VolumesTestBase):
 
         self.patch_volume(said)
 
-    def test_down_when_it_is_asked_for_a_volume(self) -> None:
+    def test_cinder_down_for_a_volume_is_refused(self) -> None:
         self.patch_volume(DOWN)
         told = self.assert_refused("the volume service does not answer")
         self.assertNotIn("192.0.2.1", told)
 
-    def test_down_when_it_is_asked_for_a_connection(self) -> None:
+    def test_cinder_down_for_a_connection_is_refused(self) -> None:
         self.patch_cinder("attachment_get", DOWN)
         self.assert_refused("the volume service does not answer")
         self.assertEqual(self.stored, self.connections())
 
-    def test_down_at_the_second_connection(self) -> None:
+    def test_cinder_down_for_second_connection_keeps_the_first(self) -> None:
         """Nova's own refresh has saved the first by then, without its device."""
         get, asked = self.cinder.fake_attachment_get, []
 
@@ -91,20 +91,20 @@ class CinderTest(VolumesTestBase):
         self.assert_refused("the volume service does not answer")
         self.assertEqual(self.stored, self.connections())
 
-    def test_a_volume_that_was_deleted(self) -> None:
+    def test_deleted_volume_is_refused(self) -> None:
         gone = nova_exception.VolumeNotFound(volume_id=VOLUMES[1])
         self.patch_volume(gone)
         self.assert_refused(f"Volume {VOLUMES[1]} could not be found")
 
-    def test_a_volume_in_error(self) -> None:
+    def test_volume_in_error_is_refused(self) -> None:
         self.cinder_says(status="error")
         self.assert_refused(f"volume {VOLUMES[1]} is error, not in-use")
 
-    def test_a_volume_that_was_detached(self) -> None:
+    def test_detached_volume_is_refused(self) -> None:
         self.cinder_says(status="in-use", attachments={uuids.another_server: {}})
         self.assert_refused(f"volume {VOLUMES[1]} is not attached to the server")
 
-    def test_an_attachment_that_was_deleted(self) -> None:
+    def test_deleted_attachment_is_refused(self) -> None:
         gone = self.connections_attachment(VOLUMES[1])
         self.patch_cinder(
             "attachment_get",
@@ -119,7 +119,7 @@ class CinderTest(VolumesTestBase):
             ).attachment_id
         )
 
-    def test_a_connection_that_is_garbage(self) -> None:
+    def test_malformed_connection_info_is_refused(self) -> None:
         garbage = (
             {},
             {"driver_volume_type": "carrier-pigeon", "data": {"volume_id": "x"}},
@@ -151,18 +151,18 @@ class StoppedTest(VolumesTestBase):
         self.stop()
         self.storage.reboot()
 
-    def test_all_are_connected_before_anything_else(self) -> None:
+    def test_volumes_of_a_stopped_server_connect_in_parallel(self) -> None:
         self.storage.wait_for_parallel = 2
         self.rescue_server()
         self.assertEqual(sorted(VOLUMES), self.storage.connected())
         self.assertGreaterEqual(self.storage.most_at_once, 2)
 
-    def test_never_more_at_once_than_the_operator_allows(self) -> None:
+    def test_volume_connect_workers_limits_parallel_connects(self) -> None:
         self.flags(volume_connect_workers=1, group="stable_rescue")
         self.rescue_server()
         self.assertEqual(1, self.storage.most_at_once)
 
-    def test_their_new_devices_are_in_the_rescue_and_in_the_server(self) -> None:
+    def test_new_device_paths_are_used_in_rescue_and_after_it(self) -> None:
         expected = {str(self.storage.path(volume)) for volume in VOLUMES}
         self.assertFalse(expected & set(self.devices().values()))
         self.rescue_server()
@@ -173,7 +173,7 @@ class StoppedTest(VolumesTestBase):
             path = self.connections()[volume]["data"]["device_path"]
             self.assertEqual(str(self.storage.path(volume)), path)
 
-    def test_one_that_fails_has_the_others_undone_in_reverse(self) -> None:
+    def test_failed_connect_disconnects_others_in_reverse(self) -> None:
         self.flags(volume_connect_workers=1, group="stable_rescue")
         first, second, last = self.stored
         self.storage.broken.add(last)
@@ -184,14 +184,14 @@ class StoppedTest(VolumesTestBase):
         expected = [("disconnect", volume) for volume in (second, first)]
         self.assertEqual(expected, undone)
 
-    def test_what_was_there_before_stays(self) -> None:
+    def test_failed_connect_keeps_earlier_connections(self) -> None:
         self.storage.connect(VOLUMES[0])
         self.storage.broken.add(VOLUMES[2])
         self.patch_cinder("attachment_update", DOWN)
         self.assert_refused(VOLUMES[2], "cannot be connected", status="SHUTOFF")
         self.assertEqual([VOLUMES[0]], self.storage.connected())
 
-    def test_after_the_first_error_no_more_are_begun(self) -> None:
+    def test_no_connect_starts_after_a_failed_one(self) -> None:
         self.flags(volume_connect_workers=1, group="stable_rescue")
         first, *_others = self.stored
         self.storage.broken.add(first)
@@ -199,7 +199,7 @@ class StoppedTest(VolumesTestBase):
         self.assert_refused(first, status="SHUTOFF")
         self.assertEqual({("connect", first)}, set(self.storage.events))
 
-    def test_a_failure_behind_them_has_them_undone(self) -> None:
+    def test_failed_image_fetch_disconnects_the_volumes(self) -> None:
         self.useFixture(
             fixtures.MockPatch(
                 "stable_rescue.nova_internals.fetch_rescue_disk",
@@ -209,7 +209,7 @@ class StoppedTest(VolumesTestBase):
         self.assert_refused("No space left on device", status="SHUTOFF")
         self.assertEqual([], self.storage.connected())
 
-    def test_a_host_that_has_changed_has_its_attachment_updated(self) -> None:
+    def test_failed_connect_updates_the_attachment_and_retries(self) -> None:
         """The backend knows another initiator: Cinder is told of this one."""
         self.storage.broken.add(VOLUMES[1])
         asked = []
@@ -237,7 +237,7 @@ class StoppedTest(VolumesTestBase):
         self.assertEqual("new", stored["data"]["portal"])
         self.assertEqual(VOLUMES[1], stored["serial"])
 
-    def test_an_attachment_that_cinder_does_not_complete(self) -> None:
+    def test_attachment_that_cinder_cannot_complete_is_refused(self) -> None:
         self.storage.broken.add(VOLUMES[1])
         info = self.cinder._find_connection_info
         self.patch_cinder(
@@ -250,7 +250,7 @@ class StoppedTest(VolumesTestBase):
         self.assert_refused(VOLUMES[1], "cannot be connected", status="SHUTOFF")
         self.assertEqual([], self.storage.connected())
 
-    def test_an_attachment_of_the_old_kind(self) -> None:
+    def test_old_style_attachment_gets_a_new_connection(self) -> None:
         """Cinder tells its connection for the host as it is now."""
         old = objects.BlockDeviceMapping.get_by_volume_and_instance(
             self.context, VOLUMES[1], self.server["id"]
@@ -268,7 +268,7 @@ class StoppedTest(VolumesTestBase):
 
 
 class RescuedTest(VolumesTestBase):
-    """A rescued server whose host is started again (UPSTREAM U16)."""
+    """A rescued server whose host is started again (U16)."""
 
     def setUp(self) -> None:
         super().setUp()
@@ -276,7 +276,7 @@ class RescuedTest(VolumesTestBase):
         self.domain().destroy()
         self.storage.reboot()
 
-    def test_unrescue_connects_and_the_server_reads_the_new_devices(self) -> None:
+    def test_unrescue_after_host_reboot_connects_the_volumes(self) -> None:
         self.unrescue_server()
         self.assertEqual(sorted(VOLUMES), self.storage.connected())
         expected = {str(self.storage.path(volume)) for volume in VOLUMES}
@@ -284,7 +284,7 @@ class RescuedTest(VolumesTestBase):
         state = objects.Instance.get_by_uuid(self.context, self.server["id"])
         self.assertEqual(power_state.RUNNING, state.power_state)
 
-    def test_a_volume_that_is_gone_then_is_an_error_that_a_restart_mends(self) -> None:
+    def test_unrescue_without_a_volume_recovers_at_restart(self) -> None:
         self.storage.broken.add(VOLUMES[0])
         self.patch_cinder("attachment_update", DOWN)
         self.error_of(self.unrescue, self.server)
@@ -304,18 +304,18 @@ class MismatchTest(VolumesTestBase):
             self.context, volume, self.server["id"]
         ).destroy()
 
-    def test_a_volume_that_nova_does_not_know(self) -> None:
+    def test_volume_unknown_to_nova_is_refused(self) -> None:
         self.forget(VOLUMES[2])
         self.assert_refused("is in the server's definition, but not attached to it")
 
-    def test_where_the_operator_allows_it(self) -> None:
+    def test_volume_unknown_to_nova_is_kept_if_allowed(self) -> None:
         self.flags(allow_mapping_mismatch=True, group="stable_rescue")
         self.forget(VOLUMES[2])
         before = self.devices()
         self.rescue_server()
         self.assertLessEqual(before.items(), self.devices().items())
 
-    def test_a_volume_that_libvirt_does_not_have(self) -> None:
+    def test_volume_missing_in_libvirt_is_refused(self) -> None:
         target = next(
             name for name, path in self.devices().items() if path.endswith(VOLUMES[1])
         )
@@ -345,7 +345,7 @@ class VolumeBackedTest(VolumesTestBase):
         ]
         return self.boot(wanted)
 
-    def test_as_any_other(self) -> None:
+    def test_volume_backed_server_is_rescued(self) -> None:
         image = self.create_rescue_image(hw_rescue_bus="usb", hw_rescue_device="disk")
         before = self.devices()
         self.assertEqual(2, len(before))
@@ -358,7 +358,7 @@ class VolumeBackedTest(VolumesTestBase):
         self.assertEqual(self.original, self.definition(self.server))
         self.assertEqual([], self.storage.events)
 
-    def test_a_root_volume_that_fails_is_a_refusal(self) -> None:
+    def test_unreadable_root_volume_is_refused(self) -> None:
         self.image = self.create_rescue_image(
             hw_rescue_bus="usb", hw_rescue_device="disk"
         )

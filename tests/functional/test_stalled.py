@@ -34,14 +34,14 @@ class AbandonedTest(FailureTestBase):
         instance.vm_state, instance.task_state = vm_state, task_state
         instance.save()
 
-    def test_a_rescue_that_was_never_heard_of(self) -> None:
+    def test_rescue_that_never_began_is_restored(self) -> None:
         self.leave_in(vm_states.ACTIVE, task_states.RESCUING)
         self.look_after(0, 119)
         self.assertEqual(task_states.RESCUING, self.instance().task_state)
         self.look_after(60)
         self.assert_restored()
 
-    def test_an_unrescue_that_was_never_heard_of(self) -> None:
+    def test_unrescue_that_never_began_stays_rescued(self) -> None:
         self.rescue_server()
         self.leave_in(vm_states.RESCUED, task_states.UNRESCUING)
         self.look_after(0, 120)
@@ -49,26 +49,26 @@ class AbandonedTest(FailureTestBase):
         self.unrescue(self.server)
         self.assert_restored()
 
-    def test_a_rescue_whose_end_nova_was_not_told(self) -> None:
+    def test_rescue_missing_in_the_database_is_set_rescued(self) -> None:
         self.rescue_server()
         self.leave_in(vm_states.ACTIVE, task_states.RESCUING)
         self.look_after(0, 120)
         self.assert_rescued()
 
-    def test_one_that_is_being_worked_on_is_left_alone(self) -> None:
+    def test_rescue_in_progress_is_not_stalled(self) -> None:
         self.leave_in(vm_states.ACTIVE, task_states.RESCUING)
         with self.manager._watch.at_work(self.server["id"]):
             self.look_after(0, 120, 120)
         self.assertEqual(task_states.RESCUING, self.instance().task_state)
 
-    def test_a_request_that_comes_late_is_dropped(self) -> None:
+    def test_late_rescue_request_is_dropped(self) -> None:
         self.leave_in(vm_states.ACTIVE, task_states.RESCUING)
         late = self.instance()
         self.look_after(0, 120)
         self.manager.rescue_instance(self.context, late, "x", self.image, True)
         self.assert_restored()
 
-    def test_a_rollback_that_failed_is_tried_again(self) -> None:
+    def test_failed_rollback_is_retried(self) -> None:
         with mock.patch(
             "stable_rescue.nova_internals.start_guest", side_effect=NO_MEMORY
         ):
@@ -80,7 +80,7 @@ class AbandonedTest(FailureTestBase):
         self.look_after(60, 120)
         self.assert_restored()
 
-    def test_a_definition_that_could_not_be_put_back(self) -> None:
+    def test_failed_redefinition_of_the_original_is_retried(self) -> None:
         """Libvirt was lost while it was tried; a soft reboot would start the rescue."""
         define = mock.Mock(wraps=nova_internals.define_guest)
         define.side_effect = [mock.DEFAULT, *[NO_MEMORY] * 9]
@@ -92,14 +92,14 @@ class AbandonedTest(FailureTestBase):
         self.look_after(0, 120)
         self.assert_restored()
 
-    def test_a_server_in_error_for_another_reason_is_none_of_ours(self) -> None:
+    def test_server_in_error_without_a_rescue_is_left_alone(self) -> None:
         instance = self.instance()
         instance.vm_state = vm_states.ERROR
         instance.save()
         self.look_after(0, 120)
         self.assertEqual(vm_states.ERROR, self.instance().vm_state)
 
-    def test_not_where_the_operator_does_not_want_it(self) -> None:
+    def test_stalled_after_zero_disables_recovery(self) -> None:
         base.base.CONF.set_override("stalled_after", 0, group="stable_rescue")
         self.addCleanup(
             base.base.CONF.clear_override, "stalled_after", group="stable_rescue"
@@ -108,7 +108,7 @@ class AbandonedTest(FailureTestBase):
         self.look_after(0, 120, 1000)
         self.assertEqual(task_states.RESCUING, self.instance().task_state)
 
-    def test_rescues_and_their_ends_are_worked_on(self) -> None:
+    def test_rescue_and_unrescue_are_watched(self) -> None:
         seen: list[str] = []
         at_work = self.manager._watch.at_work
         with mock.patch.object(
