@@ -31,7 +31,7 @@ class changes(contextlib.ContextDecorator):
         ...
         with _REMOVE_LVM:
 
-    The object has no state of its own: threads can share it.
+    The object is stateless, so threads can share it.
     """
 
     def __init__(self, name: str) -> None:

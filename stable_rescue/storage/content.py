@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a rescue image really holds, looked at before it is fetched.
+"""What a rescue image really contains, checked before it is fetched.
 
-Nova inspects an image after it has fetched it, does not know a limit to its virtual
-size, and an operator may turn the inspection off. All that tells what an image is
-stands at its beginning: that much is read from Glance and judged by Nova's own
-inspection, so that a hostile image never comes to the host's image cache.
+Nova inspects an image after fetching it and sets no limit to the virtual size; an
+operator may turn the inspection off. The beginning of an image is enough to know its
+format: it is read from Glance and passed to Nova's inspection, so that a malicious
+image never gets into the host's image cache.
 """
 
 import tempfile
@@ -18,43 +18,42 @@ from oslo_utils import units
 
 CONF = nova_conf.CONF
 
-# Where oslo.utils looks at most: the region table of a VHDX (format_inspector.py).
+# As far as oslo.utils reads: the region table of a VHDX (format_inspector.py).
 _HEAD_BYTES = 4 * units.Mi
 
-# A boot sector ends with it; a hybrid ISO image has one in its first sector.
+# The end of a boot sector; a hybrid ISO image has one in its first sector.
 _BOOT_SIGNATURE = b"\x55\xaa"
 _SECTOR_BYTES = 512
 
 
 @dataclass(frozen=True)
 class Content:
-    """What an image holds: its virtual size in bytes; whether it has a boot sector."""
+    """The virtual size of an image in bytes, and whether it has a boot sector."""
 
     virtual_size: int
     has_boot_sector: bool
 
 
-def look_at(
+def read(
     image_api: Any, context: nova_context.RequestContext, image: dict[str, Any]
 ) -> Content | None:
-    """Return what an image of Glance holds.
+    """Inspect an image in Glance and return what it contains.
 
-    None where signatures are verified: that takes an image to its end, and Nova does
-    it when it fetches. Nova's inspection is not asked where the operator has turned
-    it off (``[workarounds] disable_deep_image_inspection``).
+    None if signatures are verified: that needs the whole image, and Nova does it when
+    it fetches the image. Nova's inspection is skipped if the operator turned it off
+    with ``[workarounds] disable_deep_image_inspection``. Errors of Glance propagate.
 
     :param image_api: Nova's image API
-    :param image: the image as it gives it
-    :raises nova.exception.ImageUnacceptable: where it is not what Glance calls it,
-        or names other files
-    :raises Exception: where Glance does not give it
+    :param image: the image as Nova's image API returns it
+    :raises nova.exception.ImageUnacceptable: if the content is not of the image's disk
+        format, or refers to other files
     """
     if CONF.glance.verify_glance_signatures:
         return None
     with tempfile.TemporaryFile() as head:
         _read_head(image_api, context, image["id"], head)
         head.flush()
-        # Nova asks for a path; a file without a name cannot be left behind.
+        # Nova needs a path. The file has no name, so that a kill leaves nothing.
         path = f"/proc/self/fd/{head.fileno()}"
         if not CONF.workarounds.disable_deep_image_inspection:
             images.do_image_deep_inspection(image, image["id"], path)
@@ -69,11 +68,11 @@ def _read_head(
     image_id: str,
     head: IO[bytes],
 ) -> None:
-    # Without a destination Nova's API hands the stream over.
+    # Without a destination, Nova's image API returns an iterator of chunks.
     for chunk in image_api.download(context, image_id) or ():
         head.write(chunk[: _HEAD_BYTES - head.tell()])
         if head.tell() >= _HEAD_BYTES:
-            return  # the stream goes, and its connection with it
+            return  # This closes the connection to Glance.
 
 
 def _virtual_size(image: dict[str, Any], head: str) -> int:

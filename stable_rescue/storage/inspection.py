@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What Glance tells of a rescue image, against the server that it is to boot.
+"""Checks of a rescue image against the server that it has to boot (U12).
 
-Nothing is fetched: an image that cannot do is refused by what is known of it.
+The checks need the image's properties and the beginning of its content. An unsuitable
+image is refused before it is fetched.
 """
 
 from typing import Any
@@ -20,13 +21,13 @@ from stable_rescue.storage.content import Content
 
 CONF = nova_conf.CONF
 
-# Nova's image backends make a disk of these alone safely; ami is a raw filesystem
-# that boots by a kernel_id of its own.
+# Nova's image backends safely make a disk of these only. An ami is a raw filesystem
+# that is booted with the image's kernel_id.
 _DISK_FORMATS = ("raw", "qcow2", "iso", "ami")
-# What Nova would put on the disk as it is, the disk image still packed in it.
+# Nova would write such an archive to the disk without unpacking it.
 _PACKED = ("ovf", "ova", "docker", "compressed", "aki", "ari")
 _VOLUME_SNAPSHOTS = ("block_device_mapping", "img_block_device_mapping")
-# The largest floppy that QEMU has a drive for (hw/block/fdc.c, fd_formats).
+# The largest floppy that QEMU supports (hw/block/fdc.c, fd_formats).
 _FLOPPY_BYTES = 2880 * units.Ki
 
 
@@ -37,11 +38,12 @@ def check(
     original: Domain,
     root_gb: int,
 ) -> None:
-    """Check what Glance tells of an image (UPSTREAM U12).
+    """Check an image by its properties in Glance.
 
-    :param image: the image as Nova's image API gives it
-    :param root_gb: the size of the server's root disk in GiB; 0: not limited
-    :raises Refused: with the first reason why it cannot do
+    :param image: the image as Nova's image API returns it
+    :param original: the server's original definition
+    :param root_gb: the size of the server's root disk in GiB; 0 if it has no limit
+    :raises Refused: if the image is unsuitable, with the first reason
     """
     _check_usable(image)
     _check_formats(image, device)
@@ -51,9 +53,9 @@ def check(
 
 
 def root_gb(context: nova_context.RequestContext, instance: "objects.Instance") -> int:
-    """Return the size of a server's root disk in GiB; 0: its flavor does not limit it.
+    """Return the size of a server's root disk in GiB; 0 if the flavor sets no limit.
 
-    A volume-backed server has its root volume's, whatever its flavor says.
+    For a volume-backed server, this is the size of the root volume.
     """
     root = _root_of(context, instance)
     if root.is_volume:
@@ -64,31 +66,32 @@ def root_gb(context: nova_context.RequestContext, instance: "objects.Instance") 
 def check_legacy(
     context: nova_context.RequestContext, instance: "objects.Instance"
 ) -> None:
-    """Check that Nova's own rescue would show the server's root disk (UPSTREAM U30).
+    """Check that a stock rescue would show the content of the root disk (U30).
 
-    It builds the domain without the disk's encryption: the guest sees ciphertext.
+    Stock rescue builds the domain without the disk's encryption.
 
-    :raises Refused: where it would not
+    :raises Refused: if the guest would see ciphertext
     """
     root = _root_of(context, instance)
     if root.encrypted and not root.is_volume:
         raise exception.Refused(
-            "the server's root disk is encrypted by Nova, and this kind of rescue "
-            "would show it as ciphertext; a rescue image with hw_rescue_device or "
-            "hw_rescue_bus shows it as it is"
+            "the server's root disk is encrypted by Nova, and a stock rescue would "
+            "show it as ciphertext; use a rescue image with hw_rescue_device or "
+            "hw_rescue_bus"
         )
 
 
 def check_size(image: dict[str, Any], device: str, size: int) -> None:
-    """Check a virtual size, in bytes, that Glance or the image itself tells.
+    """Check the virtual size of an image.
 
-    :raises Refused: where it is too large
+    :param size: in bytes, from Glance or from the content
+    :raises Refused: if the image is too large
     """
     limit = CONF.stable_rescue.max_medium_size
     if limit and size > limit * units.Gi:
         raise exception.Refused(
             f"{_name(image)} has a virtual size of {-(-size // units.Gi)} GiB; at "
-            f"most {limit} GiB are possible"
+            f"most {limit} GiB are allowed"
         )
     if device == "floppy" and size > _FLOPPY_BYTES:
         raise exception.Refused(
@@ -99,10 +102,11 @@ def check_size(image: dict[str, Any], device: str, size: int) -> None:
 def check_content(
     image: dict[str, Any], device: str, content: Content, seen_as: str
 ) -> None:
-    """Check what an image really holds.
+    """Check an image by its content.
 
-    :param seen_as: the device that the guest will take it for
-    :raises Refused: where it cannot do
+    :param device: the rescue device that was asked for
+    :param seen_as: the device that the guest sees
+    :raises Refused: if the image is unsuitable
     """
     check_size(image, device, content.virtual_size)
     if (
@@ -111,11 +115,12 @@ def check_content(
         and not content.has_boot_sector
     ):
         raise exception.Refused(
-            f"{_name(image)} is an ISO image that boots as a cdrom alone; "
+            f"{_name(image)} is an ISO image that boots only as a cdrom; "
             + (
                 "set hw_rescue_device=cdrom on it"
                 if device == "disk"
-                else "guests on this host take one on usb for a disk: set another bus"
+                else "on this host, guests see a cdrom on usb as a disk; set another "
+                "hw_rescue_bus on it"
             )
         )
 
@@ -123,20 +128,20 @@ def check_content(
 def findings(
     instance: "objects.Instance", image: dict[str, Any], device: str
 ) -> tuple[str, ...]:
-    """Return what to know of a rescue by an image that can do."""
-    found = []
-    if image["id"] in _own_images(instance):
-        found.append(
+    """Return what to know about a rescue with a suitable image."""
+    notes = []
+    if image["id"] in _images_of(instance):
+        notes.append(
             "the rescue image is the one that the server was made from: filesystems "
-            "and volume groups of the same UUID and name are there twice, and the "
-            "guest may mount the wrong one"
+            "and volume groups exist twice with the same UUID and name, and the guest "
+            "may mount the wrong one"
         )
     if device == "cdrom" and image.get("disk_format") != "iso":
-        found.append(
+        notes.append(
             f"the rescue image is {image.get('disk_format')}, not iso: firmware boots "
-            "a cdrom only where there is an ISO 9660 filesystem on it"
+            "a cdrom only if it has an ISO 9660 filesystem"
         )
-    return tuple(found)
+    return tuple(notes)
 
 
 def _root_of(
@@ -147,7 +152,7 @@ def _root_of(
     ).root_bdm()
 
 
-def _own_images(instance: "objects.Instance") -> set[str]:
+def _images_of(instance: "objects.Instance") -> set[str]:
     base = instance.system_metadata.get("image_base_image_ref")
     return {ref for ref in (instance.image_ref, base) if ref}
 
@@ -157,10 +162,11 @@ def _check_usable(image: dict[str, Any]) -> None:
     if status != "active":
         raise exception.Refused(f"{_name(image)} is {status}, not active")
     properties = image.get("properties") or {}
-    # Nova's API refuses it too, but only where the user names the image.
+    # Nova's API has the same check, but only for an image that the user names.
     if any(properties.get(key) for key in _VOLUME_SNAPSHOTS):
         raise exception.Refused(
-            f"{_name(image)} stands for volume snapshots and has no data of its own"
+            f"{_name(image)} refers to volume snapshots and contains no data; "
+            "use another image"
         )
 
 
@@ -168,20 +174,20 @@ def _check_formats(image: dict[str, Any], device: str) -> None:
     container, disk = image.get("container_format"), image.get("disk_format")
     if container in _PACKED:
         raise exception.Refused(
-            f"{_name(image)} has container format {container}; a rescue image needs "
-            "bare"
+            f"{_name(image)} has container format {container}; use one with container "
+            "format bare"
         )
     if disk not in _DISK_FORMATS:
         raise exception.Refused(
-            f"{_name(image)} has disk format {disk}; a rescue is possible from "
+            f"{_name(image)} has disk format {disk}; allowed are "
             f"{', '.join(_DISK_FORMATS)}"
         )
     if disk == "iso" and device == "floppy":
-        raise exception.Refused(f"{_name(image)} is an ISO image, not that of a floppy")
+        raise exception.Refused(f"{_name(image)} is an ISO image, not a floppy image")
 
 
 def _check_needs(image: dict[str, Any], memory_mb: int, root_gb: int) -> None:
-    """As Nova checks them when it makes a server (nova/compute/api.py)."""
+    """Check the minimums like Nova does for a new server (nova/compute/api.py)."""
     memory, disk = int(image.get("min_ram") or 0), int(image.get("min_disk") or 0)
     if memory > memory_mb:
         raise exception.Refused(
@@ -194,38 +200,38 @@ def _check_needs(image: dict[str, Any], memory_mb: int, root_gb: int) -> None:
 
 
 def _size_of(image: dict[str, Any]) -> int:
-    """Return the virtual size as far as Nova lets Glance tell it, else 0.
+    """Return the virtual size according to Glance, or 0 if it is unknown.
 
-    (Its image API leaves Glance's virtual_size out.)
+    Nova's image API does not return Glance's virtual_size.
     """
     return 0 if image.get("disk_format") == "qcow2" else int(image.get("size") or 0)
 
 
 def _check_machine(props: RescueImageMetaProps, domain: Domain) -> None:
-    """Check the machine that an image asks for; what it leaves open is fine."""
+    """Check the machine type, architecture and firmware that an image requires."""
     wanted = props.get("hw_architecture")
     arch = machine.architecture_of(domain)
-    # A 64 bit x86 runs systems of 32 bits.
+    # An x86_64 server can boot a 32-bit system.
     if wanted and wanted != arch and (wanted, arch) != ("i686", "x86_64"):
         raise exception.Refused(
-            f"the rescue image is for {wanted}, the server is {arch}"
+            f"the rescue image is for {wanted}, but the server is {arch}"
         )
     family = machine.family_of(domain)
     named = machine.family_named(props.get("hw_machine_type") or "")
     if named not in (None, family):
         raise exception.Refused(
-            f"the rescue image is for machine type {props.hw_machine_type}, the server "
-            f"is of type {family.value}"
+            f"the rescue image is for machine type {props.hw_machine_type}, but the "
+            f"server has {family.value}"
         )
     firmware = "uefi" if machine.is_uefi(domain) else "bios"
     if props.get("hw_firmware_type", firmware) != firmware:
         raise exception.Refused(
-            f"the rescue image boots by {props.hw_firmware_type.upper()} alone, the "
-            f"server has {firmware.upper()}"
+            f"the rescue image boots only with {props.hw_firmware_type.upper()}, but "
+            f"the server has {firmware.upper()}"
         )
     if props.get("os_secure_boot") == "required" and not machine.is_secure(domain):
         raise exception.Refused(
-            "the rescue image requires secure boot, which the server does not have"
+            "the rescue image requires secure boot, but the server does not have it"
         )
 
 

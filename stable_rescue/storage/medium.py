@@ -96,7 +96,7 @@ def _build(
 def remove(driver: libvirt_driver.LibvirtDriver, instance: "objects.Instance") -> None:
     """Remove the medium, config drive, kernel and UEFI variables of a rescue.
 
-    What is missing is no error. Errors of Nova's storage drivers propagate.
+    A missing file or volume is no error. Errors of Nova's storage drivers propagate.
     """
     nvram.remove(instance)
     kernel.remove(instance)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Check an RBD volume in its cluster: QEMU opens it itself, the host has no device."""
+"""Check an RBD volume in its cluster; QEMU opens it without a device on the host."""
 
 import errno
 from typing import Any

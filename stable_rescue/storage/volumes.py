@@ -189,7 +189,7 @@ def connect(
         if refused is not None:
             raise refused
         return Connected(_save(context, instance, checked), connections)
-    except Exception:  # noqa: BLE001 - raised again
+    except Exception:  # noqa: BLE001 - reraises it
         with excutils.save_and_reraise_exception(logger=LOG):
             disconnect(driver, context, instance, connections)
 

@@ -178,7 +178,7 @@ def _inspect(
     inspection.check(
         instance, image, device, original, inspection.root_gb(context, instance)
     )
-    seen = content.look_at(nova_internals.image_api_of(driver), context, image)
+    seen = content.read(nova_internals.image_api_of(driver), context, image)
     if seen is not None:
         on_usb = (device, request.bus) == ("cdrom", "usb")
         lost = on_usb and not nova_internals.has_usb_cdroms(driver)

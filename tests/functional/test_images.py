@@ -150,7 +150,7 @@ class UnfitTest(ServerTestBase):
 
     def test_image_for_other_firmware_is_refused(self) -> None:
         image = self.make_image({}, hw_firmware_type="uefi")
-        self.assert_refused("boots by UEFI alone", image=image)
+        self.assert_refused("boots only with UEFI", image=image)
 
     def test_image_for_another_machine_type_is_refused(self) -> None:
         image = self.make_image({}, hw_machine_type="q35")

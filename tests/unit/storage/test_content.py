@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Images as qemu-img and genisoimage make them, hostile ones among them."""
+"""Images of qemu-img and genisoimage, some of them malicious, are inspected."""
 
 import subprocess
 from collections.abc import Iterator
@@ -18,21 +18,21 @@ from stable_rescue.storage import content
 from stable_rescue.storage.content import Content
 
 CONF = nova_conf.CONF
-# What Nova says of content that is not what Glance calls it.
+# Nova's message about content that is not of the image's disk format.
 UNFIT = "not in a supported format"
 
 
 class ImageApi:
-    """Hands a file over as Nova's image API does, and counts what was taken."""
+    """Serves a file like Nova's image API, and counts the bytes that were read."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.read = 0
+        self.bytes_read = 0
 
     def download(self, context: Any, image_id: str) -> Iterator[bytes]:
         with self.path.open("rb") as file:
             while chunk := file.read(64 * units.Ki):
-                self.read += len(chunk)
+                self.bytes_read += len(chunk)
                 yield chunk
 
 
@@ -50,63 +50,61 @@ class ImagesTestBase(base.BaseTestCase):
             "qemu-img", "create", "-f", image_format, *options, str(self.path), size
         )
 
-    def look_at(self, disk_format: str) -> Content | None:
+    def read(self, disk_format: str) -> Content | None:
         self.api = ImageApi(self.path)
         image = {"id": "i", "disk_format": disk_format}
-        return content.look_at(
-            self.api, None, image | {"size": self.path.stat().st_size}
-        )
+        return content.read(self.api, None, image | {"size": self.path.stat().st_size})
 
     def refused(self, disk_format: str) -> str:
         refused = self.assertRaises(
-            nova_exception.ImageUnacceptable, self.look_at, disk_format
+            nova_exception.ImageUnacceptable, self.read, disk_format
         )
         return str(refused)
 
 
 @ddt.ddt
-class LookAtTest(ImagesTestBase):
-    def test_qcow2_tells_its_virtual_size(self) -> None:
+class ReadTest(ImagesTestBase):
+    def test_qcow2_has_virtual_size_of_its_header(self) -> None:
         self.create("qcow2", size="900T")
-        self.assertEqual(Content(900 * units.Ti, False), self.look_at("qcow2"))
+        self.assertEqual(Content(900 * units.Ti, False), self.read("qcow2"))
 
-    def test_raw(self) -> None:
+    def test_raw_has_its_size(self) -> None:
         self.path.write_bytes(bytes(3 * units.Mi))
-        self.assertEqual(Content(3 * units.Mi, False), self.look_at("raw"))
+        self.assertEqual(Content(3 * units.Mi, False), self.read("raw"))
 
-    def test_raw_with_a_boot_sector(self) -> None:
+    def test_raw_boot_sector_is_detected(self) -> None:
         sector = bytearray(512)
         sector[446:462] = b"\x80\x20\x21\x00\x83\xff\xff\xff" + b"\x00\x08\x00\x00" * 2
         sector[510:] = b"\x55\xaa"
         self.path.write_bytes(sector + bytes(units.Mi))
-        self.assertEqual(Content(units.Mi + 512, True), self.look_at("raw"))
+        self.assertEqual(Content(units.Mi + 512, True), self.read("raw"))
 
-    def test_iso(self) -> None:
+    def test_plain_iso_has_no_boot_sector(self) -> None:
         (self.folder / "in").mkdir()
         self.run_tool("genisoimage", "-o", str(self.path), str(self.folder / "in"))
-        self.assertFalse(self.look_at("iso").has_boot_sector)
+        self.assertFalse(self.read("iso").has_boot_sector)
 
-    def test_no_more_is_read_than_is_needed(self) -> None:
+    def test_only_the_head_is_read(self) -> None:
         self.path.write_bytes(bytes(16 * units.Mi))
-        self.look_at("raw")
-        self.assertEqual(4 * units.Mi, self.api.read)
+        self.read("raw")
+        self.assertEqual(4 * units.Mi, self.api.bytes_read)
 
     @ddt.data("qcow2", "iso", "vmdk")
-    def test_another_format_than_told(self, disk_format: str) -> None:
+    def test_wrong_disk_format_is_rejected(self, disk_format: str) -> None:
         self.path.write_bytes(bytes(units.Mi))
         self.assertIn(UNFIT, self.refused(disk_format))
 
     @ddt.data("qcow2", "vmdk", "vdi", "vhdx")
-    def test_raw_that_is_none(self, image_format: str) -> None:
-        """QEMU would look into it, were it not told that it is raw."""
+    def test_other_format_declared_raw_is_rejected(self, image_format: str) -> None:
+        """QEMU would open the other format if it probed the file."""
         self.create(image_format)
         self.assertIn(UNFIT, self.refused("raw"))
 
-    def test_backing_file(self) -> None:
+    def test_backing_file_is_rejected(self) -> None:
         self.create("qcow2", "-u", "-b", "/etc/shadow", "-F", "raw")
         self.assertIn("does not pass safety check", self.refused("qcow2"))
 
-    def test_data_file(self) -> None:
+    def test_data_file_is_rejected(self) -> None:
         self.create("qcow2", "-o", f"data_file={self.folder}/data")
         header = self.path.read_bytes().replace(
             f"{self.folder}/data".encode(), b"/etc/shadow"
@@ -114,43 +112,44 @@ class LookAtTest(ImagesTestBase):
         self.path.write_bytes(header)
         self.assertIn("does not pass safety check", self.refused("qcow2"))
 
-    def test_truncated(self) -> None:
+    def test_truncated_header_is_rejected(self) -> None:
         self.create("qcow2")
         self.path.write_bytes(self.path.read_bytes()[:100])
         self.assertIn(UNFIT, self.refused("qcow2"))
 
-    def test_empty(self) -> None:
+    def test_empty_file_is_rejected(self) -> None:
         self.path.touch()
         self.assertIn(UNFIT, self.refused("qcow2"))
 
-    def test_nothing_is_left(self) -> None:
-        """Not even by a process that is killed while it looks."""
+    def test_no_file_is_left_even_after_a_kill(self) -> None:
+        """The temporary file has no name while Nova inspects it."""
         temporary = self.useFixture(fixtures.TempDir()).path
         self.useFixture(fixtures.MonkeyPatch("tempfile.tempdir", temporary))
-        inspect, seen = images.do_image_deep_inspection, []
+        inspect, files = images.do_image_deep_inspection, []
 
-        def look(*args: Any) -> None:
-            seen.extend(Path(temporary).iterdir())
+        def inspect_and_list(*args: Any) -> None:
+            files.extend(Path(temporary).iterdir())
             inspect(*args)
 
         self.useFixture(
-            fixtures.MonkeyPatch("nova.virt.images.do_image_deep_inspection", look)
+            fixtures.MonkeyPatch(
+                "nova.virt.images.do_image_deep_inspection", inspect_and_list
+            )
         )
         self.create("qcow2", "-u", "-b", "/etc/shadow", "-F", "raw")
         self.refused("qcow2")
-        self.assertEqual([], [*seen, *Path(temporary).iterdir()])
+        self.assertEqual([], [*files, *Path(temporary).iterdir()])
 
-    def test_where_signatures_are_verified(self) -> None:
+    def test_nothing_is_read_if_signatures_are_verified(self) -> None:
         CONF.set_override("verify_glance_signatures", True, "glance")
         self.addCleanup(CONF.clear_override, "verify_glance_signatures", "glance")
         self.path.touch()
-        self.assertIsNone(self.look_at("raw"))
-        self.assertEqual(0, self.api.read)
+        self.assertIsNone(self.read("raw"))
+        self.assertEqual(0, self.api.bytes_read)
 
-    def test_where_inspection_is_turned_off(self) -> None:
-        """The size is looked at still."""
+    def test_size_is_read_if_inspection_is_turned_off(self) -> None:
         name = "disable_deep_image_inspection"
         CONF.set_override(name, True, "workarounds")
         self.addCleanup(CONF.clear_override, name, "workarounds")
         self.create("qcow2", "-u", "-b", "/etc/shadow", "-F", "raw", size="9T")
-        self.assertEqual(Content(9 * units.Ti, False), self.look_at("qcow2"))
+        self.assertEqual(Content(9 * units.Ti, False), self.read("qcow2"))

@@ -30,10 +30,10 @@ IMAGE = {
 
 
 def server(**values: Any) -> Any:
-    """Return what is looked at of an instance."""
+    """Return an instance with the fields that the checks read."""
     flavor = SimpleNamespace(memory_mb=512)
-    found = {"flavor": flavor, "image_ref": "own", "system_metadata": {}} | values
-    return SimpleNamespace(**found)
+    fields = {"flavor": flavor, "image_ref": "own", "system_metadata": {}} | values
+    return SimpleNamespace(**fields)
 
 
 def original(uefi: bool = False, secure: bool = False) -> Domain:
@@ -70,51 +70,51 @@ class InspectionTestBase(base.BaseTestCase):
 @ddt.ddt
 class CheckTest(InspectionTestBase):
     @ddt.data("raw", "qcow2", "iso", "ami")
-    def test_formats_that_can_do(self, disk_format: str) -> None:
+    def test_allowed_disk_format(self, disk_format: str) -> None:
         self.assertIsNone(self.check(disk_format=disk_format))
 
     @ddt.data("vmdk", "vhd", "vdi", "ploop", "luks", None)
-    def test_formats_that_cannot(self, disk_format: str | None) -> None:
+    def test_other_disk_format_is_refused(self, disk_format: str | None) -> None:
         self.assertIn(
             f"disk format {disk_format}", self.refused(disk_format=disk_format)
         )
 
     @ddt.data("ovf", "ova", "docker", "compressed")
-    def test_packed_images(self, container: str) -> None:
+    def test_packed_image_is_refused(self, container: str) -> None:
         self.assertIn(
             f"container format {container}", self.refused(container_format=container)
         )
 
     @ddt.data("queued", "saving", "deactivated", "killed")
-    def test_not_active(self, status: str) -> None:
+    def test_inactive_image_is_refused(self, status: str) -> None:
         self.assertIn(f"is {status}, not active", self.refused(status=status))
 
     @ddt.data("block_device_mapping", "img_block_device_mapping")
-    def test_volume_snapshots(self, name: str) -> None:
-        told = self.refused(properties={name: '[{"snapshot_id": "s"}]'})
-        self.assertIn("no data of its own", told)
+    def test_image_of_volume_snapshots_is_refused(self, name: str) -> None:
+        reason = self.refused(properties={name: '[{"snapshot_id": "s"}]'})
+        self.assertIn("contains no data", reason)
 
-    def test_memory(self) -> None:
+    def test_flavor_memory_below_min_ram_is_refused(self) -> None:
         self.assertIsNone(self.check(min_ram=512))
         self.assertIn("needs 513 MiB", self.refused(min_ram=513))
 
-    def test_disk(self) -> None:
+    def test_root_disk_below_min_disk_is_refused(self) -> None:
         self.assertIsNone(self.check(min_disk=10))
         self.assertIn("needs a root disk of 11 GiB", self.refused(min_disk=11))
-        # A flavor without a limit takes every image, as when a server is made.
+        # As for a new server, a flavor without a limit allows every image.
         self.assertIsNone(self.check(min_disk=1024, root_gb=0))
 
-    def test_size(self) -> None:
+    def test_size_above_max_medium_size_is_refused(self) -> None:
         image = {"size": 100 * units.Gi + 1}
         self.assertIn("of 101 GiB; at most 100 GiB", self.refused(**image))
         CONF.set_override("max_medium_size", 0, "stable_rescue")
         self.addCleanup(CONF.clear_override, "max_medium_size", "stable_rescue")
         self.assertIsNone(self.check(**image))
 
-    def test_a_qcow2_file_is_not_its_virtual_size(self) -> None:
+    def test_file_size_of_qcow2_is_not_limited(self) -> None:
         self.assertIsNone(self.check(size=101 * units.Gi, disk_format="qcow2"))
 
-    def test_floppy(self) -> None:
+    def test_floppy_of_wrong_size_or_format_is_refused(self) -> None:
         self.assertIsNone(self.check("floppy", size=2_949_120))
         self.assertIn(
             "a floppy holds at most 2949120", self.refused("floppy", size=2_949_121)
@@ -135,31 +135,33 @@ class MachineTest(InspectionTestBase):
         {"os_secure_boot": "optional"},
         {"os_secure_boot": "disabled"},
     )
-    def test_fits(self, properties: dict[str, str]) -> None:
+    def test_fitting_machine_is_accepted(self, properties: dict[str, str]) -> None:
         self.assertIsNone(self.check(properties=properties))
 
     @ddt.data(
-        ({"hw_machine_type": "pc"}, "for machine type pc, the server is of type q35"),
-        ({"hw_machine_type": "pc-i440fx-7.2"}, "the server is of type q35"),
-        ({"hw_architecture": "aarch64"}, "is for aarch64, the server is x86_64"),
-        ({"hw_firmware_type": "uefi"}, "boots by UEFI alone, the server has BIOS"),
+        ({"hw_machine_type": "pc"}, "for machine type pc, but the server has q35"),
+        ({"hw_machine_type": "pc-i440fx-7.2"}, "but the server has q35"),
+        ({"hw_architecture": "aarch64"}, "is for aarch64, but the server is x86_64"),
+        ({"hw_firmware_type": "uefi"}, "boots only with UEFI, but the server has BIOS"),
         ({"os_secure_boot": "required"}, "requires secure boot"),
     )
     @ddt.unpack
-    def test_does_not_fit(self, properties: dict[str, str], reason: str) -> None:
+    def test_other_machine_is_refused(
+        self, properties: dict[str, str], reason: str
+    ) -> None:
         self.assertIn(reason, self.refused(properties=properties))
 
-    def test_uefi(self) -> None:
+    def test_firmware_of_uefi_server_must_fit(self) -> None:
         domain = original(uefi=True)
         self.assertIsNone(
             self.check(domain=domain, properties={"hw_firmware_type": "uefi"})
         )
-        told = self.refused(domain=domain, properties={"hw_firmware_type": "bios"})
-        self.assertIn("boots by BIOS alone, the server has UEFI", told)
-        told = self.refused(domain=domain, properties={"os_secure_boot": "required"})
-        self.assertIn("requires secure boot", told)
+        reason = self.refused(domain=domain, properties={"hw_firmware_type": "bios"})
+        self.assertIn("boots only with BIOS, but the server has UEFI", reason)
+        reason = self.refused(domain=domain, properties={"os_secure_boot": "required"})
+        self.assertIn("requires secure boot", reason)
 
-    def test_secure_boot(self) -> None:
+    def test_server_with_secure_boot_fits(self) -> None:
         domain = original(uefi=True, secure=True)
         self.assertIsNone(
             self.check(domain=domain, properties={"os_secure_boot": "required"})
@@ -167,8 +169,8 @@ class MachineTest(InspectionTestBase):
 
 
 class ContentTest(InspectionTestBase):
-    def test_size(self) -> None:
-        told = self.assertRaises(
+    def test_large_virtual_size_is_refused(self) -> None:
+        refused = self.assertRaises(
             exception.Refused,
             inspection.check_content,
             IMAGE,
@@ -176,36 +178,36 @@ class ContentTest(InspectionTestBase):
             Content(101 * units.Gi, True),
             "disk",
         )
-        self.assertIn("at most 100 GiB", str(told))
+        self.assertIn("at most 100 GiB", str(refused))
 
-    def test_iso(self) -> None:
-        """A hybrid boots as a disk, too."""
+    def test_plain_iso_as_disk_is_refused(self) -> None:
+        """A hybrid ISO image also boots as a disk."""
         iso = IMAGE | {"disk_format": "iso"}
         plain, hybrid = Content(units.Mi, False), Content(units.Mi, True)
         self.assertIsNone(inspection.check_content(iso, "cdrom", plain, "cdrom"))
         self.assertIsNone(inspection.check_content(iso, "disk", hybrid, "disk"))
         self.assertIsNone(inspection.check_content(iso, "cdrom", hybrid, "disk"))
-        told = self.assertRaises(
+        refused = self.assertRaises(
             exception.Refused, inspection.check_content, iso, "disk", plain, "disk"
         )
-        self.assertIn("hw_rescue_device=cdrom", str(told))
+        self.assertIn("hw_rescue_device=cdrom", str(refused))
 
 
 class FindingsTest(InspectionTestBase):
-    def test_the_servers_own_image(self) -> None:
+    def test_image_of_the_server_is_reported(self) -> None:
         base_image = {"image_base_image_ref": IMAGE["id"]}
         for instance in (
             server(image_ref=IMAGE["id"]),
             server(system_metadata=base_image),
         ):
-            (found,) = inspection.findings(instance, IMAGE, "disk")
-            self.assertIn("the one that the server was made from", found)
+            (finding,) = inspection.findings(instance, IMAGE, "disk")
+            self.assertIn("the one that the server was made from", finding)
 
-    def test_another_image(self) -> None:
+    def test_other_image_has_no_findings(self) -> None:
         self.assertEqual((), inspection.findings(server(image_ref=""), IMAGE, "disk"))
 
-    def test_a_cdrom_that_is_none(self) -> None:
-        (found,) = inspection.findings(server(), IMAGE, "cdrom")
-        self.assertIn("raw, not iso", found)
+    def test_cdrom_from_raw_image_is_reported(self) -> None:
+        (finding,) = inspection.findings(server(), IMAGE, "cdrom")
+        self.assertIn("raw, not iso", finding)
         iso = IMAGE | {"disk_format": "iso"}
         self.assertEqual((), inspection.findings(server(), iso, "cdrom"))

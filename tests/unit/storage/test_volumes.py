@@ -230,7 +230,7 @@ class HostChangesTest(unittest.TestCase):
 
 
 class CheckTest(unittest.TestCase):
-    """What is checked of a volume that is not a block device."""
+    """Checks of a volume that is not a block device."""
 
     def test_smaller_rbd_image_is_refused(self) -> None:
         tested = volume.Volume(device(), disk())
