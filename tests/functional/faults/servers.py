@@ -1,20 +1,21 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The server of the four rows that are struck at every point."""
+"""The server of the rows in which faults strike at every place."""
 
 from typing import Any
 
 import fixtures
 from nova.tests import fixtures as nova_fixtures
 
-from tests.functional.faults.scenario import FaultTestBase
+from tests.functional.faults.base import FaultTestBase
 
 VOLUME = nova_fixtures.CinderFixture.IMAGE_BACKED_VOL
 
 
 class ServerOnLvm(FaultTestBase):
-    """A server with a volume, a NIC and a config drive; its medium is on LVM."""
+    """A server with a volume, a NIC and a config drive; rescue disks are on LVM."""
 
     def make_server(self) -> None:
+        #: The ids of the volumes that the host has connected.
         self.connected: set[str] = set()
         self._watch_volumes()
         self._store_on_lvm()
@@ -40,7 +41,6 @@ class ServerOnLvm(FaultTestBase):
                     ),
                 )
             )
-
         self.useFixture(
             fixtures.MonkeyPatch(
                 "stable_rescue.storage.volumes.is_connected",
@@ -49,8 +49,9 @@ class ServerOnLvm(FaultTestBase):
         )
 
     def _store_on_lvm(self) -> None:
-        """Have a volume of LVM behind the medium, too."""
-        lvm = self.lvm = set()
+        """Keep the names of LVM volumes in ``lvm`` instead of making any."""
+        lvm: set[str] = set()
+        self.lvm = lvm
 
         def fetch(*_args: Any, **_options: Any) -> None:
             lvm.add("x_disk.rescue")

@@ -1,15 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Faults in the unrescue of a server of which nothing is left that says what it was.
+"""Faults in the unrescue of a server whose record and unrescue.xml are both lost.
 
-Neither the record nor unrescue.xml is there: Nova builds the server from its database
-(UPSTREAM U19). A fault leaves it rescued, or itself; never without a way to go on.
+Nova builds its definition from the database (U19). After a fault the server is rescued
+or restored, so a user can always go on.
 """
 
-from tests.functional.faults.scenario import CellsOfAllFaults, Scenario
+from tests.faults.engine import EveryFault
+from tests.functional.faults.base import RowTestBase
 from tests.functional.faults.servers import ServerOnLvm
 
 
-class LostRecordTest(CellsOfAllFaults, ServerOnLvm, Scenario):
+class LostRecordTest(EveryFault, ServerOnLvm, RowTestBase):
     action, running = "unrescue", True
     situation = "no record"
     own_steps = frozenset({"build and start a domain"})
@@ -21,4 +22,5 @@ class LostRecordTest(CellsOfAllFaults, ServerOnLvm, Scenario):
             (self.folder(self.server) / name).unlink()
 
     def assert_original_saved(self) -> None:
+        """Assert that the lost files are not made again."""
         self.assertEqual([], self.files(self.server))

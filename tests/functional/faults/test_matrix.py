@@ -1,40 +1,40 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Each point of a rescue and an unrescue x each fault: no server is lost."""
+"""Every fault at every place of a rescue and an unrescue: no server is lost."""
 
-from tests.functional.faults.scenario import Scenario
+from tests.functional.faults.base import RowTestBase
 from tests.functional.faults.servers import ServerOnLvm
 
 
-class Cells:
-    """A test for each fault."""
+class EachFault:
+    """A test for each kind of fault, because a row of this length takes minutes."""
 
-    def test_exception(self) -> None:
+    def test_server_after_a_failed_step_is_at_rest(self) -> None:
         self.strike_everywhere("exception")
 
-    def test_late_exception(self) -> None:
+    def test_server_after_a_step_failed_late_is_at_rest(self) -> None:
         self.strike_everywhere("late exception")
 
-    def test_kill(self) -> None:
+    def test_server_after_a_kill_is_at_rest(self) -> None:
         self.strike_everywhere("SIGKILL")
 
-    def test_disk_full(self) -> None:
+    def test_server_after_a_full_disk_is_at_rest(self) -> None:
         self.strike_everywhere("disk full")
 
-    def test_libvirt_lost(self) -> None:
+    def test_server_after_loss_of_libvirt_is_at_rest(self) -> None:
         self.strike_everywhere("libvirt lost")
 
 
-class RescueOfRunningTest(Cells, ServerOnLvm, Scenario):
+class RescueOfRunningTest(EachFault, ServerOnLvm, RowTestBase):
     action, running = "rescue", True
 
 
-class RescueOfStoppedTest(Cells, ServerOnLvm, Scenario):
+class RescueOfStoppedTest(EachFault, ServerOnLvm, RowTestBase):
     action, running = "rescue", False
 
 
-class UnrescueOfRunningTest(Cells, ServerOnLvm, Scenario):
+class UnrescueOfRunningTest(EachFault, ServerOnLvm, RowTestBase):
     action, running = "unrescue", True
 
 
-class UnrescueOfStoppedTest(Cells, ServerOnLvm, Scenario):
+class UnrescueOfStoppedTest(EachFault, ServerOnLvm, RowTestBase):
     action, running = "unrescue", False

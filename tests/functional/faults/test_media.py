@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Faults where the medium is a file, or an image in a Ceph pool.
+"""Faults while the rescue medium is a file, or an image in a Ceph pool.
 
-Nova's Glance client, image cache and image backends are real. Faults strike where the
-medium and the rescue's config drive are made and removed, and behind them.
+Nova's Glance client, image cache and image backends are real. Faults strike while the
+medium and the config drive of the rescue are made and removed, and after that.
 """
 
 from pathlib import Path
@@ -10,27 +10,28 @@ from typing import Any
 
 import fixtures
 
+from tests.faults.engine import EveryFault
 from tests.functional import images
-from tests.functional.faults.scenario import CellsOfAllFaults, FaultTestBase, Scenario
+from tests.functional.faults.base import FaultTestBase, RowTestBase
 
 MEDIUM = b"rescue" * 200_000
 
 
 class ServerWithImages(FaultTestBase, images.ImagesTestBase):
-    """A server with a config drive whose rescue image comes over HTTP."""
+    """A server with a config drive; Nova fetches its rescue image over HTTP."""
 
     has_config_drive = True
 
     def make_server(self) -> None:
         super().make_server()
-        (self.folder(self.server) / "disk.config").write_bytes(b"its own config drive")
+        (self.folder(self.server) / "disk.config").write_bytes(b"original config drive")
         self.image = self.add_image(MEDIUM)
-        # Nova's image cache keeps what it has fetched.
+        # Fill Nova's image cache, which keeps the image.
         self.rescue_server()
         self.unrescue_server()
 
 
-class FilesTest(CellsOfAllFaults, ServerWithImages, Scenario):
+class FilesTest(EveryFault, ServerWithImages, RowTestBase):
     action, running = "rescue", True
     situation = "medium a file"
     own_steps = frozenset(
@@ -38,18 +39,16 @@ class FilesTest(CellsOfAllFaults, ServerWithImages, Scenario):
     )
     other_steps = frozenset({"make the config drive", "start a domain"})
 
-    def assert_rescued(self) -> None:
-        super().assert_rescued()
-        medium, drive = (
-            self.folder(self.server) / name
-            for name in ("disk.rescue", "disk.config.rescue")
-        )
+    def assert_rescue_runs(self) -> None:
+        super().assert_rescue_runs()
+        medium = self.folder(self.server) / "disk.rescue"
+        drive = self.folder(self.server) / "disk.config.rescue"
         self.assertEqual(MEDIUM, self.content_of(medium)[: len(MEDIUM)])
         self.assertEqual(0o600, drive.stat().st_mode & 0o777)
 
 
 class Pool:
-    """Nova's RBDDriver, of a pool in memory: what images it has, by name."""
+    """A Ceph pool in memory, in place of Nova's RBDDriver."""
 
     pool, rbd_user, ceph_conf = "vms", None, ""
 
@@ -63,26 +62,26 @@ class Pool:
         return len(self.images[name])
 
     def import_image(self, base: str, name: str) -> None:
-        # As rbd import.
-        assert name not in self.images
+        assert name not in self.images, "rbd import fails if the image exists"
         self.images[name] = Path(base).read_bytes()
 
     def remove_image(self, name: str) -> None:
         self.images.pop(name, None)
 
     def cleanup_volumes(self, chosen: Any) -> None:
-        for name in list(filter(chosen, self.images)):
+        for name in [name for name in self.images if chosen(name)]:
             del self.images[name]
 
     def is_cloneable(self, _location: Any, _image: Any) -> bool:
-        """Glance's images are elsewhere."""
-        return False
+        return False  # Glance keeps its images elsewhere.
 
     def get_mon_addrs(self) -> tuple[list[str], list[str]]:
         return ["192.0.2.9"], ["6789"]
 
 
 class ServerWithPool(ServerWithImages):
+    """A server whose rescue disks go to a Ceph pool."""
+
     images_type = "rbd"
 
     def setUp(self) -> None:
@@ -97,19 +96,19 @@ class ServerWithPool(ServerWithImages):
         return super().observed() | {"pool": dict(self.pool.images)}
 
 
-class Rbd:
-    """A medium and a config drive in a pool."""
+class OnRbd:
+    """While the server is rescued, its medium and config drive are in the pool."""
 
     situation = "medium on RBD"
 
-    def assert_rescued(self) -> None:
-        super().assert_rescued()
+    def assert_rescue_runs(self) -> None:
+        super().assert_rescue_runs()
         server = self.server["id"]
         self.assertEqual(MEDIUM, self.pool.images[f"{server}_disk.rescue"])
         self.assertIn(f"{server}_disk.config.rescue", self.pool.images)
 
 
-class RescueOnRbdTest(Rbd, CellsOfAllFaults, ServerWithPool, Scenario):
+class RescueOnRbdTest(OnRbd, EveryFault, ServerWithPool, RowTestBase):
     action, running = "rescue", True
     own_steps = frozenset({"remove RBD images"})
     other_steps = frozenset(
@@ -117,7 +116,7 @@ class RescueOnRbdTest(Rbd, CellsOfAllFaults, ServerWithPool, Scenario):
     )
 
 
-class UnrescueOnRbdTest(Rbd, CellsOfAllFaults, ServerWithPool, Scenario):
+class UnrescueOnRbdTest(OnRbd, EveryFault, ServerWithPool, RowTestBase):
     action, running = "unrescue", True
     own_steps = frozenset({"remove RBD images"})
     other_steps = frozenset({"start a domain"})

@@ -1,31 +1,36 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A step that is added has to come into the matrix."""
+"""The rows of the matrix reach every step: a new step needs a row that reaches it."""
 
 from stable_rescue import steps
+from tests.faults.places import step_of
 from tests.functional.faults import test_lost_record, test_media, test_rebooted_host
 from tests.functional.faults.servers import ServerOnLvm
-from tests.tally import step_of
 
-#: The rows for steps that the server of test_matrix has no need of. Each sees to it
-#: that it reaches them.
+#: The rows for the steps that the server of test_matrix does not need. Each row
+#: asserts that it reaches its own steps.
 ROWS = (
     test_lost_record.LostRecordTest,
     test_media.FilesTest,
     test_media.RescueOnRbdTest,
     test_rebooted_host.RescueTest,
     test_rebooted_host.SecretTest,
-    test_rebooted_host.UndoTest,
+    test_rebooted_host.RollbackTest,
 )
 
 
 class ReachedTest(ServerOnLvm):
-    def test_each_step_is_reached(self) -> None:
+    def request_and_wait(self, action: str, status: str) -> None:
+        self.request(action)
+        self.assertIsNone(self.error)
+        self.assert_status(status)
+
+    def test_rows_of_the_matrix_reach_every_step(self) -> None:
         self.injection.arm()
-        self.do("rescue", "RESCUE")
-        self.do("unrescue", "ACTIVE")
+        self.request_and_wait("rescue", "RESCUE")
+        self.request_and_wait("unrescue", "ACTIVE")
         self._stop_server(self.server)
-        self.do("rescue", "RESCUE")
-        self.do("unrescue", "SHUTOFF")
+        self.request_and_wait("rescue", "RESCUE")
+        self.request_and_wait("unrescue", "SHUTOFF")
         reached = {step_of(place) for place in self.injection.disarm()}
         others = frozenset().union(*(row.own_steps for row in ROWS))
         self.assertEqual(sorted({*steps.names()} - reached), sorted(others))

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Faults where the host was started anew: no volume is connected any more.
+"""Faults after the host was rebooted: none of the server's volumes is connected.
 
-Of the server's two volumes, the storage knows one for another address of the host, so
-that its attachment has to be updated; the other is encrypted, and its secret is gone.
+The server has two volumes. The storage knows the host of one by another address, so
+its attachment must be updated. The other one is encrypted, and its secret is lost.
 """
 
 import json
@@ -17,29 +17,30 @@ from nova.tests.fixtures import libvirt
 from oslo_utils import uuidutils
 from oslo_utils.fixture import uuidsentinel as uuids
 
-from tests.functional.faults.scenario import CellsOfAllFaults, FaultTestBase, Scenario
+from tests.faults.engine import EveryFault
+from tests.faults.places import Place
+from tests.functional.faults.base import FaultTestBase, RowTestBase
 from tests.functional.volumes import VolumesTestBase
-from tests.tally import Place
 
 UNKNOWN, ENCRYPTED = VOLUMES = (uuids.host_is_unknown, uuids.encrypted)
 
 
 class EncryptionFixture(fixtures.Fixture):
-    """Lets Nova's libvirt have secrets of volumes, and definitions name them."""
+    """Makes Nova's libvirt keep the secrets of volumes that definitions refer to."""
 
     def _setUp(self) -> None:
         define = libvirt.Connection.defineXML
         define_secret = libvirt.Connection.secretDefineXML
 
         def define_encrypted(connection: Any, xml: str) -> Any:
-            """Libvirt takes <encryption> in a disk or in its source; here, the last."""
+            """Move <encryption> into <source>: libvirt takes both, the fixture one."""
             domain = etree.fromstring(xml)
             for disk in domain.iterfind("devices/disk[encryption]"):
                 disk.find("source").append(disk.find("encryption"))
             return define(connection, etree.tostring(domain, encoding="unicode"))
 
         def define_with_uuid(connection: Any, xml: str) -> Any:
-            """A secret that has no UUID gets one."""
+            """Give a UUID to a secret that has none."""
             secret = etree.fromstring(xml)
             if secret.find("uuid") is None:
                 etree.SubElement(secret, "uuid").text = uuidutils.generate_uuid()
@@ -57,7 +58,7 @@ class EncryptionFixture(fixtures.Fixture):
 
 
 class ServerWithVolumes(FaultTestBase, VolumesTestBase):
-    """A server with volumes in a storage, and a host that may be rebooted."""
+    """A server with volumes, and a host that can be rebooted."""
 
     volumes = VOLUMES
 
@@ -67,12 +68,12 @@ class ServerWithVolumes(FaultTestBase, VolumesTestBase):
 
     def make_server(self) -> None:
         super().make_server()
-        # One after the other, for each run to reach the points in the same order.
+        # One at a time, so that each attempt reaches the places in the same order.
         self.flags(volume_connect_workers=1, group="stable_rescue")
         self.patch_cinder("attachment_update", self._update)
 
     def _encrypt(self) -> None:
-        """Have Cinder, the key manager and os-brick know of a volume with LUKS."""
+        """Make Cinder, the key manager and os-brick treat a volume as LUKS."""
         self.flags(fixed_key="0" * 64, group="key_manager")
         infos = nova_fixtures.CinderFixture.VOLUME_CONNECTION_INFO
         info = {**infos["fake"], "data": {**infos["fake"]["data"], "encrypted": True}}
@@ -98,17 +99,18 @@ class ServerWithVolumes(FaultTestBase, VolumesTestBase):
         self.useFixture(EncryptionFixture())
 
     def _update(self, _context: Any, attachment: str, *_args: Any) -> dict[str, Any]:
-        """Export the volume to the host as it is now."""
+        """Export the volume to the present address of the host."""
         self.storage.broken.clear()
-        found = self.cinder._find_connection_info(UNKNOWN, attachment)
-        return {"id": attachment, "connection_info": found}
+        connection = self.cinder._find_connection_info(UNKNOWN, attachment)
+        return {"id": attachment, "connection_info": connection}
 
     def reboot_host(self) -> None:
+        """Stop the guest and disconnect its volumes, without Nova."""
         self.domain().destroy()
         self.storage.reboot()
         self.storage.broken.add(UNKNOWN)
         self.lose_secrets()
-        # Nova knows the devices of the boot before.
+        # Nova's database has the devices of the previous boot.
         for volume, info in self.stored.items():
             mapping = objects.BlockDeviceMapping.get_by_volume_and_instance(
                 self.context, volume, self.server["id"]
@@ -117,22 +119,22 @@ class ServerWithVolumes(FaultTestBase, VolumesTestBase):
             mapping.save()
 
     def lose_secrets(self) -> None:
-        """As where libvirt's state is lost; a reboot alone does not lose them."""
+        """Remove the secrets, as if libvirt's state were lost with a reboot."""
         self.libvirt_connection()._secrets.clear()
 
     def secrets(self) -> set[str]:
         """Return the volumes whose secrets libvirt has."""
-        found = self.libvirt_connection().listAllSecrets(0)
-        return {secret.usageID() for secret in found}
+        secrets = self.libvirt_connection().listAllSecrets(0)
+        return {secret.usageID() for secret in secrets}
 
-    def written(self, definition: str) -> str:
-        """The devices have other names since, and the secret is another."""
+    def comparable(self, definition: str) -> str:
+        """Leave out what a reboot changes: the devices' names and the secret's UUID."""
         named = re.sub(r"/boot\d+/", "/boot/", definition)
         return re.sub(r"(<secret [^>]*uuid=.)[-0-9a-f]+", r"\1", named)
 
 
-class Volumes:
-    """A server that has volumes, whatever is done to it."""
+class Connected:
+    """The volumes are connected whenever the server is at rest."""
 
     def assert_original(self, running: bool = True) -> None:
         super().assert_original(running)
@@ -143,7 +145,7 @@ class Volumes:
         self.assert_all_connected()
 
     def assert_connected(self) -> None:
-        """A stopped server's may be connected, as after Nova's own power-off."""
+        """Assert it of a running server; Nova leaves those of a stopped one as is."""
         if self.running:
             self.assert_all_connected()
 
@@ -155,14 +157,14 @@ class Volumes:
             self.assertEqual(path, info["data"]["device_path"])
             self.assertIn(path, self.definition(self.server))
 
-    def test_faults(self) -> None:
-        super().test_faults()
+    def test_server_after_each_fault_is_at_rest(self) -> None:
+        super().test_server_after_each_fault_is_at_rest()
         self._delete_server(self.server)
         self.assertEqual([], self.storage.connected())
         self.assertEqual(set(), self.secrets())
 
 
-class RescueTest(Volumes, CellsOfAllFaults, ServerWithVolumes, Scenario):
+class RescueTest(Connected, EveryFault, ServerWithVolumes, RowTestBase):
     action, running = "rescue", False
     situation = "host rebooted"
     own_steps = frozenset(
@@ -176,26 +178,26 @@ class RescueTest(Volumes, CellsOfAllFaults, ServerWithVolumes, Scenario):
         self.reboot_host()
 
 
-class UndoTest(Volumes, CellsOfAllFaults, ServerWithVolumes, Scenario):
+class RollbackTest(Connected, EveryFault, ServerWithVolumes, RowTestBase):
     action, running = "rescue", False
-    situation = "host rebooted, undone"
+    situation = "host rebooted, rolled back"
     own_steps = frozenset({"disconnect a volume"})
     other_steps = frozenset()
-    fails = ("after fetch the rescue disk", 1)
+    fails_at = ("after fetch the rescue disk", 1)
 
     def get_ready(self) -> None:
         self.reboot_host()
 
-    def _places(self) -> list[Place]:
-        found = super()._places()
-        # Undone without a fault, that is.
+    def places(self) -> list[Place]:
+        places = super().places()
+        # The rollback to which no fault happened has disconnected everything.
         self.assertEqual([], self.storage.connected())
         self.assertEqual(set(), self.secrets())
-        return found
+        return places
 
 
-class UnrescueTest(Volumes, CellsOfAllFaults, ServerWithVolumes, Scenario):
-    """The rescue system was off when its host was rebooted."""
+class UnrescueTest(Connected, EveryFault, ServerWithVolumes, RowTestBase):
+    """The host was rebooted while the server was rescued."""
 
     action, running = "unrescue", True
     situation = "host rebooted"
@@ -206,8 +208,8 @@ class UnrescueTest(Volumes, CellsOfAllFaults, ServerWithVolumes, Scenario):
         self.reboot_host()
 
 
-class SecretTest(Volumes, CellsOfAllFaults, ServerWithVolumes, Scenario):
-    """The guest runs on without what libvirt has forgotten; its rescue cannot start."""
+class SecretTest(Connected, EveryFault, ServerWithVolumes, RowTestBase):
+    """libvirt has lost the secret. The guest runs on, but a rescue needs the secret."""
 
     action, running = "rescue", True
     situation = "secret lost"
@@ -218,6 +220,6 @@ class SecretTest(Volumes, CellsOfAllFaults, ServerWithVolumes, Scenario):
         self.lose_secrets()
 
     def assert_connected(self) -> None:
-        """A rescue that does not come about may leave the secret lost."""
+        """Allow that the secret stays lost after a rescue that failed."""
         self.assertEqual(sorted(VOLUMES), self.storage.connected())
         self.assertLessEqual(self.secrets(), {ENCRYPTED})

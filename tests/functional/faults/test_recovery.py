@@ -1,36 +1,37 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Killed twice: faults in what a start of nova-compute does for a rescue.
+"""Faults in the recovery of an interrupted rescue when nova-compute starts.
 
-The first kill leaves a record in each of its states; the second fault strikes at each
-point that the recovery reaches. The next start has to bring the server to rest.
+A first kill leaves a record in each of its states. A second fault strikes at each place
+that the recovery reaches. The next start must bring the server to rest.
 """
 
 import contextlib
 from typing import ClassVar
 
-from stable_rescue.storage.record import State, Store
-from tests.functional.faults.injection import Kill, Killed
-from tests.functional.faults.scenario import Scenario
+from stable_rescue.storage.record import State
+from tests.faults.places import Place
+from tests.functional.faults.base import RowTestBase
 from tests.functional.faults.servers import ServerOnLvm
-from tests.tally import Place
+from tests.functional.faults.strikes import Kill, Killed
 
 
 class Recovery:
-    """A start of nova-compute behind a kill."""
+    """A start of nova-compute after a kill."""
 
     running = True
-    first_kill: ClassVar[Place]
+    killed_at: ClassVar[Place]
+    #: The state of the record that the kill leaves.
     left: ClassVar[State]
 
     def get_ready(self) -> None:
         super().get_ready()
-        self.injection.arm(Kill(), self.first_kill)
-        self.act(self.action)
+        self.injection.arm({self.killed_at: Kill()})
+        self.request(self.action)
         self.injection.disarm()
-        record = Store(str(self.folder(self.server))).load()
+        record = self.record()
         self.assertEqual(self.left, record.state if record else None)
 
-    def perform(self) -> None:
+    def perform_action(self) -> None:
         self.killed = self.error = None
         with contextlib.suppress(Killed):
             self.restart()
@@ -38,33 +39,33 @@ class Recovery:
     def row(self) -> str:
         return f"recovery of {self.left.value}"
 
-    def test_faults(self) -> None:
+    def test_server_after_a_second_fault_is_at_rest(self) -> None:
         self.strike_everywhere("SIGKILL", "exception")
 
 
-class PreparingTest(Recovery, ServerOnLvm, Scenario):
+class PreparingTest(Recovery, ServerOnLvm, RowTestBase):
     action = "rescue"
-    first_kill = ("before fetch the rescue disk", 1)
+    killed_at = ("before fetch the rescue disk", 1)
     left = State.PREPARING
 
 
-class BeginningTest(Recovery, ServerOnLvm, Scenario):
+class BeginningTest(Recovery, ServerOnLvm, RowTestBase):
     action = "rescue"
-    first_kill = ("before start a domain", 1)
+    killed_at = ("before start a domain", 1)
     left = State.BEGINNING
 
 
-class EndingTest(Recovery, ServerOnLvm, Scenario):
+class EndingTest(Recovery, ServerOnLvm, RowTestBase):
     action = "unrescue"
-    first_kill = ("before start a domain", 1)
+    killed_at = ("before start a domain", 1)
     left = State.ENDING
 
 
-class RescuedTest(Recovery, ServerOnLvm, Scenario):
-    """Nova was not told that the server is rescued, nor that its host was rebooted."""
+class RescuedTest(Recovery, ServerOnLvm, RowTestBase):
+    """Neither the rescue nor the reboot of the host has reached Nova's database."""
 
     action = "rescue"
-    first_kill = ("after move a file into place", 5)
+    killed_at = ("after move a file into place", 5)
     left = State.RESCUED
 
     def get_ready(self) -> None:

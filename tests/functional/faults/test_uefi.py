@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Faults where the server has UEFI variables: they are its own, whatever is killed.
+"""Faults in the rescue of a UEFI server: no fault changes its UEFI variables.
 
-Nova's libvirt is told what a real one does of NVRAM files. That a real one does so is
-seen in tests/integration, where there is a row of UEFI servers, too.
+NvramFixture imitates how libvirt and the firmware treat NVRAM files. The integration
+tests have a row of UEFI servers with the real ones.
 """
 
 from pathlib import Path
@@ -14,8 +14,9 @@ from nova.tests.fixtures import libvirt
 
 from stable_rescue.domain import recognise
 from stable_rescue.domain.document import Domain
-from tests.functional.faults.scenario import CellsOfAllFaults, FaultTestBase, Scenario
-from tests.tally import Place
+from tests.faults.engine import EveryFault
+from tests.faults.places import Place
+from tests.functional.faults.base import FaultTestBase, RowTestBase
 
 _FIRMWARE = {
     "loader": "/usr/share/OVMF/OVMF_CODE_4M.fd",
@@ -25,11 +26,11 @@ _FIRMWARE = {
 }
 STARTED = frozenset({"a domain to be started is defined", "start a domain"})
 ENTRY = b"the entry of the installed system"
-NO_ENTRY = b"the entries of what was there at a rescue"
+NO_ENTRY = b"only the entries of the disks of a rescue"
 
 
 class NvramFixture(fixtures.Fixture):
-    """Lets Nova's libvirt choose the firmware, and make the file of its variables."""
+    """Makes Nova's libvirt choose the firmware and create the NVRAM file."""
 
     def _setUp(self) -> None:
         self.folder = Path(self.useFixture(fixtures.TempDir()).path)
@@ -38,8 +39,7 @@ class NvramFixture(fixtures.Fixture):
 
         def define_with_firmware(connection: Any, xml: str) -> Any:
             domain = define(connection, xml)
-            found = etree.fromstring(xml).find("os")
-            if found.get("firmware") == "efi":
+            if etree.fromstring(xml).find("os").get("firmware") == "efi":
                 nvram = str(self.folder / f"{domain.name()}_VARS.fd")
                 domain._def["os"].update(_FIRMWARE, nvram=nvram)
             return domain
@@ -48,10 +48,10 @@ class NvramFixture(fixtures.Fixture):
             nvram = Path(domain._def["os"]["nvram"])
             if not nvram.exists():
                 template = Path(domain._def["os"]["nvram_template"])
-                own = template.parent == self.folder
-                nvram.write_bytes(template.read_bytes() if own else ENTRY)
+                of_server = template.parent == self.folder
+                nvram.write_bytes(template.read_bytes() if of_server else ENTRY)
             if recognise.rescue_disk(Domain.parse(domain.XMLDesc(0))) is not None:
-                # The firmware drops what it does not find (UPSTREAM U31).
+                # The firmware drops the entries of disks that it does not find (U31).
                 nvram.write_bytes(NO_ENTRY)
             return create(domain, flags)
 
@@ -72,26 +72,25 @@ class UefiServer(FaultTestBase):
         super().setUp()
 
     def make_server(self) -> None:
-        own_image = self.create_rescue_image(hw_firmware_type="uefi")
-        wanted = self._build_server(image_uuid=own_image, networks="none")
-        server = self.api.post_server({"server": wanted})
-        self.server = self._wait_for_state_change(server, "ACTIVE")
-        self.folder(self.server).mkdir(parents=True, exist_ok=True)
+        firmware_image = self.create_rescue_image(hw_firmware_type="uefi")
+        wanted = self._build_server(image_uuid=firmware_image, networks="none")
+        self.server = self.boot(wanted)
         self.image = self.create_rescue_image(hw_rescue_bus="usb")
 
     def observed(self) -> dict[str, Any]:
-        variables = {p.name: p.read_bytes() for p in self.nvram.folder.iterdir()}
+        files = self.nvram.folder.iterdir()
+        variables = {path.name: path.read_bytes() for path in files}
         self.assertEqual([ENTRY], list(variables.values()))
         return super().observed() | {"variables": variables}
 
 
 class Uefi:
-    """The copy of the variables is what the rescue runs on."""
+    """The rescue runs on a copy of the UEFI variables (E6)."""
 
     situation = "UEFI"
 
-    def assert_rescued(self) -> None:
-        super().assert_rescued()
+    def assert_rescue_runs(self) -> None:
+        super().assert_rescue_runs()
         copy = self.folder(self.server) / "nvram.rescue"
         self.assertEqual(NO_ENTRY, copy.read_bytes())
         (nvram,) = Domain.parse(self.definition(self.server)).root.iterfind("os/nvram")
@@ -99,15 +98,15 @@ class Uefi:
         self.assertEqual(self.nvram.folder, Path(nvram.get("template")).parent)
 
 
-class RescueTest(Uefi, CellsOfAllFaults, UefiServer, Scenario):
+class RescueTest(Uefi, EveryFault, UefiServer, RowTestBase):
     action, running = "rescue", True
     other_steps = STARTED | {"define a domain", "power off"}
 
 
-class UnrescueTest(Uefi, CellsOfAllFaults, UefiServer, Scenario):
+class UnrescueTest(Uefi, EveryFault, UefiServer, RowTestBase):
     action, running = "unrescue", True
     other_steps = STARTED | {"remove a file"}
 
-    def _places(self) -> list[Place]:
-        # The first file that is removed is the copy.
-        return [place for place in super()._places() if place[1] == 1]
+    def places(self) -> list[Place]:
+        # The copy is the first file that is removed.
+        return [place for place in super().places() if place[1] == 1]

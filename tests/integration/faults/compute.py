@@ -1,17 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A nova-compute that a test can kill: our driver, and what it needs of Nova.
+"""A nova-compute that a test can kill, with one server.
 
-The driver, its image backend and libvirt are real. Nova's database is one file, Glance
-another. Each action runs in a process of its own, forked from the test's.
+The compute manager, the driver, its image backend and libvirt are real. Nova's database
+is a SQLite file, and Glance is stood in for by an image file. Each action runs in a
+process of its own, which is forked from the test's process.
 """
 
 import contextlib
-import datetime
 import faulthandler
-import json
 import os
 import shutil
 import signal
+import sqlite3
 import sys
 import time
 import traceback
@@ -20,36 +20,34 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
-# Before anything of Nova is imported: native threads.
+# Choose native threads before anything of Nova is imported.
 os.environ.setdefault("OS_NOVA_DISABLE_EVENTLET_PATCHING", "1")
 
 import nova.privsep
 from nova import conf as nova_conf
+from nova import config, objects, rpc, service
 from nova import context as nova_context
-from nova import objects
-from nova.compute import power_state, task_states, vm_states
+from nova.compute import instance_actions, power_state, task_states, vm_states
+from nova.db.main import api as database
+from nova.db.main import models
 from nova.network import model as network_model
-from nova.virt import fake
+from oslo_messaging import conffixture as messaging_fixture
 
-from stable_rescue import steps
-from stable_rescue.compute import recovery
+from stable_rescue import activation, steps
+from stable_rescue.compute.manager import ComputeManager
 from stable_rescue.virt.driver import StableRescueDriver
+from tests.faults.assertions import NovaState
 
 CONF = nova_conf.CONF
 IMAGE_ID = "3b5c0a51-7a0e-4c53-9a39-bb4e5ac1a2f6"
 HOST = "compute1"
 SECONDS = 90
-_DEVICES: dict[str, Any] = {
-    "root_device_name": "/dev/vda",
-    "image": [],
-    "ephemerals": [],
-    "swap": None,
-    "block_device_mapping": [],
-}
+# What Nova's init_host loads of its instances.
+_LOADED = ["info_cache", "metadata", "system_metadata", "numa_topology", "flavor"]
 
 
 class Images:
-    """Nova's image API, as far as a rescue asks it."""
+    """Nova's image API, as far as a rescue uses it. Its one image is a file."""
 
     def __init__(self, source: Path) -> None:
         self._source = source
@@ -77,126 +75,33 @@ class Images:
         return iter([self._source.read_bytes()])
 
 
-class Database:
-    """The row of one instance, in a file."""
-
-    def __init__(self, path: Path, uuid: str) -> None:
-        self._path = path
-        self._uuid = uuid
-
-    def read(self) -> dict[str, Any]:
-        return dict(json.loads(self._path.read_text()))
-
-    def write(self, **row: Any) -> None:
-        new = self._path.with_suffix(".new")
-        new.write_text(json.dumps(row))
-        new.replace(self._path)
-
-    def instance(self) -> objects.Instance:
-        """Return the instance; its save() writes the row."""
-        now = datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC)
-        flavor = objects.Flavor(
-            id=1, name="f", flavorid="f", memory_mb=256, vcpus=1, root_gb=1,
-            ephemeral_gb=0, swap=0, rxtx_factor=1.0, extra_specs={}, is_public=True,
-        )  # fmt: skip
-        instance = objects.Instance(
-            id=1, uuid=self._uuid, host=HOST, node=HOST, image_ref=IMAGE_ID,
-            kernel_id="", ramdisk_id="", config_drive="", flavor=flavor,
-            system_metadata={}, metadata={}, launched_at=now, created_at=now,
-            trusted_certs=None, os_type=None, ephemeral_key_uuid=None,
-            project_id="p", user_id="u", hostname="h", display_name="server",
-            deleted=False, cleaned=False, pci_devices=None, pci_requests=None,
-            numa_topology=None, vcpu_model=None, root_device_name="/dev/vda",
-            default_ephemeral_device=None, default_swap_device=None,
-            info_cache=objects.InstanceInfoCache(
-                network_info=network_model.NetworkInfo()
-            ),
-        )  # fmt: skip
-        self.refresh(instance)
-        return instance
-
-    def refresh(self, instance: objects.Instance) -> None:
-        for key, value in self.read().items():
-            setattr(instance, key, value)
-
-    def save(self, instance: objects.Instance, **_expected: Any) -> None:
-        self.write(
-            vm_state=instance.vm_state,
-            task_state=instance.task_state,
-            power_state=instance.power_state,
-        )
-
-
-class _Manager:
-    """What is of Nova's manager behind the recovery at its start."""
-
-    host = HOST
-
-    def __init__(self, driver: StableRescueDriver) -> None:
-        self.driver = driver
-        self.share_manager = mock.Mock()
-        self.share_manager.get_share_info.return_value = []
-
-    def _get_power_state(self, instance: objects.Instance) -> int:
-        return int(self.driver.get_info(instance).state)
-
-    def init_host(self, context: Any, instance: objects.Instance) -> None:
-        """As Nova's, of a host with one instance."""
-        self._init_instance(context, instance)
-
-    def _init_instance(self, _context: Any, instance: objects.Instance) -> None:
-        """Nova has nothing to do for an instance at rest."""
-
-
-class Manager(recovery.RecoveryMixin, _Manager):
-    """Does what Nova's manager and ours do of a rescue, in their order."""
-
-    def rescue(self, context: Any, instance: objects.Instance) -> None:
-        try:
-            self.driver.prepare_rescue(
-                context, instance, IMAGE_ID, "secret", lambda: dict(_DEVICES)
-            )
-        except Exception:
-            instance.task_state = None
-            instance.save()
-            raise
-        with self._settled(context, instance):
-            self.driver.power_off(instance)
-            meta = objects.ImageMeta.from_dict(
-                {"id": IMAGE_ID, "properties": {"hw_rescue_bus": "usb"}}
-            )
-            self.driver.rescue(context, instance, [], meta, "secret", {}, [])
-        self._saved(instance, vm_states.RESCUED)
-
-    def unrescue(self, context: Any, instance: objects.Instance) -> None:
-        with self._settled(context, instance):
-            self.driver.unrescue(context, instance)
-        self._saved(instance, vm_states.ACTIVE)
-        self._forget(instance)
-
-    @contextlib.contextmanager
-    def _settled(self, context: Any, instance: objects.Instance) -> Iterator[None]:
-        try:
-            yield
-        except Exception:
-            instance.task_state = None
-            self._settle(context, instance, finish=False)
-            raise
-
-    def _saved(self, instance: objects.Instance, vm_state: str) -> None:
-        instance.vm_state, instance.task_state = vm_state, None
-        instance.power_state = self._get_power_state(instance)
-        self._keep_stopped(instance, instance.power_state)
-        instance.save()
-
-
 class Compute:
-    """A nova-compute with one server."""
+    """A nova-compute with one server.
 
-    def __init__(self, instances: Path, uuid: str, image: Path) -> None:
-        self.database = Database(instances / "database.json", uuid)
+    :param folder: where its database and logs are kept
+    :param instances: the instances path, on a filesystem that may be full
+    :param uuid: the server's
+    :param image: the file of the rescue image
+    """
+
+    def __init__(self, folder: Path, instances: Path, uuid: str, image: Path) -> None:
+        self._database = folder / "nova.sqlite"
+        self._output = folder / "output.log"
         self._instances = instances
+        self._uuid = uuid
         self._image = image
+
+    def state(self) -> NovaState:
+        """Return the server's state in Nova's database."""
+        with contextlib.closing(sqlite3.connect(self._database)) as connection:
+            query = f"SELECT {', '.join(NovaState._fields)} FROM instances"
+            (row,) = connection.execute(query).fetchall()
+        return NovaState(*row)
+
+    def create_server(self, running: bool) -> None:
+        """Create the database, and the server in it."""
+        code, output = self._fork(lambda: self._create_server(running))
+        assert code == 0, output
 
     def act(
         self,
@@ -204,112 +109,71 @@ class Compute:
         observe: Callable[[str], None] | None = None,
         patch: contextlib.AbstractContextManager[Any] | None = None,
     ) -> tuple[int, str]:
-        """Do an action in a process of its own; return its exit code and its words.
+        """Do an action in a new process; return its exit code and its output.
 
-        A code below 0 is the signal that has ended it.
+        A negative code is the number of the signal that has ended the process.
 
+        :param action: "rescue", "unrescue", or "restart" for the start of nova-compute
+        :param observe: replaces stable_rescue.steps.observe in that process
         :param patch: is entered in that process
         """
-        said = self._instances / "said.log"
+
+        def run() -> None:
+            with patch or contextlib.nullcontext():
+                self._run(action, observe)
+
+        return self._fork(run)
+
+    def _fork(self, function: Callable[[], None]) -> tuple[int, str]:
         pid = os.fork()
         if pid == 0:
-            self._in_child(action, observe, said, patch or contextlib.nullcontext())
+            self._in_child(function)
         deadline = time.monotonic() + SECONDS
         while time.monotonic() < deadline:
             ended, status = os.waitpid(pid, os.WNOHANG)
             if ended:
-                return os.waitstatus_to_exitcode(status), said.read_text()
+                output = self._output.read_text(errors="replace")
+                return os.waitstatus_to_exitcode(status), output
             time.sleep(0.02)
         os.kill(pid, signal.SIGKILL)
         os.waitpid(pid, 0)
         raise AssertionError(
-            f"{action} has not ended in {SECONDS} seconds: {said.read_text()[-6000:]}"
+            f"nova-compute has not ended after {SECONDS} s; its output ends with:\n"
+            f"{self._output.read_text(errors='replace')[-6000:]}"
         )
 
-    def _in_child(
-        self,
-        action: str,
-        observe: Callable[[str], None] | None,
-        said: Path,
-        patch: contextlib.AbstractContextManager[Any],
-    ) -> None:
-        """Run an action and end the process, whatever happens."""
+    def _in_child(self, function: Callable[[], None]) -> None:
+        """Call a function and end the process, whatever happens."""
         code = 1
         try:
-            with said.open("w") as stream:
+            with self._output.open("w") as stream:
                 os.dup2(stream.fileno(), 1)
                 os.dup2(stream.fileno(), 2)
-            # Where it hangs, if it does.
+            # If it hangs, the output shows where.
             faulthandler.dump_traceback_later(SECONDS - 10, file=2)
-            with patch:
-                self._run(action, observe)
+            self._configure()
+            function()
             code = 0
-        except BaseException:  # noqa: BLE001 - it is told, and the process ends
+        except BaseException:  # noqa: BLE001 - it is printed, and the process ends
             traceback.print_exc()
         finally:
             sys.stdout.flush()
             sys.stderr.flush()
             os._exit(code)
 
-    def _run(self, action: str, observe: Callable[[str], None] | None) -> None:
-        self._configure()
-        context = nova_context.get_admin_context()
-        images = Images(self._image)
-        with (
-            mock.patch.object(
-                objects.Instance,
-                "save",
-                lambda instance, **expected: self.database.save(instance, **expected),
-            ),
-            mock.patch.object(
-                objects.Instance,
-                "refresh",
-                lambda instance, *_: self.database.refresh(instance),
-            ),
-            mock.patch("nova.virt.images.IMAGE_API", images),
-            mock.patch("nova.objects.InstanceActionEvent.event_start"),
-            mock.patch("nova.objects.InstanceActionEvent.event_finish_with_failure"),
-            mock.patch(
-                "nova.objects.BlockDeviceMappingList.get_by_instance_uuid",
-                lambda *_: objects.BlockDeviceMappingList(objects=[]),
-            ),
-            mock.patch("stable_rescue.storage.inspection.root_gb", return_value=1),
-            mock.patch(
-                "nova.objects.InstanceList.get_by_host",
-                lambda *_a, **_k: [self.database.instance()],
-            ),
-        ):
-            driver = StableRescueDriver(fake.FakeVirtAPI(), False)
-            driver._image_api = images
-            driver._create_configdrive = self._make_config_drive
-            driver._host.initialize()
-            manager = Manager(driver)
-            instance = self.database.instance()
-            if observe is not None:
-                steps.observe = observe
-            if action == "restart":
-                manager.init_host(context, instance)
-                return
-            instance.task_state = f"{action.removesuffix('e')}ing"
-            assert instance.task_state in (
-                task_states.RESCUING,
-                task_states.UNRESCUING,
-            )
-            instance.save()
-            getattr(manager, action)(context, instance)
-
-    def _make_config_drive(
-        self, _context: Any, instance: Any, *_: Any, **__: Any
-    ) -> None:
-        """Write a file in place of Nova's, which needs the metadata of a cloud."""
-        Path(self._instances, instance.uuid, "disk.config.rescue").write_bytes(
-            bytes(64 * 1024)
-        )
-
     def _configure(self) -> None:
         objects.register_all()
-        CONF([], project="nova", default_config_files=[], default_config_dirs=[])
+        config.parse_args(
+            ["nova-compute"],
+            default_config_files=[],
+            configure_db=False,
+            init_rpc=False,
+        )
         for name, value, group in (
+            ("compute_driver", activation.COMPUTE_DRIVER, None),
+            ("connection", f"sqlite:///{self._database}", "database"),
+            # Without it, Nova asks Keystone for the URL that it notifies of.
+            ("api_servers", ["http://192.0.2.1:9292"], "glance"),
             ("instances_path", str(self._instances), None),
             ("state_path", str(self._instances), None),
             ("host", HOST, None),
@@ -320,7 +184,99 @@ class Compute:
             ("shutdown_timeout", 0, None),
         ):
             CONF.set_override(name, value, group=group)
+        messaging = messaging_fixture.ConfFixture(CONF)
+        messaging.setUp()
+        messaging.transport_url = "fake:/"
         nova.privsep.sys_admin_pctxt.set_client_mode(False)
+        rpc.init(CONF)
+        database.configure(CONF)
+
+    def _create_server(self, running: bool) -> None:
+        models.BASE.metadata.create_all(database.get_engine())
+        context = nova_context.get_admin_context()
+        flavor = objects.Flavor(
+            id=1, name="f", flavorid="f", memory_mb=256, vcpus=1, root_gb=1,
+            ephemeral_gb=0, swap=0, rxtx_factor=1.0, extra_specs={}, is_public=True,
+        )  # fmt: skip
+        objects.Instance(
+            context, uuid=self._uuid, host=HOST, node=HOST, compute_id=1,
+            image_ref=IMAGE_ID,
+            project_id="p", user_id="u", hostname="h", display_name="server",
+            flavor=flavor, old_flavor=None, new_flavor=None, memory_mb=256, vcpus=1,
+            root_gb=1, ephemeral_gb=0, root_device_name="/dev/vda",
+            system_metadata={}, metadata={},
+            info_cache=objects.InstanceInfoCache(
+                network_info=network_model.NetworkInfo()
+            ),
+            vm_state=vm_states.ACTIVE if running else vm_states.STOPPED,
+            power_state=power_state.RUNNING if running else power_state.SHUTDOWN,
+        ).create()  # fmt: skip
+        objects.BlockDeviceMapping(
+            context, instance_uuid=self._uuid, source_type="image", image_id=IMAGE_ID,
+            destination_type="local", device_type="disk", device_name="/dev/vda",
+            boot_index=0, delete_on_termination=True, tag=None,
+        ).create()  # fmt: skip
+
+    def _run(self, action: str, observe: Callable[[str], None] | None) -> None:
+        images = Images(self._image)
+        with (
+            mock.patch("nova.scheduler.client.report.SchedulerReportClient"),
+            mock.patch("nova.image.glance.API", lambda: images),
+            mock.patch("nova.virt.images.IMAGE_API", images),
+            mock.patch("nova.compute.manager.ComputeManager.init_host", _init_host),
+        ):
+            manager = self._new_manager()
+            if observe is not None:
+                steps.observe = observe
+            if action == "restart":
+                manager.init_host(None)
+            else:
+                self._call(manager, action)
+
+    def _new_manager(self) -> ComputeManager:
+        """Return the compute manager that nova-compute would start."""
+        activation.activate()
+        assert service.SERVICE_MANAGERS["nova-compute"] == activation.MANAGER
+        manager = ComputeManager(host=HOST)
+        assert isinstance(manager.driver, StableRescueDriver)
+        manager.network_api = mock.Mock()
+        manager.network_api.get_instance_nw_info.return_value = (
+            network_model.NetworkInfo()
+        )
+        manager.driver._create_configdrive = self._make_config_drive
+        manager.driver._host.initialize()
+        return manager
+
+    def _make_config_drive(
+        self, _context: Any, instance: Any, *_: Any, **__: Any
+    ) -> None:
+        """Write a file in place of Nova's config drive, which needs metadata."""
+        Path(self._instances, instance.uuid, "disk.config.rescue").write_bytes(
+            bytes(64 * 1024)
+        )
+
+    def _call(self, manager: ComputeManager, action: str) -> None:
+        """Call the manager as the API does, with the task state set."""
+        context = nova_context.get_admin_context()
+        instance = objects.Instance.get_by_uuid(
+            context, self._uuid, expected_attrs=_LOADED
+        )
+        objects.InstanceAction.action_start(context, self._uuid, action)
+        if action == instance_actions.RESCUE:
+            instance.task_state = task_states.RESCUING
+            instance.save(expected_task_state=[None])
+            manager.rescue_instance(context, instance, "secret", IMAGE_ID, True)
+        else:
+            instance.task_state = task_states.UNRESCUING
+            instance.save(expected_task_state=[None])
+            manager.unrescue_instance(context, instance)
 
 
-RUNNING, SHUTDOWN = power_state.RUNNING, power_state.SHUTDOWN
+def _init_host(manager: ComputeManager, _service_ref: Any) -> None:
+    """Initialize the instances, as Nova's init_host does, but not the host itself."""
+    context = nova_context.get_admin_context()
+    instances = objects.InstanceList.get_by_host(
+        context, manager.host, expected_attrs=_LOADED
+    )
+    for instance in instances:
+        manager._init_instance(context, instance)

@@ -1,125 +1,103 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A server of a real libvirt, as it was, and a nova-compute that can be killed."""
+"""A server of a real libvirt, and a nova-compute that a test can kill."""
 
 import hashlib
 import os
 import subprocess
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
-from nova.compute import vm_states
-
-from stable_rescue.domain import recognise
-from stable_rescue.domain.document import Domain
+from tests.faults.assertions import NovaState, RestAssertions
 from tests.integration import base, variables
-from tests.integration.faults import compute
+from tests.integration.faults.compute import Compute
 from tests.integration.scene import MIB, Scene
 
-#: Of the filesystem, and the variable that says where its image is best.
+#: The size of the filesystem of the instances.
 SIZE = 64 * MIB
+#: The environment variable that names a folder in memory for that filesystem.
 MEMORY = "STABLE_RESCUE_MEMORY"
-# One partition that may be booted, from sector 1 on.
+# One bootable partition, from sector 1 on.
 _MBR = bytes(446) + b"\x80\0\2\0\x83\0\3\0\1\0\0\0\x10\0\0\0" + bytes(48)
 _MBR += b"\x55\xaa"
 
 
-class ServerTestBase(base.TestCase):
-    """A server whose guest has no system to boot."""
+class FaultTestBase(RestAssertions, base.TestCase):
+    """A server whose disks have nothing to boot, and a nova-compute for it."""
 
-    running = True
-    firmware = "bios"
+    running: ClassVar[bool] = True
+    firmware: ClassVar[str] = "bios"
 
     def setUp(self) -> None:
         super().setUp()
-        instances = self._new_filesystem()
-        scene = Scene(instances, "q35", self.firmware)
-        scene.folder = instances / scene.uuid
-        scene.folder.mkdir()
-        self._make_disks(scene)
-        image = instances / "rescue.img"
+        self.folder = base.new_folder(self.addCleanup, os.environ.get(MEMORY))
+        self.instances = self._new_filesystem()
+        self.scene = self._new_scene()
+        image = self.instances / "rescue.img"
         image.write_bytes(_MBR + bytes(MIB - len(_MBR)))
         if self.firmware == "uefi":
-            variables.seed(scene.nvram, image)
-        self.scene, self.server = scene, base.Server(scene)
+            variables.seed(self.scene.nvram, image)
+        self.server = base.Server(self.scene)
         self.addCleanup(self.server.remove)
-        self.compute = compute.Compute(instances, scene.uuid, image)
-        self.status = vm_states.ACTIVE if self.running else vm_states.STOPPED
-        self.power = compute.RUNNING if self.running else compute.SHUTDOWN
         if self.running:
             self.server.start()
-        self.compute.database.write(
-            vm_state=self.status, task_state=None, power_state=self.power
-        )
+        self.compute = Compute(self.folder, self.instances, self.scene.uuid, image)
+        self.compute.create_server(self.running)
         self.before = self.observed()
 
     def _new_filesystem(self) -> Path:
-        """Return the root of a filesystem that can run full without harm to others."""
-        folder = base.new_folder(self.addCleanup, os.environ.get(MEMORY))
-        image, root = folder / "filesystem", folder / "instances"
+        """Return the root of a filesystem of its own, which a test can fill."""
+        image, root = self.folder / "filesystem", self.folder / "instances"
         root.mkdir()
         with image.open("wb") as stream:
             stream.truncate(SIZE)
-        # Nothing of it is kept for root, and it holds what the tests expect alone.
+        # No blocks are reserved for root, so that it is full for root as well.
         subprocess.run(["mkfs.ext4", "-q", "-m", "0", image], check=True)
         subprocess.run(["mount", "-o", "loop", image, root], check=True)
         self.addCleanup(subprocess.run, ["umount", root], check=True)
         (root / "lost+found").rmdir()
         return root
 
-    def _make_disks(self, scene: Scene) -> None:
+    def _new_scene(self) -> Scene:
+        """Return the scene of a server, with the files of its disks."""
+        scene = Scene(self.instances, "q35", self.firmware)
+        scene.folder = self.instances / scene.uuid
+        scene.folder.mkdir()
         names = ["disk.eph0", "disk.swap", "disk.config"]
         paths = [scene.folder / name for name in names]
         for path in [*paths, *(scene.volume(number) for number in range(1, 7))]:
             path.write_bytes(os.urandom(MIB))
         create = ["qemu-img", "create", "-q", "-f", "qcow2", scene.folder / "disk"]
         subprocess.run([*create, "64M"], check=True)
+        return scene
+
+    def nova_state(self) -> NovaState:
+        return self.compute.state()
+
+    def live_definition(self) -> str:
+        return str(self.server.domain.XMLDesc(0))
 
     def observed(self) -> dict[str, Any]:
-        """Return all that a rescue may not change of a server."""
-        domain = self.server.domain
         return {
-            "definition": base.definition(domain),
-            "running": bool(domain.isActive()),
+            "next": self.server.definition(),
+            "running": bool(self.server.domain.isActive()),
             "files": self.checksums(),
             "secrets": self.connection.listSecrets(),
         }
 
     def checksums(self) -> dict[str, str]:
-        """Return the sha256 of each file of the server."""
+        """Return the sha256 of each file of the server, but for its console."""
         return {
             path.name: hashlib.sha256(path.read_bytes()).hexdigest()
             for path in sorted(self.scene.folder.iterdir())
             if path != self.scene.console
         }
 
-    def assert_at_rest(self) -> None:
-        row = self.compute.database.read()
-        self.assertIsNone(row["task_state"])
-        if row["vm_state"] != vm_states.RESCUED:
-            self.assert_itself()
-            return
-        self.assertTrue(self.server.domain.isActive())
-        rescue = Domain.parse(self.server.domain.XMLDesc(0))
-        self.assertIsNotNone(recognise.rescue_disk(rescue))
-        # Its own files are as they were: its UEFI variables, too, which it runs on a
-        # copy of.
+    def assert_rescue_runs(self) -> None:
+        """Assert it, and that the server's own files are as before.
+
+        The UEFI variables are among them, because the rescue runs on a copy (E6).
+        """
+        super().assert_rescue_runs()
         self.assertLessEqual(self.before["files"].items(), self.checksums().items())
-        copy = (self.scene.folder / "nvram.rescue").exists()
-        self.assertEqual(self.firmware == "uefi", copy)
-
-    def assert_itself(self) -> None:
-        self.assertEqual(
-            {
-                "vm_state": self.status,
-                "task_state": None,
-                "power_state": self.power,
-            },
-            self.compute.database.read(),
-        )
-        self.assertEqual(self.before, self.observed())
-
-    def act(self, action: str, observe: Callable[[str], None] | None = None) -> None:
-        """Do an action that has to succeed."""
-        code, said = self.compute.act(action, observe)
-        self.assertEqual(0, code, said[-3000:])
+        has_copy = (self.scene.folder / "nvram.rescue").exists()
+        self.assertEqual(self.firmware == "uefi", has_copy)

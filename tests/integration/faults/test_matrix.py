@@ -1,133 +1,86 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Real faults at the points of a rescue and an unrescue, with a real QEMU.
+"""Real faults at the places of a rescue and an unrescue, with a real QEMU.
 
-The process is killed at each point; its disk runs full, its libvirt is lost, and a step
-fails where libvirt has to do with it. The guests have no system to boot.
+The process is killed at every place. At the steps that need libvirt, its disk runs
+full, libvirt is lost, or the step fails.
 """
 
-from collections import Counter
-
-import libvirt
-from nova.compute import vm_states
+from collections.abc import Mapping
 
 from stable_rescue import steps
-from tests import tally
-from tests.integration.faults import server
-from tests.integration.faults.strikes import FAULTS, LIBVIRT_STEPS, Fault
-from tests.tally import Place, step_of
-
-_STRUCK = "the fault strikes"
+from tests.faults.engine import Fault, MatrixRow
+from tests.faults.places import Place
+from tests.integration.faults.server import FaultTestBase
+from tests.integration.faults.strikes import FAULTS, LIBVIRT_STEPS, LoggedInjection
 
 
-class MatrixTestBase(server.ServerTestBase):
-    """A nova-compute that a fault strikes in an action."""
+class RowTestBase(FaultTestBase, MatrixRow):
+    """A row of the matrix. Each action has a nova-compute of its own."""
 
-    action: str
+    faults = FAULTS
 
-    def get_ready(self) -> None:
-        if self.action == "unrescue":
-            self.act("rescue")
+    def row(self) -> str:
+        return f"QEMU: {super().row()}"
 
-    def be_itself(self) -> None:
-        if self.compute.database.read()["vm_state"] == vm_states.RESCUED:
-            self.act("unrescue")
-        self.assert_itself()
+    def do(self, action: str) -> None:
+        code, output = self.compute.act(action)
+        self.assertEqual(0, code, output[-3000:])
 
-    def places(self) -> list[Place]:
-        """Return the places that are reached where nothing fails."""
-        self.get_ready()
-        log = self.scene.folder.parent / "points.log"
+    def perform(self, faults: Mapping[Place, Fault]) -> list[Place]:
+        injection = LoggedInjection(faults, self.folder / "places.log")
+        self.code, self.output = self.compute.act(self.action, injection.observe)
+        for fault in faults.values():
+            fault.end()
+            self.assertIn(fault.code, (None, self.code), self.output[-3000:])
+        return injection.read()
 
-        def note(point: str) -> None:
-            with log.open("a") as stream:
-                stream.write(f"{point}\n")
+    def assert_undisturbed(self) -> None:
+        self.assertEqual(0, self.code, self.output[-3000:])
 
-        self.act(self.action, note)
-        self.be_itself()
-        seen: Counter[str] = Counter()
-        found = []
-        for point in log.read_text().splitlines():
-            seen[point] += 1
-            found.append((point, seen[point]))
-        log.unlink()
-        last = len(found) - 1
-        return [
-            place
-            for number, place in enumerate(found)
-            # Behind a step is before the next.
-            if not place[0].startswith("after ") or number == last
-        ]
+    def restart(self) -> None:
+        self.do("restart")
 
-    def strike(self, fault: Fault, place: Place) -> None:
-        """Try one cell of the matrix.
-
-        :raises AssertionError: where the server is between, or something is left
-        """
-        self.get_ready()
-        seen: Counter[str] = Counter()
-
-        def observe(point: str) -> None:
-            seen[point] += 1
-            if (point, seen[point]) == place:
-                print(_STRUCK, flush=True)
-                fault.strike(point)
-
-        code, said = self.compute.act(self.action, observe)
-        fault.over()
-        self.assertIn(_STRUCK, said)
-        self.assertIn(fault.code, (None, code), said[-3000:])
-        self.act("restart")
-        self.assert_at_rest()
-        self.be_itself()
+    def new_fault(self, name: str) -> Fault:
+        return self.faults[name](self.instances)
 
 
-class Cells:
-    faults = tuple(FAULTS)
-
-    def test_faults(self) -> None:
-        row = f"{self.action}, guest {'running' if self.running else 'stopped'}"
-        row += ", UEFI" if self.firmware == "uefi" else ""
+class AllFaults:
+    def test_server_after_each_fault_is_at_rest(self) -> None:
         self.assertLessEqual(LIBVIRT_STEPS, {*steps.names()})
-        places = self.places()
-        for name in self.faults:
-            fault = FAULTS[name](self.scene.folder.parent)
-            for place in places:
-                if fault.steps is None or step_of(place) in fault.steps:
-                    self.cell(f"QEMU: {row}", name, fault, place)
-
-    def cell(self, row: str, name: str, fault: Fault, place: Place) -> None:
-        """Try a cell and count it; after one that is lost, no other can be tried."""
-        try:
-            self.strike(fault, place)
-        except (AssertionError, libvirt.libvirtError) as exc:
-            tally.count(row, name, place, recovered=False)
-            self.fail(f"{name} {place}: {exc}")
-        tally.count(row, name, place, recovered=True)
+        self.strike_everywhere()
 
 
-class RescueOfRunningTest(Cells, MatrixTestBase):
+class KillsOnly:
+    def test_server_after_each_kill_is_at_rest(self) -> None:
+        self.strike_everywhere("SIGKILL")
+
+
+class RescueOfRunningTest(AllFaults, RowTestBase):
     action, running = "rescue", True
 
 
-class RescueOfStoppedTest(Cells, MatrixTestBase):
+class RescueOfStoppedTest(AllFaults, RowTestBase):
     action, running = "rescue", False
 
 
-class UnrescueOfRunningTest(Cells, MatrixTestBase):
+class UnrescueOfRunningTest(AllFaults, RowTestBase):
     action, running = "unrescue", True
 
 
-class UnrescueOfStoppedTest(Cells, MatrixTestBase):
+class UnrescueOfStoppedTest(AllFaults, RowTestBase):
     action, running = "unrescue", False
 
 
-class RescueOfUefiTest(Cells, MatrixTestBase):
-    """Of a guest that runs, its own firmware writes its variables, too."""
+class Uefi:
+    """The guest is off, because a running guest's firmware writes its variables."""
 
-    action, running, firmware = "rescue", False, "uefi"
-    faults = ("SIGKILL",)
+    running = False
+    firmware, situation = "uefi", "UEFI"
 
 
-class UnrescueOfUefiTest(Cells, MatrixTestBase):
-    action, running, firmware = "unrescue", False, "uefi"
-    faults = ("SIGKILL",)
+class RescueOfUefiTest(Uefi, KillsOnly, RowTestBase):
+    action = "rescue"
+
+
+class UnrescueOfUefiTest(Uefi, KillsOnly, RowTestBase):
+    action = "unrescue"

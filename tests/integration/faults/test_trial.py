@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What libvirt itself refuses is refused while the guest runs, and nothing changes."""
+"""A rescue definition that libvirt rejects is refused while the guest runs."""
 
 import dataclasses
 import re
@@ -8,47 +8,52 @@ from unittest import mock
 
 from stable_rescue import plan
 from stable_rescue.domain.document import Domain
-from tests.integration import base
-from tests.integration.faults import server
+from tests.integration.faults.server import FaultTestBase
+
+_MACHINE = re.compile("machine=['\"][^'\"]*['\"]")
+_PCI_ADDRESS = re.compile("<address type=.pci.[^>]*/>")
 
 
-class TrialTest(server.ServerTestBase):
-    def refused(self, pattern: re.Pattern[str], wrong: str) -> None:
-        """Have a rescue definition refused that our own checks do not see."""
+class TrialTest(FaultTestBase):
+    def check(self, pattern: re.Pattern[str], wrong: str) -> None:
+        """Assert that an error in the rescue definition leads to a refusal.
+
+        The derivation does not see the error, because it is put in afterwards.
+        """
         derive = plan.derive
 
         def spoil(*args: Any, **options: Any) -> plan.RescuePlan:
-            found = derive(*args, **options)
-            text = found.rescue.to_xml()
+            derived = derive(*args, **options)
+            text = derived.rescue.to_xml()
             spoiled = pattern.sub(wrong, text)
             assert spoiled != text
-            return dataclasses.replace(found, rescue=Domain.parse(spoiled))
+            return dataclasses.replace(derived, rescue=Domain.parse(spoiled))
 
         number = self.server.domain.ID()
-        code, said = self.compute.act(
+        code, output = self.compute.act(
             "rescue", patch=mock.patch.object(plan, "derive", spoil)
         )
-        self.assertEqual(1, code, said[-3000:])
-        self.assertIn("did not accept the rescue definition", said)
+        self.assertEqual(1, code, output[-3000:])
+        self.assertIn("did not accept the rescue definition", output)
         self.assertEqual(number, self.server.domain.ID())
-        self.assert_itself()
+        self.assert_restored()
 
-    def test_a_machine_that_there_is_not(self) -> None:
-        self.refused(re.compile("machine=['\"][^'\"]*['\"]"), "machine='pc-q35-0.1'")
+    def test_rescue_with_unknown_machine_type_is_refused(self) -> None:
+        self.check(_MACHINE, "machine='pc-q35-0.1'")
 
-    def test_an_address_that_is_there_twice(self) -> None:
-        same = (
+    def test_rescue_with_duplicate_address_is_refused(self) -> None:
+        self.check(
+            _PCI_ADDRESS,
             "<address type='pci' domain='0x0000' bus='0x00' slot='0x1c' "
-            "function='0x0'/>"
+            "function='0x0'/>",
         )
-        self.refused(re.compile("<address type=.pci.[^>]*/>"), same)
 
-    def test_what_was_changed_for_the_next_start_stays(self) -> None:
-        """The definition of a running guest may be another than what it runs."""
-        changed = base.definition(self.server.domain).replace(
+    def test_refused_rescue_keeps_changes_for_the_next_start(self) -> None:
+        """A running guest's next definition can differ from its live one (F26)."""
+        changed = self.server.definition().replace(
             "<on_crash>destroy</on_crash>", "<on_crash>restart</on_crash>"
         )
         self.server.define(changed)
         self.before = self.observed()
-        self.assertIn("<on_crash>restart", self.before["definition"])
-        self.refused(re.compile("machine=['\"][^'\"]*['\"]"), "machine='pc-q35-0.1'")
+        self.assertIn("<on_crash>restart", self.before["next"])
+        self.check(_MACHINE, "machine='pc-q35-0.1'")

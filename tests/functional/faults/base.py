@@ -1,0 +1,140 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Rows of the fault matrix with Nova's real services and Nova's libvirt fixture."""
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+import fixtures
+from nova import objects
+
+from tests.faults.engine import Fault, MatrixRow, StepFails
+from tests.faults.places import Place, step_of
+from tests.functional.faults.strikes import FAULTS, InjectionFixture, Killed
+from tests.functional.server import ServerTestBase
+
+
+class FaultTestBase(ServerTestBase):
+    """A server, and faults that strike in what nova-compute does with it."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        #: How the last action ended, if a fault ended it.
+        self.killed: Killed | None = None
+        self.error: Exception | None = None
+        for name in ("rescue_instance", "unrescue_instance"):
+            self._call_in_this_thread(name)
+        self.injection = self.useFixture(InjectionFixture())
+
+    def _call_in_this_thread(self, name: str) -> None:
+        """Make the API call the manager in this thread, so that a kill ends it."""
+
+        def call(_rpc: Any, context: Any, instance: Any, **args: Any) -> None:
+            received = objects.Instance.obj_from_primitive(
+                instance.obj_to_primitive(), context
+            )
+            try:
+                getattr(self.manager, name)(context, instance=received, **args)
+            except Killed as killed:
+                self.killed = killed
+            except Exception as error:  # noqa: BLE001 - the API casts: it sees none
+                self.error = error
+
+        self.useFixture(
+            fixtures.MonkeyPatch(f"nova.compute.rpcapi.ComputeAPI.{name}", call)
+        )
+
+    def restart(self) -> None:
+        """Start nova-compute again, as far as that concerns its instances.
+
+        The manager and the driver are new. The service around them stays, because it
+        takes long to stop.
+        """
+        service = self.computes["compute1"]
+        connection = self.libvirt_connection()
+        node = service.driver._host.get_node_uuid()
+        service.manager = type(service.manager)(host=service.host)
+        service.driver = service.manager.driver
+        # As in start_compute of Nova's tests.
+        service.driver._host.get_connection = lambda: connection
+        service.driver._host.get_node_uuid = lambda: node
+        service.manager.init_host(service.service_ref)
+
+    def observed(self) -> dict[str, Any]:
+        observed = super().observed()
+        for name in ("live", "next"):
+            observed[name] = self.comparable(observed[name])
+        return observed
+
+    def comparable(self, definition: str) -> str:
+        """Return the part of a definition that a rescue must not change: all of it."""
+        return definition
+
+    def assert_rescue_runs(self) -> None:
+        super().assert_rescue_runs()
+        self.assert_original_saved()
+
+    def assert_original_saved(self) -> None:
+        """Assert that unrescue.xml holds the original definition."""
+        saved = (self.folder(self.server) / "unrescue.xml").read_text()
+        self.assertEqual(self.comparable(self.original), self.comparable(saved))
+
+    def request(self, action: str) -> None:
+        """Request an action. How it ended is in `killed` and `error`."""
+        self.killed = self.error = None
+        if action == "rescue":
+            self.rescue(self.server, self.image)
+        else:
+            self.unrescue(self.server)
+
+
+class RowTestBase(FaultTestBase, MatrixRow):
+    """A row of the matrix. Each of its attempts leaves the server as it was."""
+
+    faults = FAULTS
+    #: The steps that no other row reaches.
+    own_steps: ClassVar[frozenset[str]] = frozenset()
+    #: Further steps at which faults strike; None: all that the action reaches. A row
+    #: beside those of test_matrix names the steps that its situation affects.
+    other_steps: ClassVar[frozenset[str] | None] = None
+    #: The place at which the action fails anyway: faults then strike in its rollback.
+    fails_at: ClassVar[Place | None] = None
+
+    def setUp(self) -> None:
+        super().setUp()
+        if not self.running:
+            self._stop_server(self.server)
+            self.note_original()
+
+    def do(self, action: str) -> None:
+        self.request(action)
+        self.assertIsNone(self.error)
+        restored = "ACTIVE" if self.running else "SHUTOFF"
+        self.assert_status("RESCUE" if action == "rescue" else restored)
+
+    def perform(self, faults: Mapping[Place, Fault]) -> list[Place]:
+        self.injection.arm(self._expected_failure() | faults)
+        self.perform_action()
+        return self.injection.disarm()
+
+    def perform_action(self) -> None:
+        """Do what the faults strike in."""
+        self.request(self.action)
+
+    def _expected_failure(self) -> dict[Place, Fault]:
+        return {} if self.fails_at is None else {self.fails_at: StepFails()}
+
+    def assert_undisturbed(self) -> None:
+        self.assertIsNone(self.killed)
+        self.assertEqual(self.fails_at is None, self.error is None)
+
+    def places(self) -> list[Place]:
+        reached = super().places()
+        if self.fails_at is not None:
+            reached = reached[reached.index(self.fails_at) + 1 :]
+        steps = {step_of(place) for place in reached}
+        self.assertLessEqual(self.own_steps, steps)
+        if self.other_steps is None:
+            return reached
+        self.assertLessEqual(self.other_steps, steps)
+        wanted = self.own_steps | self.other_steps
+        return [place for place in reached if step_of(place) in wanted]
