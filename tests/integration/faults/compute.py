@@ -66,6 +66,9 @@ class Images:
             "properties": {"hw_rescue_bus": "usb", "hw_rescue_device": "disk"},
         }
 
+    def generate_image_url(self, image_id: str, _context: Any) -> str:
+        return f"http://192.0.2.1:9292/images/{image_id}"
+
     def download(
         self, _context: Any, _image_id: str, dest_path: str = "", **_options: Any
     ) -> Iterator[bytes] | None:
@@ -172,8 +175,6 @@ class Compute:
         for name, value, group in (
             ("compute_driver", activation.COMPUTE_DRIVER, None),
             ("connection", f"sqlite:///{self._database}", "database"),
-            # Without it, Nova asks Keystone for the URL that it notifies of.
-            ("api_servers", ["http://192.0.2.1:9292"], "glance"),
             ("instances_path", str(self._instances), None),
             ("state_path", str(self._instances), None),
             ("host", HOST, None),
