@@ -1,26 +1,48 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Definitions as libvirt 9.0 gave them back, and changes to them for tests."""
+"""Definitions as libvirt 9.0 returned them, and changes to them for tests."""
 
 from pathlib import Path
 
 from lxml import etree
 
+from stable_rescue import plan
 from stable_rescue.domain.document import Domain, Draft
 from stable_rescue.domain.medium import Medium
-from stable_rescue.plan import RescueMedia
 
 GOLDEN = Path(__file__).parent / "golden"
 MEDIUM = Medium.from_file("/var/lib/nova/instances/0f4b0a6e/disk.rescue", "qcow2")
-MEDIA = RescueMedia(MEDIUM)
+MEDIA = plan.RescueMedia(MEDIUM)
+
+#: Every rescue that is possible: machine, device and bus.
+RESCUES = [
+    ("pc", "disk", "virtio"),
+    ("pc", "disk", "usb"),
+    ("pc", "disk", "scsi"),
+    ("pc", "disk", "ide"),
+    ("pc", "cdrom", "ide"),
+    ("pc", "cdrom", "scsi"),
+    ("pc", "cdrom", "usb"),
+    ("q35", "disk", "virtio"),
+    ("q35", "disk", "usb"),
+    ("q35", "disk", "scsi"),
+    ("q35", "disk", "sata"),
+    ("q35", "cdrom", "sata"),
+    ("q35", "cdrom", "scsi"),
+    ("q35", "cdrom", "usb"),
+    ("pc", "floppy", "fdc"),
+    ("q35", "floppy", "fdc"),
+]
+#: The key in a layout of the samples' USB controller, which a rescue may change (F13).
+USB_NONE = ("controller", "usb", "0", "none", "", "1")
 
 
 def read(name: str) -> str:
-    """Return a golden file's text."""
+    """Return the text of a golden definition."""
     return (GOLDEN / f"{name}.xml").read_text()
 
 
 def parsed(name: str) -> Domain:
-    """Return a golden definition as it was read."""
+    """Return a golden definition."""
     return Domain.parse(read(name))
 
 
@@ -29,13 +51,23 @@ def domain(name: str) -> Draft:
     return parsed(name).copy()
 
 
+def derive(
+    original: Domain, device: str = "disk", bus: str | None = None
+) -> plan.RescuePlan:
+    """Return the plan of a rescue."""
+    return plan.derive(original, plan.RescueRequest(device, bus), MEDIA)
+
+
 def add(to: Domain, xml: str) -> None:
     """Append a device."""
     to.devices.append(etree.fromstring(xml))
 
 
 def add_disk(to: Domain, target: str, bus: str, address: str) -> None:
-    """Append a disk with an address given as the attributes' text."""
+    """Append a disk.
+
+    :param address: the attributes of the address, as text
+    """
     add(
         to,
         f"<disk type='file' device='disk'><source file='/{target}'/>"
