@@ -96,7 +96,7 @@ def overview() -> str:
     drawing.box(540, 50, 90, 76, "commit", "stop, start", fill="#fbeeda")
     drawing.arrow((630, 88), (668, 88))
     drawing.box(670, 66, 80, 44, "rescued", fill="#e7f4e4")
-    drawing.box(210, 180, 420, 36, "the server as it was", fill="#e7f4e4")
+    drawing.box(210, 180, 420, 36, "the unchanged server", fill="#e7f4e4")
     for x, label in ((270, "refuse"), (435, "refuse"), (585, "roll back")):
         drawing.arrow((x, 126), (x, 178), dashed=True)
         drawing.text(x + 6, 156, label, "start", 'font-size="11"')
