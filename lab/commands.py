@@ -180,7 +180,7 @@ def _prepare_machine(lab: Lab, say: Callable[[str], None]) -> guest.GuestImages:
     def build() -> None:
         try:
             results.append(guest.build(lab.cache / "guest", lab.cache))
-        except Exception as error:  # noqa: BLE001 - raised again in the main thread
+        except Exception as error:  # noqa: BLE001 - the main thread raises it below
             errors.append(error)
 
     builder = threading.Thread(target=build)

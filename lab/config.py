@@ -115,7 +115,7 @@ class Lab:
 
     @property
     def cache(self) -> Path:
-        """What is kept when the lab goes down: guest images and database schemas."""
+        """The folder that is kept when the lab goes down: guest images, schemas."""
         return self._folder("cache")
 
     def data(self, name: str) -> Path:

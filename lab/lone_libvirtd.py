@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """A libvirtd without the rest of the lab, for the integration tests.
 
-``python -m lab.lone_libvirtd STATE -- COMMAND ...`` runs in the sandbox of STATE. It
-starts virtlogd and libvirtd, then becomes COMMAND. ``python -m lab.sandbox --libvirtd``
-makes a sandbox and runs this in it.
+``python -m lab.lone_libvirtd STATE -- COMMAND ...`` starts virtlogd and libvirtd, then
+becomes COMMAND. This runs in the sandbox whose files lie in STATE; the command
+``python -m lab.sandbox --libvirtd`` makes the sandbox and runs this in it.
 """
 
 from __future__ import annotations

@@ -32,7 +32,7 @@ def backed_by(folder: Path) -> list[str]:
 
 
 def _owner(file: Path, folder: Path) -> Path | None:
-    """Return the state folder of the sandbox, in ``folder``, that ``file`` is of."""
+    """Return the state folder that ``file`` belongs to: ``folder`` or one below it."""
     if folder not in file.parents:
         return None
     inner = file.parents[: file.parents.index(folder)]

@@ -27,7 +27,7 @@ UWSGI = (
 class OpenStackService(Service):
     """One process of OpenStack, configured from the templates of its project."""
 
-    #: The project's name is that of the configuration folder, the user and the port.
+    #: The project. The configuration folder, the user and the port have this name.
     project: ClassVar[str]
 
     def values(self) -> dict[str, str]:

@@ -33,7 +33,8 @@ class Runner:
         for service in services:
             unknown = set(self._needs(service)) - set(self._done)
             if unknown:
-                raise LabError(f"{service.name} requires {', '.join(sorted(unknown))}")
+                missing = ", ".join(sorted(unknown))
+                raise LabError(f"{service.name} requires {missing}: no such service.")
 
     def run(self) -> None:
         """Bring every service up; raise the first LabError of any of them."""

@@ -205,7 +205,7 @@ def wait_until(
 
 
 def tail(log: Path, lines: int = 25) -> str:
-    """Return the last lines of ``log``, or the reason why there are none."""
+    """Return the last lines of ``log``, or the reason why it cannot be read."""
     try:
         text = log.read_text(errors="replace")
     except OSError as error:

@@ -78,8 +78,8 @@ class ChaosServer:
     def wait_until_idle(self, seconds: float = IDLE_SECONDS) -> dict[str, Any]:
         """Return the server when nothing is being done to it, or after ``seconds``.
 
-        A server in ERROR is busy, and so is one that has the record of a rescue but is
-        not in RESCUE: nova-compute tries to recover both.
+        A server in ERROR counts as busy. A server that has the record of a rescue but
+        is not in RESCUE counts as busy too. nova-compute tries to recover both.
 
         :raises LabError: if the API does not answer
         """
@@ -178,7 +178,7 @@ class ChaosServer:
         def printed() -> Inventory | None:
             return inventory.last(self.host.console(self.id))
 
-        return poll(f"inventory of {self.name}", printed, BOOT_SECONDS)
+        return poll(f"the inventory of {self.name}", printed, BOOT_SECONDS)
 
 
 def make_server(

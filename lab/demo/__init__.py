@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """``tools/lab demo``: rescue a server through the API and ask its guest what it sees.
 
-A *scene* shows one thing, such as a server with a hotplug history. It has *cases*, such
-as each machine type. The *stage* gives a scene what it needs: the lab, its API, images
-and a clock. A *marker* is a sector that a guest writes to a disk, so that the next
-guest can prove that it is the same disk. A *fault* is a line that says what went wrong.
+A *scene* shows one thing, such as a server with a hotplug history. Each scene has
+*cases*, such as one for each machine type. The *stage* gives a scene what it needs: the
+lab, its API, images and a clock. A *marker* is a sector that a guest writes to a disk,
+so that the next guest can prove that the disk is the same. A *fault* is a line that
+says what went wrong.
 
 A scene needs OpenStack's client libraries and the lab's loopback. So ``play`` runs in
 the sandbox with the virtual environment's Python.

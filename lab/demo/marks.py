@@ -16,7 +16,7 @@ class Reading:
 
     writer: Inventory
     reader: Inventory
-    #: The server without rescue: tells its disks from the rescue disk.
+    #: The server before the rescue: a disk that is not in it is the rescue disk.
     original: Inventory
 
     @property

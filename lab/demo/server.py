@@ -45,7 +45,7 @@ class DemoServer:
     ) -> Iterator[None]:
         """Boot with a second ephemeral disk and volumes; else the same as ``booted``.
 
-        :param root: the root disk, of the functions in lab.servers.factory
+        :param root: the root disk, as image_disk() or volume_disk() returns it
         """
         mapping = [
             root,
@@ -80,14 +80,14 @@ class DemoServer:
         count = len(self.inventory().disks) - 1
         self.cloud.compute.delete_volume_attachment(self.server, volume)
         self.cloud.block_storage.wait_for_status(volume, "available", wait=API_SECONDS)
-        self.wait_for("unplug", lambda guest: len(guest.disks) == count)
+        self.wait_for("the unplug", lambda guest: len(guest.disks) == count)
 
     def plug(self) -> None:
         """Plug one more port and wait until the guest sees it."""
         count = len(self.inventory().of_kind("nic")) + 1
         network = self.cloud.network.find_network("lab-more")
         self.cloud.compute.create_server_interface(self.server, net_id=network.id)
-        self.wait_for("NIC", lambda guest: len(guest.of_kind("nic")) == count)
+        self.wait_for("a new NIC", lambda guest: len(guest.of_kind("nic")) == count)
 
     # -- states -------------------------------------------------------------------
 
@@ -100,7 +100,7 @@ class DemoServer:
         domain = self.show().instance_name
         self.host.virsh("shutdown", domain)
         with contextlib.suppress(LabError):
-            poll("shutdown", lambda: self._is_off(domain) or None, SHUTDOWN_SECONDS)
+            poll("the shutdown", lambda: self._is_off(domain) or None, SHUTDOWN_SECONDS)
         if not self._is_off(domain):
             self.host.virsh("destroy", domain)
         self.host.virsh("start", domain)
@@ -137,13 +137,13 @@ class DemoServer:
             return server if server.task_state is None else None
 
         # The API sets the task state before it answers, so no task can be missed.
-        return poll("end of the task", probe, API_SECONDS)
+        return poll("the end of the task", probe, API_SECONDS)
 
     # -- the guest ----------------------------------------------------------------
 
     def inventory(self) -> Inventory:
         """Return the guest's latest inventory, as soon as there is one."""
-        return self.wait_for("inventory", lambda guest: True)
+        return self.wait_for("an inventory", lambda guest: True)
 
     def wait_for(self, what: str, wanted: Callable[[Inventory], bool]) -> Inventory:
         """Return the guest's latest inventory, once ``wanted`` returns True for it.

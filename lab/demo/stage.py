@@ -28,7 +28,7 @@ class Stage:
 
     @contextlib.contextmanager
     def server(self, name: str) -> Iterator[DemoServer]:
-        """Give a server that can be booted; its images and volumes go at the end."""
+        """Give a server that can be booted; delete its images and volumes later."""
         with contextlib.ExitStack() as undo:
             yield DemoServer(ServerFactory(self.lab, self.cloud, undo, name))
         self.clock.say("cleaned up")
@@ -73,7 +73,7 @@ class Stage:
         return list(result.faults(image))
 
     def verdict(self, faults: Iterable[str]) -> bool:
-        """Print the faults; return True if there are none."""
+        """Print the faults; return True if the list is empty."""
         listed = list(faults)
         for fault in listed:
             print(f"fault: {fault}")

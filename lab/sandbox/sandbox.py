@@ -128,7 +128,7 @@ class Sandbox(Namespaces):
         cwd: Path | None = None,
         env: Mapping[str, str] | None = None,
     ) -> None:
-        """Start ``argv`` in the background, in a session of its own.
+        """Start ``argv`` in the background, in a new session.
 
         The output is appended to ``log``. The pid that the process has in the sandbox
         is written to ``pid_file``.

@@ -18,8 +18,8 @@ from lab.errors import LabError
 
 T = TypeVar("T")
 
-#: The newest compute API of Nova 31. It shows all fields of a server in one answer, and
-#: rescues servers whose root disk is a volume (2.87).
+#: The newest compute API of Nova 31. One answer shows all fields of a server, and
+#: servers whose root disk is a volume can be rescued (2.87).
 MICROVERSION = "2.90"
 #: Guests are emulated: stock rescue on USB takes 80 to 200 seconds to boot (U33).
 BOOT_SECONDS = 480.0
@@ -39,7 +39,7 @@ def connect(**options: Any) -> Connection:
 def poll(what: str, probe: Callable[[], T | None], seconds: float) -> T:
     """Return the first answer of ``probe`` that is not None.
 
-    :raises LabError: if there is none within ``seconds``
+    :raises LabError: if ``probe`` returns only None for so many seconds
     """
     deadline = time.monotonic() + seconds
     while True:
@@ -47,7 +47,7 @@ def poll(what: str, probe: Callable[[], T | None], seconds: float) -> T:
         if answer is not None:
             return answer
         if time.monotonic() > deadline:
-            raise LabError(f"no {what} within {seconds:.0f} seconds")
+            raise LabError(f"Gave up waiting for {what} after {seconds:.0f} seconds.")
         time.sleep(POLL_SECONDS)
 
 

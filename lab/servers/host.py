@@ -16,7 +16,7 @@ SECONDS = 60.0
 RECORD = "stable_rescue.json"
 #: Only a rescue definition has a disk of this name, for stable and for stock rescue.
 RESCUE_DISK = "disk.rescue"
-#: Folders of Nova beside those of the instances: image cache and locks.
+#: Nova's image cache and locks, in the same folder as the instances.
 _NOT_INSTANCES = ("_base", "locks")
 #: virtlogd writes these files and may start another one at any time.
 _CONSOLE = "console.log"

@@ -146,7 +146,7 @@ class NovaCompute(_Nova):
         sections = {
             "DEFAULT": {"compute_driver": self.lab.options.driver},
             "libvirt": libvirt,
-            # Chaos kills services often, and a lab should recover while one watches.
+            # Chaos kills services often, and the default is too long to wait for.
             "stable_rescue": {"stalled_after": "30"},
         }
         self.write(self.lab.etc("nova") / COMPUTE_CONF, ini(sections))

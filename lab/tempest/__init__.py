@@ -109,7 +109,7 @@ def _call(lab: Lab, argv: list[str], folder: Path, **more: Any) -> int:
     environment = {
         "PATH": path,
         "PYTHONPATH": str(lab.repository),
-        # A test that takes longer, in seconds, fails.
+        # A test that takes more seconds than this fails.
         "OS_TEST_TIMEOUT": "1800",
     }
     return lab.sandbox.call(argv, cwd=folder, env=environment, **more)

@@ -19,7 +19,7 @@ from stable_rescue.tempest.guest.inventory import Inventory
 
 @dataclass(frozen=True)
 class Defect:
-    """What is wrong with a rescue image, in words and in properties."""
+    """A defect of a rescue image, in words and in properties."""
 
     description: str
     reason: str  # a word that the reason given to the user must contain
@@ -40,7 +40,7 @@ DEFECTS = {
 
 @dataclass(frozen=True)
 class Observed:
-    """What a user sees after the request; ``after`` only if the guest still runs."""
+    """The result of the request; ``after`` is None if the guest does not run."""
 
     status: str
     reason: str

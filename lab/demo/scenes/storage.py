@@ -80,7 +80,7 @@ def rescue(
 
 
 class Observed:
-    """What was observed in one rescue: addresses, markers, attachments."""
+    """The observations in one rescue: addresses, markers, attachments."""
 
     def __init__(self, stage: Stage, result: Result, listings: list[list[str]]) -> None:
         self.stage, self.result, self.listings = stage, result, listings
