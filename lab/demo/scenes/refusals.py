@@ -22,7 +22,7 @@ class Defect:
     """A defect of a rescue image, in words and in properties."""
 
     description: str
-    reason: str  # a word that the reason given to the user must contain
+    reason: str  # a word that must be in the user's reason, in any case of letters
     machine: str = ""  # the server's machine type; "" for the requested one
     bus: str = ""
     min_disk: int = 0  # GiB
@@ -33,8 +33,8 @@ class Defect:
 DEFECTS = {
     "ide": Defect("hw_rescue_bus=ide on q35", "ide", machine="q35", bus="ide"),
     "data": Defect("data missing in Glance's store", "data", without_data=True),
-    "min-disk": Defect("min_disk of 1 TiB", "1024 GiB", min_disk=1024),
-    "firmware": Defect("UEFI image, BIOS server", "UEFI", firmware="uefi"),
+    "min-disk": Defect("min_disk of 1 TiB", "1024", min_disk=1024),
+    "firmware": Defect("UEFI image, BIOS server", "uefi", firmware="uefi"),
 }
 
 
@@ -88,7 +88,7 @@ def judge(observed: Observed, reason: str) -> Iterator[str]:
         yield "the guest did not print its uptime"
     elif (after.boot_id, after.image) != (before.boot_id, "original"):
         yield "the guest has booted again"
-    if reason not in observed.reason:
+    if reason not in observed.reason.lower():
         yield f"the reason does not mention {reason}"
 
 

@@ -15,21 +15,21 @@ def guest(uptime: float, image: str = "original", boot_id: str = "b1") -> Invent
 
 
 REFUSED = Observed(
-    "ACTIVE", "it needs a root disk of 1024 GiB", "running", guest(9), guest(30)
+    "ACTIVE", "The image needs a Root Disk.", "running", guest(9), guest(30)
 )
 
 
 class RefusalsTest(base.BaseTestCase):
     def faults(self, **changes: object) -> list[str]:
         observed = dataclasses.replace(REFUSED, **changes)  # type: ignore[arg-type]
-        return list(refusals.judge(observed, "1024 GiB"))
+        return list(refusals.judge(observed, "root disk"))
 
     def test_refusal_with_running_guest_and_reason_has_no_faults(self) -> None:
         self.assertEqual([], self.faults())
 
     def test_refusal_with_another_reason_is_a_fault(self) -> None:
         self.assertEqual(
-            ["the reason does not mention 1024 GiB"],
+            ["the reason does not mention root disk"],
             self.faults(reason="no reason given"),
         )
 
