@@ -1,11 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Every private helper of Nova that is called, and every difference by release.
+"""Every private part of Nova that is used, and every difference between releases.
 
-Nothing else touches a name of Nova's that begins with an underscore. The helpers
-here have the same form in Nova 31, 32, 33 and 34.
+Private parts of Nova are used in two ways:
 
-The manager is imported before Nova loads a driver, and must not load one: what needs
-nova.virt.libvirt imports it when it is called.
+- Helpers. The functions below call private methods of Nova's manager and driver. No
+  other module uses a private name of Nova. Each helper has the same form in Nova 31,
+  32, 33 and 34, or handles the difference.
+- Hooks. Classes in ``compute`` and ``virt`` override private methods of Nova. ``HOOKS``
+  lists each of them with the reason.
+
+nova-compute imports the manager before it loads a driver, and the import must not load
+one: functions that need nova.virt.libvirt import it when they are called.
 """
 
 from stable_rescue.nova_internals.disks import (
@@ -25,6 +30,7 @@ from stable_rescue.nova_internals.guests import (
     power_off_values,
     start_guest,
 )
+from stable_rescue.nova_internals.hooks import HOOKS, Hook
 from stable_rescue.nova_internals.instances import (
     block_device_info,
     fresh_block_device_info,
@@ -46,6 +52,8 @@ from stable_rescue.nova_internals.volumes import (
 )
 
 __all__ = [
+    "HOOKS",
+    "Hook",
     "block_device_info",
     "build_definition",
     "config_drive_xml",

@@ -1,0 +1,59 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The private methods of Nova that classes of stable rescue override."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Hook:
+    """A private method of Nova, and the class of stable rescue that overrides it.
+
+    ``releases`` are the releases of Nova whose code was read for this: the method has
+    the same signature and is called at the same moment.
+    """
+
+    owner: str
+    name: str
+    overridden_by: str
+    why: str
+    releases: tuple[int, ...] = (31, 32, 33, 34)
+
+
+#: A unit test compares this list with the classes and with the installed Nova.
+HOOKS = (
+    Hook(
+        "ComputeManager",
+        "_get_power_state",
+        "StableRescueMixin",
+        "Nova calls it after unrescue, between setting ACTIVE and saving it; a server "
+        "that was stopped before the rescue becomes STOPPED here (U18)",
+    ),
+    Hook(
+        "ComputeManager",
+        "_init_instance",
+        "RecoveryMixin",
+        "Nova calls it for each instance when nova-compute starts; an interrupted "
+        "rescue is recovered before Nova takes it for a lost guest (U24)",
+    ),
+    Hook(
+        "ComputeManager",
+        "_poll_rescued_instances",
+        "ComputeManager",
+        "Nova's periodic task stops at the first server that it fails to unrescue, "
+        "and reads the start of a rescue from launched_at (U29)",
+    ),
+    Hook(
+        "ComputeManager",
+        "_power_off_instance",
+        "StableRescueMixin",
+        "Nova calls it before the driver's rescue; users see the power-off as a "
+        "separate event",
+    ),
+    Hook(
+        "ComputeManager",
+        "_set_instance_obj_error_state",
+        "StableRescueMixin",
+        "Nova calls it if anything fails in a rescue or an unrescue; after a rollback, "
+        "the server is not in error (U7)",
+    ),
+)
