@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The block devices of a server that is to be rescued, all of them, from the database.
+"""The full block device mapping of a server that is about to be rescued.
 
-Root, ephemerals, swap and every volume, with the connections that Cinder has now.
+Root, ephemeral and swap disks come from Nova's database, every volume with the
+connection that Cinder has now.
 """
 
 from typing import Any
@@ -19,18 +20,24 @@ from stable_rescue import exception, nova_internals
 
 LOG = logging.getLogger(__name__)
 
+_CINDER_FAILED = (
+    nova_exception.CinderConnectionFailed,
+    cinder_exception.ClientException,
+    keystone_exception.ClientException,
+)
+
 
 def rebuild(
     compute: manager.ComputeManager,
     context: nova_context.RequestContext,
     instance: "objects.Instance",
 ) -> dict[str, Any]:
-    """Return an instance's block devices as drivers take them, connections fresh.
+    """Return an instance's block devices as Nova passes them to drivers.
 
-    Nothing is changed, in Cinder or in the database.
+    Nothing is changed in Cinder or in the database.
 
-    :raises Refused: where Cinder does not answer, or does not have a volume as
-        attached to this instance and in use
+    :raises Refused: if Cinder does not answer, or if a volume is not attached to this
+        instance or not in use
     """
     stored = nova_internals.block_device_info(context, instance)
     volumes = virt_driver.block_device_info_get_mapping(stored)
@@ -41,29 +48,24 @@ def rebuild(
     except nova_exception.VolumeNotFound as exc:
         raise exception.Refused(exc.format_message().rstrip(".")) from exc
     except nova_exception.VolumeAttachmentNotFound as exc:
-        gone = exc.kwargs.get("attachment_id")
-        ids = [v.volume_id for v in volumes if v["attachment_id"] == gone]
+        attachment_id = exc.kwargs.get("attachment_id")
+        volume_ids = [
+            volume.volume_id
+            for volume in volumes
+            if volume["attachment_id"] == attachment_id
+        ]
         raise exception.Refused(
-            f"volume {', '.join(ids)} is not attached to the server any more"
+            f"volume {', '.join(volume_ids)} is not attached to the server any more"
         ) from exc
-    except exception.Refused:
-        raise
-    except _NO_ANSWER as exc:
-        LOG.exception("Cinder does not answer", instance=instance)
+    except _CINDER_FAILED as exc:
+        LOG.exception("Could not read the volumes from Cinder", instance=instance)
         raise exception.Refused(
             "the volume service does not answer, and the server has volumes"
         ) from exc
 
 
-_NO_ANSWER = (
-    nova_exception.CinderConnectionFailed,
-    cinder_exception.ClientException,
-    keystone_exception.ClientException,
-)
-
-
 def _check(volume: dict[str, Any], instance: "objects.Instance") -> None:
-    """Check that Cinder has a volume as Nova does: a rescue needs every one."""
+    """Refuse the rescue unless Cinder agrees that the instance uses the volume."""
     if volume["status"] != "in-use":
         raise exception.Refused(
             f"volume {volume['id']} is {volume['status']}, not in-use"

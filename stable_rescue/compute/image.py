@@ -9,23 +9,21 @@ CONF = nova_conf.CONF
 LOG = logging.getLogger(__name__)
 
 
-def choose(instance: "objects.Instance", asked_for: str | None) -> str:
-    """Return the id of the image to rescue with; empty: there is none.
+def choose(instance: "objects.Instance", requested: str | None) -> str | None:
+    """Return the ID of the image to rescue with, or None if there is none.
 
-    In this order: the one that the user names; the operator's ``[libvirt]
-    rescue_image_id``, which Nova never comes to, because a server nearly always has
-    a base image (UPSTREAM U26); the image that the server's was made from; its own.
+    In this order: the image that the user names; the operator's ``[libvirt]
+    rescue_image_id``, which Nova never reaches because a server nearly always has a
+    base image (U26); the server's base image; the server's own image.
     """
-    for image_ref, why in (
-        (asked_for, "the user names it"),
+    base_image = instance.system_metadata.get("image_base_image_ref")
+    for image_ref, reason in (
+        (requested, "the user has named it"),
         (CONF.libvirt.rescue_image_id, "it is [libvirt] rescue_image_id"),
-        (
-            instance.system_metadata.get("image_base_image_ref"),
-            "it is the server's base image",
-        ),
+        (base_image, "it is the server's base image"),
         (instance.image_ref, "it is the server's own image"),
     ):
         if image_ref:
-            LOG.info("Rescue by image %s: %s", image_ref, why, instance=instance)
+            LOG.info("Rescue image %s: %s", image_ref, reason, instance=instance)
             return str(image_ref)
-    return ""
+    return None

@@ -18,8 +18,8 @@ from oslo_utils import timeutils
 
 from stable_rescue import exception, nova_internals
 from stable_rescue.compute import block_device, image
-from stable_rescue.compute.attended import AttendedMixin
 from stable_rescue.compute.recovery import RecoveryMixin
+from stable_rescue.compute.stalled import StalledRescueMixin
 from stable_rescue.virt.phase import phase
 from stable_rescue.virt.refusal import failing, refusing
 
@@ -28,15 +28,15 @@ LOG = logging.getLogger(__name__)
 
 
 class StableRescueMixin(RecoveryMixin):
-    """Keeps a server whole around a rescue: before it, when it fails, after a crash.
+    """Keeps a server safe before a rescue, when one fails, and after a crash.
 
-    Everything is prepared before Nova's manager powers the guest off (UPSTREAM U7).
-    What fails later is brought to rest, and the server keeps its state.
+    Everything is prepared before Nova's manager powers the guest off (U7). If
+    something fails later, the server is recovered and keeps its state.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        # Instances in a rescue or unrescue of ours, with the context to settle them.
+        # The instances in a stable rescue or unrescue, with the context for recovery.
         self._guarded: dict[str, nova_context.RequestContext] = {}
 
     def rescue_instance(
@@ -49,120 +49,133 @@ class StableRescueMixin(RecoveryMixin):
     ) -> None:
         """Rescue an instance on this host.
 
-        :raises nova.exception.InstanceNotRescuable: where it cannot be done; the
-            server stays as it was, or is so again, its task state cleared
+        :raises nova.exception.InstanceNotRescuable: if the rescue is refused or was
+            rolled back; the server is unchanged and its task state cleared
         """
         rescue_password = rescue_password or utils.generate_password()
-        # Nova chooses by what it is given, so both have the same one.
+        # Nova chooses an image as well; passing this one makes both agree.
         rescue_image_ref = image.choose(instance, rescue_image_ref)
-        ours = self._prepare_rescue(
+        if not self._prepare_rescue(
             context, instance, rescue_image_ref, rescue_password
-        )
-        with self._guard(context, instance, ours, task_states.RESCUING) as wanted:
-            if not wanted:
+        ):
+            super().rescue_instance(
+                context, instance, rescue_password, rescue_image_ref, clean_shutdown
+            )
+            return
+        with (
+            lockutils.lock(instance.uuid),
+            self._guard(context, instance, task_states.RESCUING) as is_wanted,
+        ):
+            if not is_wanted:
                 self._discard_rescue(instance)
                 return
             super().rescue_instance(
                 context, instance, rescue_password, rescue_image_ref, clean_shutdown
             )
-            if ours:
-                self._keep_launched_at(instance)
+            self._keep_launched_at(instance)
 
     def unrescue_instance(
         self, context: nova_context.RequestContext, instance: "objects.Instance"
     ) -> None:
         """End an instance's rescue.
 
-        :raises Exception: what stood in the way; the server is then still rescued
+        :raises nova.exception.InstanceNotRescuable: if a stable rescue cannot be
+            ended; the server stays rescued
         """
-        ran = self.driver.ran_before_rescue(instance)
-        # Where nothing tells what it was, it stays to be unrescued: in ERROR, it could
-        # not be asked for, and no start of nova-compute would know of a rescue.
-        ours = ran is not None or self.driver.is_rescue_lost(instance)
-        with self._guard(context, instance, ours, task_states.UNRESCUING) as wanted:
-            if not wanted:
+        with contextlib.ExitStack() as lock:
+            lock.enter_context(lockutils.lock(instance.uuid))
+            if not self.driver.known_rescue(instance).is_stable:
+                # Nova holds no lock while it ends a stock rescue.
+                lock.close()
+                super().unrescue_instance(context, instance)
                 return
-            super().unrescue_instance(context, instance)
-            if ours:
-                self._forget(instance)
+            with self._guard(context, instance, task_states.UNRESCUING) as is_wanted:
+                if is_wanted:
+                    super().unrescue_instance(context, instance)
+                    self._remove_record(instance)
 
     @contextlib.contextmanager
     def _guard(
         self,
         context: nova_context.RequestContext,
         instance: "objects.Instance",
-        ours: bool,
         task_state: str,
     ) -> Iterator[bool]:
-        """Hold what is ours together; yield whether it is still wanted.
+        """Recover the instance if the block fails; yield False if it is not wanted.
 
-        The lock is the one that Nova holds while it deletes an instance: what else
-        comes waits for the end, which is whole, and what came first has been done.
+        The caller holds the instance's lock, which Nova takes to delete an instance.
+        Other operations block until this one completes. One that came first may have
+        changed the task state, so it is read again.
         """
-        if not ours:
-            yield True
+        if not self._is_still(instance, task_state):
+            LOG.warning(
+                "The request is dropped: the instance is not %s any more",
+                task_state,
+                instance=instance,
+            )
+            yield False
             return
-        with lockutils.lock(instance.uuid):
-            if not self._is_still(instance, task_state):
-                LOG.warning("It is not %s any more", task_state, instance=instance)
-                yield False
-                return
-            self._guarded[instance.uuid] = context.elevated()
-            try:
-                yield True
-            finally:
-                self._guarded.pop(instance.uuid, None)
+        self._guarded[instance.uuid] = context.elevated()
+        try:
+            yield True
+        finally:
+            self._guarded.pop(instance.uuid, None)
 
-    # Nova 31 to 34 call it for whatever fails in a rescue or an unrescue.
+    # Nova calls this for every error of a rescue or an unrescue.
     def _set_instance_obj_error_state(
         self, instance: "objects.Instance", clean_task_state: bool = False
     ) -> None:
-        """Bring a failed rescue to rest; only what cannot be is an error."""
+        """Recover from a failed rescue; set ERROR only if that fails too."""
         context = self._guarded.pop(instance.uuid, None)
         if context is None:
             super()._set_instance_obj_error_state(instance, clean_task_state)
             return
         try:
-            self._settle(context, instance, finish=False)
+            self._recover_rescue(context, instance, finish=False)
         except Exception:
-            if self.driver.is_rescue_lost(instance):
-                LOG.exception("It is still to be unrescued", instance=instance)
+            # If the record is lost, leave the instance RESCUED. In ERROR the user
+            # could not unrescue it, and no recovery would know of a rescue.
+            if self.driver.known_rescue(instance).is_lost:
+                LOG.exception(
+                    "Unrescue failed; the instance stays RESCUED, and the user can "
+                    "retry unrescue",
+                    instance=instance,
+                )
                 return
             LOG.exception(
-                "The server is neither itself nor rescued. Its record is kept: "
-                "restart nova-compute on this host to finish it",
+                "Could not recover the server, which is neither restored nor rescued. "
+                "The rescue record is kept: restart nova-compute on this host to retry",
                 instance=instance,
             )
             super()._set_instance_obj_error_state(instance, clean_task_state)
 
-    # Nova 31 to 34 call it between calling a server ACTIVE that they have unrescued
-    # and saving that: so nobody is told of a state that it is not in.
+    # Nova calls this after it has set an unrescued instance to ACTIVE and before it
+    # saves that, so no user ever sees the wrong state.
     def _get_power_state(self, instance: "objects.Instance") -> int:
-        """Return the power state; a server that came back stopped is called so."""
-        found = int(super()._get_power_state(instance))
+        """Return the power state; keep an instance STOPPED if it was stopped."""
+        power_state = int(super()._get_power_state(instance))
         if instance.uuid in self._guarded:
-            self._keep_stopped(instance, found)
-        return found
+            self._keep_stopped(instance, power_state)
+        return power_state
 
-    # Nova 31 to 34 call it before they call the driver's rescue.
+    # Nova calls this before it calls the driver's rescue.
     def _power_off_instance(
         self,
         context: nova_context.RequestContext,
         instance: "objects.Instance",
         clean_shutdown: bool = True,
     ) -> None:
-        """Power off an instance; for a rescue of ours, users see that phase."""
-        ours = instance.uuid in self._guarded
+        """Power off an instance; show it as a phase of a stable rescue."""
         with contextlib.ExitStack() as stack:
-            if ours:
+            if instance.uuid in self._guarded:
                 stack.enter_context(phase(context, instance, "rescue_power_off"))
                 stack.enter_context(
                     failing(instance, "the server could not be powered off")
                 )
             super()._power_off_instance(context, instance, clean_shutdown)
 
-    # The same decorators as on Nova's rescue_instance, less the one for the event:
-    # the driver has one for each phase.
+    # The decorators of Nova's rescue_instance, without the one for the event: the
+    # driver reports an event for each phase.
     @manager.wrap_exception()
     @manager.reverts_task_state
     @manager.wrap_instance_fault
@@ -170,14 +183,14 @@ class StableRescueMixin(RecoveryMixin):
         self,
         context: nova_context.RequestContext,
         instance: "objects.Instance",
-        rescue_image_ref: str,
+        rescue_image_ref: str | None,
         rescue_password: str,
     ) -> bool:
-        """Return whether it is a rescue of ours."""
+        """Prepare a stable rescue; return False if the image asks for a stock one."""
         with refusing(instance):
             if not rescue_image_ref:
                 raise exception.Refused(
-                    "the server was made from no image; name one to rescue it with"
+                    "the server was made from no image; name an image to rescue it with"
                 )
             image_ref = nova_internals.rescue_image_ref(
                 self, context, instance, rescue_image_ref
@@ -195,7 +208,8 @@ class StableRescueMixin(RecoveryMixin):
             if self._is_still(instance, task_states.RESCUING):
                 raise
             self._discard_rescue(instance)
-            # It is being deleted, say: then its task state is not ours to clear.
+            # Another operation, such as delete, has taken the instance over. The
+            # decorators must not clear its task state.
             raise nova_exception.UnexpectedTaskStateError(
                 instance_uuid=instance.uuid,
                 expected={"task_state": task_states.RESCUING},
@@ -203,14 +217,14 @@ class StableRescueMixin(RecoveryMixin):
             ) from exc
 
     def _discard_rescue(self, instance: "objects.Instance") -> None:
-        """Remove what is prepared of a rescue that is not wanted any more."""
+        """Remove a prepared rescue that is not wanted any more."""
         deleted = (
-            not self._is_there(instance) or instance.task_state == task_states.DELETING
+            not self._exists(instance) or instance.task_state == task_states.DELETING
         )
         self.driver.discard_rescue(instance, deleted)
 
     def _unrescue_overdue(self, context: nova_context.RequestContext) -> None:
-        """End the rescues that are older than rescue_timeout, each on its own."""
+        """End rescues that are older than rescue_timeout, each on its own (U29)."""
         if CONF.rescue_timeout <= 0:
             return
         rescued = objects.InstanceList.get_by_filters(
@@ -220,30 +234,32 @@ class StableRescueMixin(RecoveryMixin):
             use_slave=True,
         )
         for instance in rescued:
-            # Nova's own rescue says in launched_at when it began.
-            since = self.driver.rescued_at(instance) or instance.launched_at
-            if timeutils.is_older_than(since, CONF.rescue_timeout):
-                try:
+            try:
+                # A stock rescue sets launched_at to the time when it began.
+                rescued_at = self.driver.known_rescue(instance).rescued_at
+                since = rescued_at or instance.launched_at
+                if timeutils.is_older_than(since, CONF.rescue_timeout):
                     self.compute_api.unrescue(context, instance)
-                except Exception:
-                    LOG.exception(
-                        "Its rescue is overdue and could not be ended",
-                        instance=instance,
-                    )
+            except Exception:
+                LOG.exception(
+                    "Could not end a rescue that is older than rescue_timeout; "
+                    "trying again in the next period",
+                    instance=instance,
+                )
 
 
-class ComputeManager(AttendedMixin, StableRescueMixin, manager.ComputeManager):
-    """Nova's compute manager with our rescue."""
+class ComputeManager(StalledRescueMixin, StableRescueMixin, manager.ComputeManager):
+    """Nova's compute manager with stable rescue."""
 
-    # Of the class itself, as oslo.service takes no other.
+    # oslo.service only collects tasks that are defined on the class itself.
     @periodic_task.periodic_task
     def _poll_rescued_instances(self, context: nova_context.RequestContext) -> None:
         self._unrescue_overdue(context)
 
-    # Looks at the database only as often as stalled_after asks for.
+    # The task itself queries the database only as often as stalled_after asks for.
     @periodic_task.periodic_task(spacing=10)
-    def _settle_abandoned_rescues(self, context: nova_context.RequestContext) -> None:
-        self._settle_abandoned(context)
+    def _recover_stalled_rescues(self, context: nova_context.RequestContext) -> None:
+        self._recover_stalled(context)
 
 
 nova_internals.replace_periodic_tasks(ComputeManager)

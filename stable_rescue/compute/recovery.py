@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a start of nova-compute does for rescues: finished, undone or run again."""
+"""Recovers instances whose rescue was interrupted, when nova-compute starts."""
 
 import time
 from concurrent.futures import Future, ThreadPoolExecutor
-from concurrent.futures import TimeoutError as NotDone
+from concurrent.futures import TimeoutError as FutureTimeoutError
 from typing import Any
 
 from nova import conf as nova_conf
@@ -15,48 +15,52 @@ from oslo_concurrency import lockutils
 from oslo_log import log as logging
 
 from stable_rescue import nova_internals, steps
-from stable_rescue.storage.record import Rest
+from stable_rescue.outcome import Outcome
 
 CONF = nova_conf.CONF
 LOG = logging.getLogger(__name__)
 
-CUT_SHORT = (task_states.RESCUING, task_states.UNRESCUING)
-# What Nova loads for the instances of a host, and recovery needs of them.
-EXPECTED = ["info_cache", "metadata", "system_metadata", "numa_topology", "flavor"]
+#: The task states of an interrupted rescue or unrescue.
+INTERRUPTED = (task_states.RESCUING, task_states.UNRESCUING)
+#: What recovery needs of an instance; Nova loads the same for a host's instances.
+EXPECTED_ATTRS = [
+    "info_cache",
+    "metadata",
+    "system_metadata",
+    "numa_topology",
+    "flavor",
+]
 
-
-@steps.changes("save the instance")
-def save(instance: "objects.Instance") -> None:
-    """Write the instance to Nova's database."""
-    instance.save()
+_SAVE_INSTANCE = steps.changes("save the instance")
 
 
 class RecoveryMixin:
-    """Brings the servers of this host to rest that were left between."""
+    """Recovers this host's instances whose rescue was interrupted (U24)."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        # None while a start has not begun them.
+        # By instance UUID; None until the first instance of a start is initialized.
         self._recoveries: dict[str, Future[None]] | None = {}
         self._deadline = 0.0
         self.driver.managed = True
 
     def init_host(self, *args: Any, **kwargs: Any) -> None:
-        """Start the host; each of its instances goes through _init_instance."""
+        """Start the host; Nova calls _init_instance for each of its instances."""
         self._recoveries = None
         try:
             super().init_host(*args, **kwargs)
         finally:
             self._recoveries = {}
 
-    # Before Nova looks at the instance: it would take a rescue for a lost guest.
+    # Recovery comes before Nova's own initialization, which would take a guest that
+    # is off in the middle of a rescue for one that was lost.
     def _init_instance(
         self, context: nova_context.RequestContext, instance: "objects.Instance"
     ) -> None:
-        """Finish or undo what an earlier process left (UPSTREAM U24).
+        """Recover the instance if its rescue was interrupted, then initialize it.
 
-        All that is to be done on the host is begun at the first instance, some at a
-        time; one that hangs keeps neither the others nor the service from starting.
+        The first call starts all recoveries of the host, a few at a time. One that
+        hangs delays neither the others nor the start of the service.
         """
         if self._recoveries is None:
             self._recoveries = self._start_recoveries(context)
@@ -64,15 +68,18 @@ class RecoveryMixin:
             recovery = self._recoveries[instance.uuid]
             try:
                 recovery.result(max(0.0, self._deadline - time.monotonic()))
-            except NotDone:
+            except FutureTimeoutError:
                 LOG.warning(
-                    "Its rescue is still being settled; that goes on", instance=instance
+                    "Recovery of the rescue is still running after %d seconds; "
+                    "continuing in the background",
+                    CONF.stable_rescue.recovery_timeout,
+                    instance=instance,
                 )
                 recovery.add_done_callback(
                     lambda _: self._init_later(context, instance)
                 )
                 return
-            if not self._is_there(instance):
+            if not self._exists(instance):
                 return
         super()._init_instance(context, instance)
 
@@ -80,41 +87,52 @@ class RecoveryMixin:
         self, context: nova_context.RequestContext, instance: "objects.Instance"
     ) -> None:
         try:
-            if self._is_there(instance):
+            if self._exists(instance):
                 super()._init_instance(context, instance)
         except Exception:
-            LOG.exception("It could not be initialized", instance=instance)
+            LOG.exception(
+                "Could not initialize the instance after its recovery; "
+                "the next start of nova-compute tries again",
+                instance=instance,
+            )
 
     def _start_recoveries(
         self, context: nova_context.RequestContext
     ) -> dict[str, "Future[None]"]:
-        """Begin to settle all that there is to settle; return it by instance."""
+        """Start the recovery of every instance that needs one; return the futures."""
         self._deadline = time.monotonic() + CONF.stable_rescue.recovery_timeout
-        found = objects.InstanceList.get_by_host(
-            context, self.host, expected_attrs=EXPECTED
-        )
-        concerned = [instance for instance in found if self._is_concerned(instance)]
-        if not concerned:
+        instances = [
+            instance
+            for instance in objects.InstanceList.get_by_host(
+                context, self.host, expected_attrs=EXPECTED_ATTRS
+            )
+            if self._may_need_recovery(instance)
+        ]
+        if not instances:
             return {}
-        LOG.info("%d instances were in a rescue", len(concerned))
+        LOG.info("Checking the rescues of %d instances", len(instances))
         pool = ThreadPoolExecutor(CONF.stable_rescue.recovery_workers)
         try:
             return {
                 instance.uuid: pool.submit(self._recover_one, context, instance)
-                for instance in concerned
+                for instance in instances
             }
         finally:
             pool.shutdown(wait=False)
 
-    def _is_concerned(self, instance: "objects.Instance") -> bool:
+    def _may_need_recovery(self, instance: "objects.Instance") -> bool:
         try:
             return (
-                instance.task_state in CUT_SHORT
+                instance.task_state in INTERRUPTED
                 or instance.vm_state == vm_states.RESCUED
-                or self.driver.has_rescue_record(instance)
+                or self.driver.known_rescue(instance).has_leftovers
             )
         except OSError:
-            LOG.exception("Its directory cannot be read", instance=instance)
+            LOG.exception(
+                "Cannot look for leftovers of a rescue: the instance's directory "
+                "cannot be read; skipping the instance",
+                instance=instance,
+            )
             return False
 
     def _recover_one(
@@ -125,8 +143,8 @@ class RecoveryMixin:
                 self._recover(context, instance)
         except Exception:
             LOG.exception(
-                "Its rescue could not be settled; the next start of nova-compute "
-                "tries again",
+                "Could not recover the rescue; the next start of nova-compute tries "
+                "again",
                 instance=instance,
             )
 
@@ -134,100 +152,111 @@ class RecoveryMixin:
         self, context: nova_context.RequestContext, instance: "objects.Instance"
     ) -> None:
         if instance.task_state == task_states.DELETING:
-            return  # Nova goes on with it
-        left = self.driver.has_rescue_record(instance)
-        if instance.task_state in CUT_SHORT or (
-            left and instance.vm_state == vm_states.ERROR
+            return  # Nova finishes the deletion.
+        has_leftovers = self.driver.known_rescue(instance).has_leftovers
+        if instance.task_state in INTERRUPTED or (
+            has_leftovers and instance.vm_state == vm_states.ERROR
         ):
-            LOG.info("A rescue was cut short; settling it", instance=instance)
+            LOG.info("Recovering an interrupted rescue", instance=instance)
             instance.task_state = None
-            self._settle(context, instance, finish=True)
+            self._recover_rescue(context, instance, finish=True)
         elif instance.vm_state == vm_states.RESCUED:
-            # The host may have been started again (UPSTREAM U14, U15).
+            # The guest is off if the host was rebooted (U14, U15).
             if self._power_state(instance) != power_state.RUNNING:
-                LOG.info("Starting its rescue system again", instance=instance)
-                self._settle(context, instance, finish=False)
+                LOG.info("Starting the rescue system again", instance=instance)
+                self._recover_rescue(context, instance, finish=False)
             else:
                 self._keep_launched_at(instance)
-        elif left:
-            # It was brought back since, perhaps in another way: leave the guest be.
+        elif has_leftovers:
+            # The server was restored since, perhaps in another way. Leave the guest.
             found = self._power_state(instance)
             self._keep_stopped(instance, found)
-            if instance.obj_what_changed():  # Nova had no answer, as of libvirt
+            if instance.obj_what_changed():
+                # The earlier process ended before Nova could save this.
                 instance.power_state = found
-                save(instance)
-            self.driver.sweep_rescue(context, instance)
+                self._save(instance)
+            self.driver.clean_up_rescue(context, instance)
 
-    def _settle(
+    def _recover_rescue(
         self,
         context: nova_context.RequestContext,
         instance: "objects.Instance",
         finish: bool,
     ) -> None:
-        """Bring a server to rest, and have Nova know where it is.
+        """Recover the server and save its state to Nova's database.
 
-        :raises Exception: what stood in the way
+        The caller holds the instance's lock. Errors propagate.
+
+        :param finish: end a rescue whose end had begun, instead of returning to it
         """
-        ran = self.driver.ran_before_rescue(instance)
-        launched_at = self.driver.launched_before_rescue(instance)
+        known = self.driver.known_rescue(instance)
         if self._power_state(instance) != power_state.RUNNING:
-            # Nova unmounts them where it powers off, and so does the host's start.
+            # Both Nova's power-off and a host reboot leave them unmounted.
             nova_internals.mount_shares(self, context, instance)
-        rest = self.driver.settle_rescue(context, instance, finish)
-        if rest is Rest.RESCUED:
+        outcome = self.driver.recover_rescue(context, instance, finish)
+        if outcome is Outcome.RESCUED:
             instance.vm_state = vm_states.RESCUED
-        elif rest is Rest.ITSELF and (
+        elif outcome is Outcome.RESTORED and (
             instance.vm_state == vm_states.RESCUED
-            # A rescue that could not be undone by the process before this one.
+            # The previous process could not roll the rescue back.
             or (finish and instance.vm_state == vm_states.ERROR)
         ):
-            if ran is None:
-                ran = self._power_state(instance) == power_state.RUNNING
-            instance.vm_state = vm_states.ACTIVE if ran else vm_states.STOPPED
-        instance.launched_at = launched_at or instance.launched_at
+            was_running = known.was_running
+            if was_running is None:
+                was_running = self._power_state(instance) == power_state.RUNNING
+            instance.vm_state = vm_states.ACTIVE if was_running else vm_states.STOPPED
+        instance.launched_at = known.launched_at or instance.launched_at
         instance.power_state = self._power_state(instance)
-        save(instance)
-        self._forget(instance)
+        self._save(instance)
+        self._remove_record(instance)
 
-    def _forget(self, instance: "objects.Instance") -> None:
-        """Remove the record of a rescue that has ended, as Nova knows now."""
+    def _remove_record(self, instance: "objects.Instance") -> None:
+        """Remove the record of an ended rescue, now that the database agrees."""
         try:
-            self.driver.forget_rescue(instance)
+            self.driver.remove_rescue_record(instance)
         except Exception:
-            LOG.exception("The record of its rescue is left", instance=instance)
+            LOG.exception(
+                "Could not remove the record of an ended rescue; nova-compute tries "
+                "again later",
+                instance=instance,
+            )
 
     def _keep_stopped(self, instance: "objects.Instance", found: int) -> None:
-        """Call a server stopped that came back so (UPSTREAM U18).
+        """Set an instance to STOPPED if it was stopped before its rescue (U18).
 
-        Nova calls each server ACTIVE that it has unrescued.
+        Nova sets each instance to ACTIVE that it has unrescued.
 
-        :param found: its power state
+        :param found: the guest's power state
         """
         if (
-            self.driver.ran_before_rescue(instance) is False
-            and instance.vm_state == vm_states.ACTIVE
+            instance.vm_state == vm_states.ACTIVE
             and found != power_state.RUNNING
+            and self.driver.known_rescue(instance).was_running is False
         ):
             instance.vm_state = vm_states.STOPPED
 
     def _keep_launched_at(self, instance: "objects.Instance") -> None:
-        """Have launched_at as it was before a rescue (UPSTREAM U29)."""
-        before = self.driver.launched_before_rescue(instance)
-        instance.launched_at = before or instance.launched_at
-        # Nova had no answer, where libvirt was gone.
+        """Give launched_at the value from before the rescue (U29)."""
+        launched_at = self.driver.known_rescue(instance).launched_at
+        instance.launched_at = launched_at or instance.launched_at
+        # Nova saves NOSTATE if libvirt did not answer it.
         instance.power_state = self._power_state(instance)
         if instance.obj_what_changed():
-            save(instance)
+            self._save(instance)
+
+    def _save(self, instance: "objects.Instance") -> None:
+        with _SAVE_INSTANCE:
+            instance.save()
 
     def _power_state(self, instance: "objects.Instance") -> int:
         return nova_internals.power_state(self, instance)
 
     def _is_still(self, instance: "objects.Instance", task_state: str) -> bool:
-        """Say whether an instance still is in a task, and not deleted since."""
-        return self._is_there(instance) and bool(instance.task_state == task_state)
+        """Read an instance again; return True if it exists in this task state."""
+        return self._exists(instance) and bool(instance.task_state == task_state)
 
-    def _is_there(self, instance: "objects.Instance") -> bool:
-        """Read an instance anew; say whether it is there still."""
+    def _exists(self, instance: "objects.Instance") -> bool:
+        """Read an instance again; return False if it was deleted."""
         try:
             instance.refresh()
         except nova_exception.InstanceNotFound:

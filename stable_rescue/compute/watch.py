@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Notices the servers that are in a task which nobody is at work on."""
+"""Which instances this process works on, and which have stalled."""
 
 import collections
 import contextlib
@@ -9,51 +9,53 @@ from collections.abc import Callable, Iterable, Iterator
 
 
 class Watch:
-    """Knows which instances this process is at work on, and since when others wait."""
+    """Records what this process works on, and since when other instances wait."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._lock = threading.Lock()
-        self._busy: collections.Counter[str] = collections.Counter()
-        self._idle_since: dict[str, float] = {}
-        self._looked = -float("inf")
+        self._workers: collections.Counter[str] = collections.Counter()
+        self._waiting_since: dict[str, float] = {}
+        self._last_due = -float("inf")
 
     @contextlib.contextmanager
-    def at_work(self, uuid: str) -> Iterator[None]:
-        """Be at work on an instance."""
+    def working_on(self, uuid: str) -> Iterator[None]:
+        """Mark an instance as being worked on, for the length of the block."""
         with self._lock:
-            self._busy[uuid] += 1
-            self._idle_since.pop(uuid, None)
+            self._workers[uuid] += 1
+            self._waiting_since.pop(uuid, None)
         try:
             yield
         finally:
             with self._lock:
-                self._busy[uuid] -= 1
-                if not self._busy[uuid]:
-                    del self._busy[uuid]
+                self._workers[uuid] -= 1
+                if not self._workers[uuid]:
+                    del self._workers[uuid]
 
     def is_due(self, seconds: float) -> bool:
-        """Say whether it is so long ago that it was said so."""
-        if self._clock() - self._looked < seconds:
+        """Return True at most once every ``seconds``."""
+        if self._clock() - self._last_due < seconds:
             return False
-        self._looked = self._clock()
+        self._last_due = self._clock()
         return True
 
-    def abandoned(self, in_task: Iterable[str], seconds: float) -> frozenset[str]:
-        """Return which of the instances nobody has been at work on for so long.
+    def stalled(self, in_task: Iterable[str], seconds: float) -> frozenset[str]:
+        """Return the instances that nobody has worked on for that many seconds.
 
-        Each is named once, and again only after as long a time.
+        An instance is returned once, and again only after the same time.
 
-        :param in_task: all the instances that are in a task now
+        :param in_task: the UUIDs of all instances that are in a task now
         """
         now = self._clock()
         with self._lock:
-            idle = {
-                uuid: self._idle_since.get(uuid, now)
+            waiting = {
+                uuid: self._waiting_since.get(uuid, now)
                 for uuid in in_task
-                if uuid not in self._busy
+                if uuid not in self._workers
             }
-            found = {uuid for uuid, since in idle.items() if now - since >= seconds}
-            # What is not in a task any more, or is named now, begins anew.
-            self._idle_since = {u: since for u, since in idle.items() if u not in found}
-            return frozenset(found)
+            stalled = {u for u, since in waiting.items() if now - since >= seconds}
+            # The time starts anew for what is returned now, or leaves its task.
+            self._waiting_since = {
+                uuid: since for uuid, since in waiting.items() if uuid not in stalled
+            }
+            return frozenset(stalled)

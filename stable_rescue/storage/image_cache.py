@@ -1,30 +1,30 @@
 # SPDX-License-Identifier: Apache-2.0
 """What Nova's image cache has to know of rescues.
 
-It takes a base image that no instance was made from for unused and removes it, be it
-ever so old a rescue disk's backing file (UPSTREAM U23).
+Nova removes a base image from the cache if no instance was made from it, even while
+a rescue disk is backed by it (U23).
 """
 
 from collections.abc import Collection
 
 from nova import objects
 
-from stable_rescue.storage import records
+from stable_rescue.storage import store
 
 
 def with_rescues(
     instances: Collection["objects.Instance"],
 ) -> list["objects.Instance"]:
-    """Return the instances, and a stand-in for each rescue that is under way.
+    """Return the instances, and a stand-in for each of their rescues.
 
-    A stand-in is the instance as if it were made from its rescue image; it is never
-    saved. One damaged record concerns its own instance alone.
+    A stand-in is a copy of the instance that names the rescue image as its own. It is
+    never saved. An instance whose record is damaged gets no stand-in.
     """
-    found = list(instances)
+    all_instances = list(instances)
     for instance in instances:
-        record = records.load(instance)
+        record = store.load(instance)
         if record is not None:
             stand_in = instance.obj_clone()
             stand_in.image_ref = record.image_id
-            found.append(stand_in)
-    return found
+            all_instances.append(stand_in)
+    return all_instances

@@ -1,56 +1,60 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The record of a rescue: one file in the instance's directory."""
+"""The record of a rescue: everything that a restarted nova-compute has to know.
+
+The manager imports this module before Nova loads a driver, so it must not import
+nova.virt.libvirt.
+"""
 
 import dataclasses
+import datetime
 import enum
 import json
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Self
 
 from oslo_utils import timeutils
 
 from stable_rescue import exception
+from stable_rescue.domain.document import Domain
 from stable_rescue.plan import RescuePlan
-from stable_rescue.storage import files
 
-#: Its name there.
-RECORD = "stable_rescue.json"
-# Where Nova keeps it, so that either driver can unrescue what the other rescued.
-_UNRESCUE_XML = "unrescue.xml"
-_FORMAT = 1
+_FORMAT = 2
+# Format 1 had other names for the definitions, and "" for a time that is not known.
+_FORMAT_1_NAMES = {
+    "before": "original_xml",
+    "after": "rescue_xml",
+    "defined": "defined_xml",
+}
 
 
 class State(enum.StrEnum):
-    """How far a rescue has come; each is written before the step that it names."""
+    """How far a rescue has come. Each state is written before the step it names."""
 
-    # the guest is as it was; libvirt may have the rescue definition for a moment
+    #: The guest is untouched; libvirt may hold the rescue definition for a moment.
     PREPARING = "preparing"
-    PREPARED = "prepared"  # everything is fetched; the guest is as it was
-    BEGINNING = "beginning"  # the rescue definition takes the place of the server's
+    #: Everything is fetched and connected; the guest is untouched.
+    PREPARED = "prepared"
+    #: The rescue definition replaces the original one.
+    BEGINNING = "beginning"
+    #: The rescue system has been started.
     RESCUED = "rescued"
-    ENDING = "ending"  # the server's own definition is coming back
-    ENDED = "ended"  # itself, and nothing else is left; Nova may not know yet
-
-
-class Rest(enum.Enum):
-    """Where a server has come to rest."""
-
-    UNTOUCHED = enum.auto()  # the guest had not been touched yet
-    ITSELF = enum.auto()
-    RESCUED = enum.auto()
+    #: The original definition replaces the rescue definition.
+    ENDING = "ending"
+    #: The server is restored and nothing else is left; Nova may not know yet.
+    ENDED = "ended"
 
 
 @dataclass(frozen=True)
 class Record:
-    """A rescue that is prepared, under way or done.
+    """A rescue that is prepared, running or ended.
 
-    ``before`` and ``after`` are the server's own and the rescue definition, with
-    their secrets: the file is readable by its owner alone. ``defined`` is what
-    libvirt would have started before the rescue: ``before``, unless a running guest
-    had diverged from it. ``was_running`` is whether the guest ran before the rescue.
-    ``launched_at`` and ``rescued_at`` are times of UTC: when Nova had launched the
-    server, and when its rescue system was started.
+    The definitions contain their secrets, so only the file's owner may read it.
+    ``original_xml`` is restored by unrescue, ``rescue_xml`` is what boots the rescue
+    disk. ``defined_xml`` is what libvirt would have started next before the rescue:
+    ``original_xml``, unless a running guest had diverged from it (F1).
+    ``was_running`` says whether the guest ran before the rescue. ``launched_at`` is
+    when Nova launched the server, ``rescued_at`` when the rescue system was started;
+    both are in UTC.
     """
 
     state: State
@@ -58,12 +62,12 @@ class Record:
     image_checksum: str | None
     device: str
     bus: str
-    before: str
-    after: str
-    defined: str
+    original_xml: str
+    rescue_xml: str
+    defined_xml: str
     was_running: bool
-    launched_at: str = ""
-    rescued_at: str = ""
+    launched_at: datetime.datetime | None = None
+    rescued_at: datetime.datetime | None = None
 
     @classmethod
     def of(
@@ -71,10 +75,14 @@ class Record:
         plan: RescuePlan,
         image: dict[str, Any],
         was_running: bool,
-        defined: str = "",
-        launched_at: str = "",
+        defined: Domain | None = None,
+        launched_at: datetime.datetime | None = None,
     ) -> Self:
-        """Return the record of a plan of which nothing is done yet."""
+        """Return the record of a plan of which nothing is done yet.
+
+        :param image: the rescue image, as Nova's image API returns it
+        :param defined: what libvirt would start next, if it is not the original
+        """
         return cls(
             State.PREPARING,
             image["id"],
@@ -83,89 +91,54 @@ class Record:
             plan.bus,
             plan.original.to_xml(),
             plan.rescue.to_xml(),
-            defined or plan.original.to_xml(),
+            (defined or plan.original).to_xml(),
             was_running,
             launched_at,
         )
 
-    def of_plan(self, plan: RescuePlan) -> Self:
-        """Return the record of the same rescue with a plan that was made anew."""
+    def with_plan(self, plan: RescuePlan) -> Self:
+        """Return the record of the same rescue with a newer plan."""
         return dataclasses.replace(
             self,
             device=plan.device,
             bus=plan.bus,
-            before=plan.original.to_xml(),
-            after=plan.rescue.to_xml(),
+            original_xml=plan.original.to_xml(),
+            rescue_xml=plan.rescue.to_xml(),
         )
 
     def at(self, state: State) -> Self:
         """Return the record of the same rescue in another state."""
         rescued_at = self.rescued_at
         if state is State.RESCUED:
-            rescued_at = rescued_at or timeutils.utcnow().isoformat()
+            rescued_at = rescued_at or timeutils.utcnow()
         return dataclasses.replace(self, state=state, rescued_at=rescued_at)
 
+    def to_json(self) -> str:
+        """Return the content of the record's file."""
+        content = {"format": _FORMAT, **dataclasses.asdict(self)}
+        for name in ("launched_at", "rescued_at"):
+            time = getattr(self, name)
+            content[name] = time.isoformat() if time else None
+        return json.dumps(content, indent=1) + "\n"
 
-class Store:
-    """The record and the saved definition of one instance."""
+    @classmethod
+    def from_json(cls, text: str) -> Self:
+        """Return the record that a file holds.
 
-    def __init__(self, instance_dir: str) -> None:
-        self._record = Path(instance_dir, RECORD)
-        self._unrescue_xml = Path(instance_dir, _UNRESCUE_XML)
-
-    def load(self) -> Record | None:
-        """Return the record, or None where there is none.
-
-        :raises InvalidRecord: where the file cannot be understood
+        :raises InvalidRecord: if the text is not a record of a known format
         """
         try:
-            found = json.loads(self._record.read_text(encoding="utf-8"))
-            if found.pop("format") != _FORMAT:
-                raise ValueError("it was written by another version")
-            return Record(**{**found, "state": State(found["state"])})
-        except FileNotFoundError:
-            return None
-        except (OSError, ValueError, TypeError, KeyError, AttributeError) as exc:
-            raise exception.InvalidRecord(f"{self._record}: {exc}") from exc
-
-    def exists(self) -> bool:
-        """Say whether there is a record, be it damaged."""
-        return self._record.exists()
-
-    def save(self, record: Record) -> None:
-        """Write the record.
-
-        :raises OSError: where it cannot be written
-        """
-        content = {"format": _FORMAT, **dataclasses.asdict(record)}
-        files.write(self._record, json.dumps(content, indent=1) + "\n")
-
-    def save_original(self, definition: str) -> None:
-        """Save the server's own definition; a plan takes no other (UPSTREAM U8).
-
-        :raises OSError: where it cannot be written
-        """
-        files.write(self._unrescue_xml, definition)
-
-    def original(self) -> str | None:
-        """Return the saved definition, or None where there is none."""
-        # Not above: the manager imports this, and must not load a driver.
-        from nova.virt.libvirt import utils as libvirt_utils
-
-        try:
-            return str(libvirt_utils.load_file(str(self._unrescue_xml)))
-        except FileNotFoundError:
-            return None
-
-    def forget_original(self) -> None:
-        """Remove the saved definition."""
-        files.remove(self._unrescue_xml)
-
-    def clear(self) -> None:
-        """Remove both files; the record last, for it says that there is work left."""
-        self.forget_original()
-        self.forget()
-
-    def forget(self) -> None:
-        """Remove the record alone; a saved definition is then not of our making."""
-        files.remove(self._record)
+            content = json.loads(text)
+            match content.pop("format"):
+                case 1:
+                    content = {_FORMAT_1_NAMES.get(k, k): v for k, v in content.items()}
+                case 2:
+                    pass
+                case other:
+                    raise ValueError(f"format {other!r} is not known")
+            for name in ("launched_at", "rescued_at"):
+                time = content.get(name)
+                content[name] = datetime.datetime.fromisoformat(time) if time else None
+            return cls(**{**content, "state": State(content["state"])})
+        except (ValueError, TypeError, KeyError, AttributeError) as exc:
+            raise exception.InvalidRecord(str(exc)) from exc

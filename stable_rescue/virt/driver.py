@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """StableRescueDriver: Nova's libvirt driver with a rescue that moves no device."""
 
-import datetime
+import functools
 from collections.abc import Callable, Collection
 from typing import Any
 
@@ -16,9 +16,11 @@ from oslo_log import log as logging
 from oslo_utils import excutils, timeutils
 
 from stable_rescue import conf, nova_internals
-from stable_rescue.storage import image_cache, inspection, records
-from stable_rescue.storage.record import Rest, State
-from stable_rescue.virt import origin, preparation, transitions
+from stable_rescue.outcome import Outcome
+from stable_rescue.storage import image_cache, inspection, store
+from stable_rescue.storage.known_rescue import KnownRescue
+from stable_rescue.storage.record import State
+from stable_rescue.virt import guest, preparation, stock_rescue, transitions
 from stable_rescue.virt.phase import phase
 from stable_rescue.virt.preparation import Prepared
 from stable_rescue.virt.refusal import failing, refusing
@@ -28,30 +30,21 @@ LOG = logging.getLogger(__name__)
 
 conf.register_opts(CONF)
 
-# Where a server may be whose vm_state is RESCUED.
+# The record's states in which Nova may call the instance RESCUED.
 _RESCUED = (State.RESCUED, State.ENDING, State.ENDED)
-_TOLD = {
-    Rest.UNTOUCHED: "as it was",
-    Rest.ITSELF: "itself again",
-    Rest.RESCUED: "rescued",
-}
-
-
-def _time(text: str) -> datetime.datetime | None:
-    return datetime.datetime.fromisoformat(text) if text else None
 
 
 class StableRescueDriver(libvirt_driver.LibvirtDriver):
-    """Rescues by deriving from the server's own definition; all else is Nova's."""
+    """Derive a rescue from the original definition; everything else is inherited."""
 
     def __init__(self, virtapi: Any, read_only: bool = False) -> None:
         super().__init__(virtapi, read_only)
         nova_internals.outlive_libvirts_connection(self)
-        # Prepared by this process and not yet begun, by instance; the record on
-        # disk is for another process, after a crash.
+        # What this process has prepared and not begun, by instance UUID. After a
+        # crash the next process goes by the record on disk.
         self._prepared: dict[str, Prepared] = {}
-        # Whether a manager of ours tells Nova how a rescue has ended, and then has
-        # its record removed (forget_rescue).
+        # True if a StableRescueMixin saves to Nova's database how a rescue ended. It
+        # then calls remove_rescue_record itself.
         self.managed = False
 
     def prepare_rescue(
@@ -60,26 +53,25 @@ class StableRescueDriver(libvirt_driver.LibvirtDriver):
         instance: "objects.Instance",
         image_id: str,
         admin_password: str,
-        block_devices: Callable[[], dict[str, Any]],
+        get_block_device_info: Callable[[], dict[str, Any]],
     ) -> bool:
-        """Decide a rescue and make it ready, without touching the guest.
+        """Decide a rescue and prepare it, without touching the guest.
 
-        :param admin_password: what the API has told the user; goes to the config drive
-        :param block_devices: returns the server's block devices; called if it is ours
-        :returns: whether it is ours; the image may ask for Nova's own rescue
-        :raises nova.exception.InstanceNotRescuable: where it cannot be done
+        :param admin_password: the password that the API has returned to the user; it
+            goes to the config drive
+        :param get_block_device_info: returns the server's block devices; only called
+            for a stable rescue
+        :returns: False if the image asks for a stock rescue
+        :raises nova.exception.InstanceNotRescuable: if the rescue is refused
         """
-        watch = timeutils.StopWatch()
-        with watch, refusing(instance):
+        with timeutils.StopWatch() as watch, refusing(instance):
             image = nova_internals.image_api_of(self).get(context, image_id)
             request = preparation.request_of(image)
             if request is None:
                 inspection.check_legacy(context, instance)
                 return False
-            transitions.make_way(self, context, instance)
-            LOG.info(
-                "Preparing a stable rescue from image %s", image_id, instance=instance
-            )
+            transitions.finish_earlier_rescue(self, context, instance)
+            LOG.info("Preparing a rescue with image %s", image_id, instance=instance)
             prepared = preparation.prepare(
                 self,
                 context,
@@ -87,11 +79,11 @@ class StableRescueDriver(libvirt_driver.LibvirtDriver):
                 image,
                 request,
                 admin_password,
-                block_devices,
+                get_block_device_info,
                 self.managed,
             )
         LOG.info(
-            "Prepared a stable rescue by %s on %s in %.2f seconds",
+            "Prepared a stable rescue with a %s on %s in %.2f seconds",
             prepared.record.device,
             prepared.record.bus,
             watch.elapsed(),
@@ -112,9 +104,10 @@ class StableRescueDriver(libvirt_driver.LibvirtDriver):
     ) -> None:
         """Boot the server from its rescue disk, every device where it was.
 
-        :raises nova.exception.InstanceNotRescuable: where it cannot be prepared
-        :raises Exception: what stood in the way of the start; the server is then
-            itself again
+        Errors of a stock rescue propagate.
+
+        :raises nova.exception.InstanceNotRescuable: if a stable rescue is refused, or
+            if it failed and was rolled back
         """
         prepared = self._take_prepared(
             context, instance, image_meta, rescue_password, block_device_info or {}
@@ -138,111 +131,104 @@ class StableRescueDriver(libvirt_driver.LibvirtDriver):
             try:
                 transitions.begin(self, context, instance, prepared.record)
             finally:
-                self._forget_unless_managed(instance)
+                self._remove_record_unless_managed(instance)
         LOG.info("Rescued in %.2f seconds", watch.elapsed(), instance=instance)
 
     def discard_rescue(self, instance: "objects.Instance", deleted: bool) -> None:
-        """Remove a rescue that was prepared and is not wanted any more.
+        """Remove a prepared rescue that is not wanted any more.
 
-        :param deleted: whether the instance is gone, or about to be
+        :param deleted: the instance is deleted, or is about to be
         """
         prepared = self._prepared.pop(instance.uuid, None)
         if prepared is not None:
-            LOG.info("Removing what was prepared for a rescue", instance=instance)
+            LOG.info("Discarding a prepared rescue", instance=instance)
             prepared.discard()
         if deleted:
-            records.forget_directory(instance)
+            store.remove_instance_directory(instance)
 
     def unrescue(
         self, context: nova_context.RequestContext, instance: "objects.Instance"
     ) -> None:
-        """Bring the server's own definition back, in the power state that it had.
+        """Restore the original definition and the power state it had.
 
-        :raises Exception: what stood in the way; the record is then still there
+        Errors of a stock unrescue propagate.
+
+        :raises nova.exception.InstanceNotRescuable: if a stable rescue cannot be
+            ended; its record is kept
         """
-        rescued = records.load(instance)
-        if rescued is None or rescued.state not in _RESCUED:
-            self._unrescue_novas(context, instance)
+        record = store.load(instance)
+        if record is None or record.state not in _RESCUED:
+            stock_unrescue = self._stock_unrescue(context, instance)
+            stock_rescue.unrescue(self, context, instance, stock_unrescue)
             return
         LOG.info("Ending a stable rescue", instance=instance)
         with timeutils.StopWatch() as watch:
-            transitions.end(self, context, instance, rescued)
-            self._forget_unless_managed(instance)
+            transitions.end(self, context, instance, record)
+            self._remove_record_unless_managed(instance)
         LOG.info("Unrescued in %.2f seconds", watch.elapsed(), instance=instance)
 
-    def forget_rescue(self, instance: "objects.Instance") -> None:
-        """Remove the record of a rescue that has ended, once Nova knows.
+    def known_rescue(self, instance: "objects.Instance") -> KnownRescue:
+        """Return what this host knows of an instance's rescue.
 
-        :raises OSError: where it cannot be removed
+        Call it with the instance's lock held, or the value may be outdated before it
+        is used.
+
+        :raises OSError: if the instance's directory cannot be read
         """
-        found = records.load(instance)
-        if found is not None and found.state is State.ENDED:
-            records.store_of(instance).forget()
+        return store.known_rescue(instance)
 
-    def _forget_unless_managed(self, instance: "objects.Instance") -> None:
-        if not self.managed:
-            self.forget_rescue(instance)
+    def instances_with_rescue_record(self) -> list[str]:
+        """Return the UUIDs of the instances with a record, even a damaged one."""
+        return store.instances_with_record()
 
-    def settle_rescue(
+    def remove_rescue_record(self, instance: "objects.Instance") -> None:
+        """Remove the record of a rescue that has ended, once Nova's database agrees.
+
+        :raises OSError: if it cannot be removed
+        """
+        record = store.load(instance)
+        if record is not None and record.state is State.ENDED:
+            store.store_of(instance).remove_record()
+
+    def recover_rescue(
         self,
         context: nova_context.RequestContext,
         instance: "objects.Instance",
         finish: bool = False,
-    ) -> Rest | None:
-        """Bring a server to rest whose rescue, or the end of it, was cut short.
+    ) -> Outcome | None:
+        """Finish or roll back a rescue, or the end of one, that was interrupted.
 
-        :param finish: end a rescue whose end had begun, in place of going back to it
-        :returns: where it is; None where there is no rescue of ours
-        :raises Exception: what stood in the way; the record is then still there
+        Errors propagate; the record is then kept.
+
+        :param finish: end a rescue whose end had begun, instead of returning to it
+        :returns: None if there was nothing to recover
         """
         self._prepared.pop(instance.uuid, None)
         with timeutils.StopWatch() as watch:
-            rest = transitions.settle(self, context, instance, finish)
-            if rest is None:
-                rest = self._settle_novas(context, instance, finish)
-        if rest is not None:
+            outcome = transitions.recover(self, context, instance, finish)
+            if outcome is None:
+                stock_unrescue = self._stock_unrescue(context, instance)
+                outcome = stock_rescue.recover(
+                    self, context, instance, finish, stock_unrescue
+                )
+        if outcome is not None:
             LOG.info(
-                "Settled a rescue that was cut short: the server is %s, "
-                "after %.2f seconds",
-                _TOLD[rest],
+                "Recovered an interrupted rescue in %.2f seconds: the server is %s",
                 watch.elapsed(),
+                outcome.name.lower(),
                 instance=instance,
             )
-        return rest
+        return outcome
 
-    def _settle_novas(
-        self,
-        context: nova_context.RequestContext,
-        instance: "objects.Instance",
-        finish: bool,
-    ) -> Rest | None:
-        """Settle a rescue of Nova's own, or one whose record is lost."""
-        rescued = instance.vm_state == vm_states.RESCUED
-        if self.is_rescue_lost(instance) and (
-            finish or not transitions.is_rescue(self, instance)
-        ):
-            self._unrescue_novas(context, instance)
-            return Rest.ITSELF
-        if rescued and not finish:
-            # The host may have been started again (UPSTREAM U14, U15).
-            started = transitions.start_as_defined(self, context, instance)
-            return Rest.RESCUED if started else None
-        if records.store_of(instance).original():
-            self._unrescue_novas(context, instance)
-            return Rest.ITSELF
-        return None
-
-    def _unrescue_novas(
+    def clean_up_rescue(
         self, context: nova_context.RequestContext, instance: "objects.Instance"
     ) -> None:
-        """End a rescue of Nova's own, or one whose record is lost (UPSTREAM U19)."""
-        store = records.store_of(instance)
-        if origin.saved_by(store) is not None:
-            super().unrescue(context, instance)
-        else:
-            LOG.warning("No definition of it is left; building one", instance=instance)
-            transitions.rebuild(self, context, instance)
-        store.clear()
+        """Remove the leftovers of a rescue that has ended; the guest goes on.
+
+        Errors of libvirt and of the storage propagate.
+        """
+        LOG.info("Removing the leftovers of an ended rescue", instance=instance)
+        transitions.clean_up(self, instance)
 
     def resume_state_on_host_boot(
         self,
@@ -252,58 +238,16 @@ class StableRescueDriver(libvirt_driver.LibvirtDriver):
         share_info: "objects.ShareMappingList",
         block_device_info: dict[str, Any] | None = None,
     ) -> None:
-        """Start an instance after its host; a rescued one into its rescue (U14).
+        """Start an instance after a host boot; a rescued one into its rescue (U14).
 
-        :raises Exception: what stood in the way
+        Errors of libvirt propagate.
         """
         if instance.vm_state == vm_states.RESCUED:
-            self.settle_rescue(context, instance)
+            self.recover_rescue(context, instance)
         else:
             super().resume_state_on_host_boot(
                 context, instance, network_info, share_info, block_device_info
             )
-
-    def ran_before_rescue(self, instance: "objects.Instance") -> bool | None:
-        """Say whether the guest ran before its rescue; None: no rescue of ours."""
-        found = records.load(instance)
-        return None if found is None else found.was_running
-
-    def is_rescue_lost(self, instance: "objects.Instance") -> bool:
-        """Say whether of what a rescued server was no file tells any more (U19)."""
-        if instance.vm_state != vm_states.RESCUED:
-            return False
-        saved = origin.saved_by(records.store_of(instance))
-        return saved is None and records.load(instance) is None
-
-    def has_rescue_record(self, instance: "objects.Instance") -> bool:
-        """Say whether there is something left of a rescue of ours, be it damaged."""
-        return records.store_of(instance).exists()
-
-    def instances_with_rescue_record(self) -> list[str]:
-        """Return the ids of the instances of which something is left of a rescue."""
-        return records.instances()
-
-    def launched_before_rescue(
-        self, instance: "objects.Instance"
-    ) -> datetime.datetime | None:
-        """Return launched_at as it was before a rescue of ours, or None."""
-        found = records.load(instance)
-        return _time(found.launched_at) if found else None
-
-    def rescued_at(self, instance: "objects.Instance") -> datetime.datetime | None:
-        """Return when a rescue of ours was started, in UTC, or None."""
-        found = records.load(instance)
-        return _time(found.rescued_at) if found else None
-
-    def sweep_rescue(
-        self, context: nova_context.RequestContext, instance: "objects.Instance"
-    ) -> None:
-        """Remove what is left of a rescue that is over; the guest is not touched.
-
-        :raises Exception: what stood in the way
-        """
-        LOG.info("Removing what is left of a rescue that is over", instance=instance)
-        transitions.sweep(self, instance)
 
     def destroy(
         self,
@@ -314,23 +258,19 @@ class StableRescueDriver(libvirt_driver.LibvirtDriver):
         destroy_disks: bool = True,
         destroy_secrets: bool = True,
     ) -> None:
-        """Destroy an instance; a rescued one with all that was its own.
+        """Destroy an instance; a rescued one with everything the original owns.
 
-        Undefined as it was before its rescue, libvirt removes its UEFI variables.
+        Libvirt removes the UEFI variables that the definition names, so the original
+        definition is put back first. Errors of Nova's driver propagate.
         """
-        rescued = records.load(instance)
-        if rescued is not None:
-            try:
-                transitions.before_destroy(self, instance, rescued)
-            except Exception:
-                LOG.exception("It is destroyed as rescued", instance=instance)
+        transitions.before_destroy(self, instance)
         super().destroy(
             context,
             instance,
             network_info,
-            block_device_info=block_device_info,
-            destroy_disks=destroy_disks,
-            destroy_secrets=destroy_secrets,
+            block_device_info,
+            destroy_disks,
+            destroy_secrets,
         )
 
     def manage_image_cache(
@@ -338,7 +278,7 @@ class StableRescueDriver(libvirt_driver.LibvirtDriver):
         context: nova_context.RequestContext,
         all_instances: Collection["objects.Instance"],
     ) -> None:
-        """Age the image cache; what a rescue was made from is in use (UPSTREAM U23)."""
+        """Age the image cache, but keep what rescue disks are backed by (U23)."""
         super().manage_image_cache(context, image_cache.with_rescues(all_instances))
 
     def _take_prepared(
@@ -349,9 +289,9 @@ class StableRescueDriver(libvirt_driver.LibvirtDriver):
         admin_password: str,
         block_device_info: dict[str, Any],
     ) -> Prepared | None:
-        """Return what the manager has prepared; without our manager, prepare now."""
-        stable = hardware.check_hw_rescue_props(image_meta)
-        if not stable and CONF.stable_rescue.default_mode == "legacy":
+        """Return the prepared rescue; prepare it now if no manager has done so."""
+        is_stable = hardware.check_hw_rescue_props(image_meta)
+        if not is_stable and CONF.stable_rescue.default_mode == "legacy":
             return None
         if instance.uuid not in self._prepared:
             try:
@@ -364,7 +304,16 @@ class StableRescueDriver(libvirt_driver.LibvirtDriver):
                 )
             except Exception:  # noqa: BLE001 - it is raised again
                 with excutils.save_and_reraise_exception(logger=LOG):
-                    # Nova's manager has powered it off.
+                    # Nova's own manager has powered the guest off.
                     if instance.vm_state == vm_states.ACTIVE:
-                        transitions.start_as_defined(self, context, instance)
+                        guest.start_as_defined(self, context, instance)
         return self._prepared.pop(instance.uuid, None)
+
+    def _stock_unrescue(
+        self, context: nova_context.RequestContext, instance: "objects.Instance"
+    ) -> Callable[[], None]:
+        return functools.partial(super().unrescue, context, instance)
+
+    def _remove_record_unless_managed(self, instance: "objects.Instance") -> None:
+        if not self.managed:
+            self.remove_rescue_record(instance)

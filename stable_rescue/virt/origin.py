@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a rescue starts from: the server's own definition, wherever it is."""
+"""What a rescue starts from: the server's original definition, wherever it is."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -11,11 +11,11 @@ from nova.compute import vm_states
 from nova.virt.libvirt import driver as libvirt_driver
 from oslo_log import log as logging
 
-from stable_rescue import exception, nova_internals
+from stable_rescue import nova_internals
 from stable_rescue.domain import recognise
 from stable_rescue.domain.document import Domain
-from stable_rescue.storage.record import Store
-from stable_rescue.virt import definition
+from stable_rescue.storage.store import store_of
+from stable_rescue.virt import guest
 
 LOG = logging.getLogger(__name__)
 
@@ -24,61 +24,67 @@ LOG = logging.getLogger(__name__)
 class Origin:
     """A server as it is before a rescue.
 
-    ``definition`` is what the rescue is derived from, ``defined`` what libvirt would
-    start next. ``ran`` is whether the guest is to run after the rescue, ``is_active``
-    whether it does now. ``misplaced``: libvirt has a rescue definition in its place.
+    ``original`` is what the rescue is derived from, ``defined`` is what libvirt would
+    start next. ``was_running`` says whether the guest has to run after the rescue,
+    ``is_active`` whether it runs now. ``is_misplaced`` says that libvirt holds the
+    rescue definition of an earlier, failed rescue instead of the original.
     """
 
-    definition: str
-    defined: str
+    original: Domain
+    defined: Domain
     is_active: bool
-    ran: bool
-    misplaced: bool = False
+    was_running: bool
+    is_misplaced: bool = False
 
 
 def find(
     driver: libvirt_driver.LibvirtDriver,
     context: nova_context.RequestContext,
     instance: "objects.Instance",
-    devices: dict[str, Any],
-    store: Store,
+    block_device_info: dict[str, Any],
     managed: bool,
 ) -> Origin:
     """Return what a rescue starts from.
 
-    Where libvirt has no definition, Nova builds one, with all block devices, and it
-    is defined (UPSTREAM U20). Where a failed rescue of Nova's own driver has left its
-    definition, the original is in unrescue.xml.
+    If libvirt has no definition, Nova builds one with all block devices, and it is
+    defined (U20). If a failed stock rescue has left its rescue definition, the
+    original is taken from unrescue.xml. Errors of Nova and libvirt propagate.
 
-    :param managed: whether the guest has not been powered off for the rescue
-    :raises Exception: where there is none, or none can be built
+    :param managed: the guest has not been powered off for this rescue
+    :raises InvalidDomain: if libvirt returns no domain definition
     """
     was_active = instance.vm_state == vm_states.ACTIVE
     try:
-        guest = nova_internals.guest_of(driver, instance)
+        found = nova_internals.guest_of(driver, instance)
     except nova_exception.InstanceNotFound:
-        LOG.warning("Libvirt has no definition of it; building one", instance=instance)
-        xml = nova_internals.build_definition(driver, context, instance, devices)
-        nova_internals.define_guest(driver, xml)
-        guest = nova_internals.guest_of(driver, instance)
-        defined = definition.defined(guest)
-        return Origin(defined, defined, False, was_active)
-    own = definition.read(guest)
-    saved = saved_by(store) if recognise.is_rescue(Domain.parse(own)) else None
-    if saved is not None:
-        LOG.warning("A failed rescue has left its definition", instance=instance)
-        return Origin(saved, saved, False, True, misplaced=True)
-    is_active = bool(guest.is_active())
-    ran = is_active or (was_active and not managed)
-    return Origin(own, definition.defined(guest), is_active, ran)
-
-
-def saved_by(store: Store) -> str | None:
-    """Return the server's own definition from unrescue.xml; None: missing, damaged."""
-    saved = store.original()
-    try:
-        if saved and not recognise.is_rescue(Domain.parse(saved)):
-            return saved
-    except exception.InvalidDomain as exc:
-        LOG.warning("unrescue.xml cannot be read: %s", exc)
-    return None
+        LOG.warning(
+            "Libvirt has no definition of the server; building it from Nova's database",
+            instance=instance,
+        )
+        nova_internals.define_guest(
+            driver,
+            nova_internals.build_definition(
+                driver, context, instance, block_device_info
+            ),
+        )
+        built = guest.defined(nova_internals.guest_of(driver, instance))
+        return Origin(built, built, is_active=False, was_running=was_active)
+    original = guest.read_original(found)
+    if recognise.is_rescue(original):
+        saved = store_of(instance).load_original()
+        if saved is not None:
+            LOG.warning(
+                "A failed rescue has left its rescue definition in libvirt; "
+                "using the original definition from unrescue.xml",
+                instance=instance,
+            )
+            return Origin(
+                saved, saved, is_active=False, was_running=True, is_misplaced=True
+            )
+    is_active = bool(found.is_active())
+    return Origin(
+        original,
+        guest.defined(found),
+        is_active,
+        was_running=is_active or (was_active and not managed),
+    )

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The phases of a rescue, as users see them: events of the action."""
+"""The phases of a rescue that users see, as events of the server's action."""
 
 import contextlib
 from collections.abc import Callable, Iterator
@@ -18,30 +18,41 @@ LOG = logging.getLogger(__name__)
 def phase(
     context: nova_context.RequestContext, instance: "objects.Instance", name: str
 ) -> Iterator[None]:
-    """Report the block as the event compute_NAME of the action that is under way.
+    """Report the block as the event compute_NAME of the running action.
 
-    With its start, finish and result (`openstack server event show`). What it raises
-    is the event's details: raise what a tenant may read. Where the database cannot be
-    told, the rescue goes on without.
+    Users see its start, finish and result with `openstack server event show`. An
+    error becomes the event's details, so raise only what a tenant may read. If the
+    database cannot be reached, the rescue continues without the event.
     """
     event = compute_utils.EventReporter(
         context, f"compute_{name}", CONF.host, instance.uuid, graceful_exit=True
     )
-    if not _is_told(event.__enter__):
+    if not _report(instance, name, event.__enter__):
         yield
         return
     try:
         yield
     except Exception as exc:
-        _is_told(event.__exit__, type(exc), exc, exc.__traceback__)
+        _report(instance, name, event.__exit__, type(exc), exc, exc.__traceback__)
         raise
-    _is_told(event.__exit__, None, None, None)
+    _report(instance, name, event.__exit__, None, None, None)
 
 
-def _is_told(tell: Callable[..., object], *args: object) -> bool:
+def _report(
+    instance: "objects.Instance",
+    name: str,
+    report: Callable[..., object],
+    *args: object,
+) -> bool:
+    """Return True if the event could be written to the database."""
     try:
-        tell(*args)
-    except Exception as exc:  # noqa: BLE001 - the rescue goes on without
-        LOG.warning("An event of a rescue is not in the database: %s", exc)
+        report(*args)
+    except Exception as exc:  # noqa: BLE001 - the rescue continues without it
+        LOG.warning(
+            "Could not report the event compute_%s, continuing without it: %s",
+            name,
+            exc,
+            instance=instance,
+        )
         return False
     return True

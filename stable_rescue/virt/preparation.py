@@ -23,36 +23,36 @@ from stable_rescue.storage import (
     kernel,
     medium,
     nvram,
-    records,
     volumes,
 )
 from stable_rescue.storage.medium import RescueMedium
 from stable_rescue.storage.record import Record, State
-from stable_rescue.virt import definition, origin
+from stable_rescue.storage.store import store_of
+from stable_rescue.virt import guest, origin
 from stable_rescue.virt.phase import phase
 from stable_rescue.virt.refusal import refusing
-from stable_rescue.virt.undo import Undo
+from stable_rescue.virt.rollback import Rollback
 
 CONF = nova_conf.CONF
 LOG = logging.getLogger(__name__)
 
-# What rescues by <boot order>; other hypervisors of libvirt have none.
+# Libvirt's other hypervisors do not boot by <boot order>.
 _VIRT_TYPES = ("kvm", "qemu")
 
 
 @dataclass(frozen=True)
 class Prepared:
-    """A rescue that is ready to begin, and what removes it again where it is not to."""
+    """A rescue that is ready to begin, and what removes it if it is not wanted."""
 
     record: Record
     discard: Callable[[], None]
 
 
 def request_of(image: dict[str, Any]) -> RescueRequest | None:
-    """Return what a rescue image asks for, or None for Nova's own rescue.
+    """Return what a rescue image asks for, or None for a stock rescue.
 
-    :param image: the image as Nova's image API gives it
-    :raises Refused: where it asks for what cannot be
+    :param image: the image, as Nova's image API returns it
+    :raises Refused: if it asks for something that does not exist
     """
     props = RescueImageMetaProps.from_image(image)
     if props.asks_for_stable:
@@ -60,17 +60,17 @@ def request_of(image: dict[str, Any]) -> RescueRequest | None:
         bus = props.get("hw_rescue_bus")
     elif CONF.stable_rescue.default_mode == "stable":
         device = CONF.stable_rescue.default_device
-        bus = CONF.stable_rescue.default_bus or None
+        bus = CONF.stable_rescue.default_bus
     else:
         return None
     if CONF.libvirt.virt_type not in _VIRT_TYPES:
         raise exception.Refused(
-            f"stable rescue is not possible with virt_type {CONF.libvirt.virt_type}; "
-            f"it is with {' and '.join(_VIRT_TYPES)}"
+            f"stable rescue is not possible with virt_type {CONF.libvirt.virt_type}, "
+            f"only with {' and '.join(_VIRT_TYPES)}"
         )
     return RescueRequest(
         device,
-        bus,
+        bus or None,
         tuple(CONF.stable_rescue.fallback_buses),
         CONF.stable_rescue.allow_gaps,
         CONF.stable_rescue.allow_mapping_mismatch,
@@ -84,81 +84,76 @@ def prepare(
     image: dict[str, Any],
     request: RescueRequest,
     admin_password: str,
-    block_devices: Callable[[], dict[str, Any]],
+    get_block_device_info: Callable[[], dict[str, Any]],
     managed: bool,
 ) -> Prepared:
-    """Decide the rescue, fetch its medium, have libvirt accept it; write the record.
+    """Decide the rescue, fetch its medium, let libvirt check it, write the record.
 
     The guest is not touched.
 
-    :param block_devices: returns the server's block devices, as drivers take them
-    :param managed: whether a manager of ours has not powered it off before
-    :raises Exception: whatever stands in the way; what was made is removed again
+    :param get_block_device_info: returns the server's block devices, as Nova passes
+        them to drivers
+    :param managed: the guest has not been powered off for this rescue
+    :raises nova.exception.InstanceNotRescuable: with the reason, if anything fails;
+        everything that was done is undone
     """
     with phase(context, instance, "rescue_plan"), refusing(instance):
-        devices = block_devices()
-        store = records.store_of(instance)
-        found = origin.find(driver, context, instance, devices, store, managed)
-        own = found.definition
-        original = Domain.parse(own)
-        has_drive = config_drive.is_wanted(original)
-        expected = volumes.expected(devices)
+        block_device_info = get_block_device_info()
+        found = origin.find(driver, context, instance, block_device_info, managed)
+        original = found.original
         request = plan.resolve(original, request)
         findings = _inspect(driver, context, instance, image, request, original)
         rescue_medium = RescueMedium(driver, instance, request)
-        added_drive = config_drive.to_add(driver, instance)
+        has_config_drive = config_drive.is_wanted(original)
+        added_config_drive = config_drive.to_add(driver, instance)
 
-        def derive(disks: Mapping[str, str] | None = None) -> RescuePlan:
-            made = plan.derive(
-                original,
-                request,
-                RescueMedia(
-                    rescue_medium.describe(),
-                    nvram.copy_for(instance, original),
-                    kernel.kernel_of(instance, image),
-                    added_drive,
-                    has_drive,
-                ),
-                ServerDisks(expected, disks or {}),
+        def derive(volume_disks: Mapping[str, str]) -> RescuePlan:
+            media = RescueMedia(
+                rescue_medium.describe(),
+                nvram.copy_for(instance, original),
+                kernel.kernel_of(instance, image),
+                added_config_drive,
+                has_config_drive,
             )
-            return dataclasses.replace(made, findings=(*findings, *made.findings))
+            disks = ServerDisks(volumes.expected(block_device_info), volume_disks)
+            derived = plan.derive(original, request, media, disks)
+            return dataclasses.replace(derived, findings=(*findings, *derived.findings))
 
-        launched = instance.launched_at
         record = Record.of(
-            derive(),
-            image,
-            found.ran,
-            found.defined,
-            launched.isoformat() if launched else "",
+            derive({}), image, found.was_running, found.defined, instance.launched_at
         )
-    undo = Undo(instance, lastly=store.forget)
-    with phase(context, instance, "rescue_prepare"), refusing(instance), undo:
+    store = store_of(instance)
+    rollback = Rollback(instance, lastly=store.remove_record)
+    with phase(context, instance, "rescue_prepare"), refusing(instance), rollback:
         store.save(record)
-        if found.misplaced:
-            definition.lay_down(driver, instance, own)
-        # A running guest has its volumes; a stopped one's host may have been rebooted.
-        look_after = volumes.verify if found.is_active else volumes.connect
-        connected = look_after(driver, context, instance, devices, original)
-        undo.add(volumes.disconnect, driver, context, instance, connected.connections)
-        undo.add(medium.remove, driver, instance)
+        if found.is_misplaced:
+            guest.replace_definition(driver, instance, original.to_xml())
+        # A running guest has its volumes. The host of a stopped one may have been
+        # rebooted.
+        attach = volumes.verify if found.is_active else volumes.connect
+        attached = attach(driver, context, instance, block_device_info, original)
+        rollback.add(
+            volumes.disconnect, driver, context, instance, attached.connections
+        )
+        rollback.add(medium.remove, driver, instance)
         rescue_medium.fetch(context, image)
-        if has_drive:
+        if has_config_drive:
             config_drive.make(driver, context, instance, admin_password)
-        # Some backends know the format of their disk once it is there.
-        decided = derive(connected.disks)
-        _log(decided, instance)
-        record = record.of_plan(decided)
-        undo.add(definition.put_back, driver, instance, record.defined)
-        definition.try_out(driver, instance, record.after)
+        # Some image backends know the format of their disk only once it is there.
+        final = derive(attached.disks)
+        _log(final, instance)
+        record = record.with_plan(final)
+        rollback.add(guest.end_trial, driver, instance, record.defined_xml)
+        guest.try_out(driver, instance, final.rescue)
         record = record.at(State.PREPARED)
         store.save(record)
-    return Prepared(record, undo.undo)
+    return Prepared(record, rollback.run)
 
 
-def _log(decided: RescuePlan, instance: "objects.Instance") -> None:
-    for edit in decided.edits:
+def _log(final: RescuePlan, instance: "objects.Instance") -> None:
+    for edit in final.edits:
         LOG.debug("Rescue: %s (%s)", edit.what, edit.rule, instance=instance)
-    for finding in decided.findings:
+    for finding in final.findings:
         LOG.warning("Rescue: %s", finding, instance=instance)
 
 
@@ -170,18 +165,19 @@ def _inspect(
     request: RescueRequest,
     original: Domain,
 ) -> tuple[str, ...]:
-    """Check a rescue image before it is fetched (UPSTREAM U12); return what to know.
+    """Check a rescue image before it is fetched (U12); return the findings.
 
-    :raises Exception: why it cannot do, or cannot be had
+    Errors of Glance propagate.
+
+    :raises Refused: if the image is not suitable
     """
     device = request.device
-    inspection.check(
-        instance, image, device, original, inspection.root_gb(context, instance)
-    )
+    root_gb = inspection.root_gb(context, instance)
+    inspection.check(instance, image, device, original, root_gb)
     seen = content.read(nova_internals.image_api_of(driver), context, image)
     if seen is not None:
         on_usb = (device, request.bus) == ("cdrom", "usb")
-        lost = on_usb and not nova_internals.has_usb_cdroms(driver)
-        seen_as = "disk" if lost else device
-        inspection.check_content(image, device, seen, seen_as)
+        # Such a CD-ROM is a hard disk for the guest (F34).
+        is_disk = on_usb and not nova_internals.has_usb_cdroms(driver)
+        inspection.check_content(image, device, seen, "disk" if is_disk else device)
     return inspection.findings(instance, image, device)

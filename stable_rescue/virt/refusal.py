@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How an error before the guest is touched becomes Nova's InstanceNotRescuable."""
+"""How errors of a rescue become Nova's InstanceNotRescuable, fit for a tenant."""
 
 import contextlib
 from collections.abc import Iterator
@@ -15,7 +15,9 @@ LOG = logging.getLogger(__name__)
 
 @contextlib.contextmanager
 def refusing(instance: "objects.Instance") -> Iterator[None]:
-    """Turn whatever the block raises into a refusal, with its reason logged.
+    """Turn any error of the block into a refusal, and log its reason.
+
+    Use it for what happens before power-off, while the server is unchanged.
 
     :raises nova.exception.InstanceNotRescuable: with a reason fit for a tenant
     """
@@ -27,7 +29,7 @@ def refusing(instance: "objects.Instance") -> Iterator[None]:
         reason = _reason(exc)
         expected = isinstance(exc, (exception.Refused, nova_exception.NotFound))
         LOG.warning(
-            "Rescue refused, the server is as it was: %s",
+            "Rescue refused, the server is unchanged: %s",
             reason if expected else f"{reason} ({type(exc).__name__}: {exc})",
             instance=instance,
             exc_info=not expected,
@@ -39,9 +41,11 @@ def refusing(instance: "objects.Instance") -> Iterator[None]:
 
 @contextlib.contextmanager
 def failing(instance: "objects.Instance", what: str) -> Iterator[None]:
-    """Turn whatever the block raises into an error whose text is fit for a tenant.
+    """Turn any error of the block into one whose text is fit for a tenant.
 
-    :param what: what could not be done, for the tenant
+    Use it for what happens after power-off. The error itself goes to the log.
+
+    :param what: what failed, for the tenant
     :raises nova.exception.InstanceNotRescuable: with a reason that names no host path
     """
     try:
@@ -49,7 +53,7 @@ def failing(instance: "objects.Instance", what: str) -> Iterator[None]:
     except nova_exception.InstanceNotRescuable:
         raise
     except Exception as exc:
-        LOG.exception("%s", what, instance=instance)
+        LOG.exception("Rescue: %s", what, instance=instance)
         raise nova_exception.InstanceNotRescuable(
             instance_id=instance.uuid,
             reason=f"{what}; ask the operator",
@@ -57,13 +61,13 @@ def failing(instance: "objects.Instance", what: str) -> Iterator[None]:
 
 
 def _reason(exc: Exception) -> str:
-    """Return the reason for a tenant: no host's path, no secret."""
+    """Return the reason for a tenant, without host paths and secrets."""
     if isinstance(exc, exception.Refused):
         return str(exc)
     if isinstance(exc, exception.NotAccepted):
         return "the hypervisor did not accept the rescue definition; ask the operator"
     if isinstance(exc, exception.StableRescueError):
-        return "the server's definition cannot be rescued from; ask the operator"
+        return "no rescue can be derived from the server's definition; ask the operator"
     if isinstance(exc, nova_exception.InstanceNotFound):
         return "the hypervisor has no definition of this server"
     if isinstance(exc, nova_exception.ImageNotFound):
@@ -71,12 +75,13 @@ def _reason(exc: Exception) -> str:
     if isinstance(exc, nova_exception.ImageNotAuthorized):
         return "the rescue image may not be read"
     if isinstance(exc, nova_exception.ImageUnacceptable):
-        told = exc.format_message()
-        # Where it cannot be converted Nova tells the command, with the host's paths.
-        return "the rescue image cannot be used" + ("" if "/" in told else f": {told}")
+        message = exc.format_message()
+        # If a conversion fails, Nova's message has the command with the host's paths.
+        details = "" if "/" in message else f": {message}"
+        return f"the rescue image cannot be used{details}"
     if isinstance(exc, nova_exception.GlanceConnectionFailed):
         return "the image service does not answer"
     if isinstance(exc, OSError):
-        told = exc.strerror or "a transfer failed"
-        return f"the compute host cannot prepare the rescue: {told}"
+        error = exc.strerror or "a transfer failed"
+        return f"the compute host cannot prepare the rescue: {error}"
     return "the compute host cannot prepare the rescue; ask the operator"

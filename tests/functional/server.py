@@ -10,7 +10,8 @@ from nova.tests.fixtures import libvirt
 
 from stable_rescue.domain import recognise
 from stable_rescue.domain.document import Domain
-from stable_rescue.storage.record import Record, Store
+from stable_rescue.storage.record import Record
+from stable_rescue.storage.store import Store
 from tests.faults.assertions import NovaState, RestAssertions
 from tests.functional import base
 
@@ -60,7 +61,7 @@ class ServerTestBase(RestAssertions, base.RescueTestBase):
 
         Nova's libvirt fixture drops parts of it: kernels, read-only flags, caches.
         """
-        return Domain.parse(self.record().after)
+        return Domain.parse(self.record().rescue_xml)
 
     def rescue_disk(self) -> etree._Element | None:
         """Return the rescue disk in the server's definition, or None."""

@@ -59,8 +59,10 @@ class DriverAloneTest(FailureTestBase):
 
     def test_next_rescue_rolls_back_an_interrupted_one(self) -> None:
         with (
-            mock.patch("stable_rescue.virt.transitions.undo", side_effect=OSError(5)),
-            mock.patch("stable_rescue.virt.transitions._start", side_effect=OSError(5)),
+            mock.patch(
+                "stable_rescue.virt.transitions.roll_back", side_effect=OSError(5)
+            ),
+            mock.patch("stable_rescue.virt.guest.start", side_effect=OSError(5)),
         ):
             self.fail_to_rescue("usb")
         self.assertFalse(self.domain().isActive())

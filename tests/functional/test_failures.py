@@ -12,7 +12,8 @@ from nova import objects
 from nova.compute import vm_states
 
 from stable_rescue import nova_internals
-from stable_rescue.storage.record import State, Store
+from stable_rescue.storage.record import State
+from stable_rescue.storage.store import Store
 from tests.functional import base
 from tests.functional.failures import NO_MEMORY, FailureTestBase
 
@@ -178,7 +179,7 @@ class NovasOwnTest(FailureTestBase):
         self.assertNotEqual(self.original, self.definition(self.server))
         self.rescue_server()
         store = self.store()
-        self.assertEqual(self.original, store.original())
+        self.assertEqual(self.original, store.load_original().to_xml())
         self.unrescue(self.server)
         self.assert_restored()
 
@@ -197,7 +198,7 @@ class NovasOwnTest(FailureTestBase):
         domain.undefine()
         self.rescue_server()
         store = self.store()
-        self.assertEqual(self.original, store.original())
+        self.assertEqual(self.original, store.load_original().to_xml())
         self.unrescue(self.server)
         self.assert_restored()
 
@@ -235,7 +236,7 @@ class OverdueTest(FailureTestBase):
             self._wait_for_state_change(self.server, "RESCUE")
             for server in (other, self.server):
                 store = Store(str(self.folder(server)))
-                began = "2020-01-01T00:00:00"
+                began = datetime.datetime(2020, 1, 1)
                 store.save(dataclasses.replace(store.load(), rescued_at=began))
             manager._poll_rescued_instances(self.context)
         self.assert_restored()

@@ -15,7 +15,7 @@ from oslo_utils.fixture import uuidsentinel as uuids
 
 from stable_rescue.domain import recognise
 from stable_rescue.domain.document import Domain
-from stable_rescue.storage.record import Store
+from stable_rescue.storage.store import Store
 from tests.functional import base, images
 from tests.functional.server import ServerTestBase
 

@@ -103,7 +103,7 @@ class MediumTest(images.ImagesTestBase):
         record = json.loads(
             (self.folder(self.server) / "stable_rescue.json").read_text()
         )
-        disk = recognise.rescue_disk(Domain.parse(record["after"]))
+        disk = recognise.rescue_disk(Domain.parse(record["rescue_xml"]))
         self.assertEqual("cdrom", disk.get("device"))
         self.assertIsNotNone(disk.find("readonly"))
         self.assertEqual(data, self.content_of(self.medium())[: len(data)])
@@ -126,7 +126,7 @@ class MediumTest(images.ImagesTestBase):
         record = json.loads(
             (self.folder(self.server) / "stable_rescue.json").read_text()
         )
-        disk = recognise.rescue_disk(Domain.parse(record["after"]))
+        disk = recognise.rescue_disk(Domain.parse(record["rescue_xml"]))
         settings = disk.find("driver")
         self.assertEqual("writethrough", settings.get("cache"))
         self.assertEqual("unmap", settings.get("discard"))

@@ -93,17 +93,17 @@ class ManyAtStartTest(FailureTestBase):
             instance = objects.Instance.get_by_uuid(self.context, server["id"])
             instance.task_state = task_states.RESCUING
             instance.save()
-        self.settle = transitions.settle
+        self.recover = transitions.recover
 
     def at_start(self, of_bad: Callable[..., Any]) -> None:
         """Start nova-compute, with something else done for the bad one."""
 
         def settle(driver: Any, context: Any, instance: Any, finish: bool) -> Any:
             bad = instance.uuid == self.bad["id"]
-            function = of_bad if bad else self.settle
+            function = of_bad if bad else self.recover
             return function(driver, context, instance, finish)
 
-        self.useFixture(fixtures.MonkeyPatch(f"{transitions.__name__}.settle", settle))
+        self.useFixture(fixtures.MonkeyPatch(f"{transitions.__name__}.recover", settle))
         self.restart_compute_service("compute1")
 
     def test_failed_recovery_does_not_stop_others(self) -> None:
@@ -117,7 +117,7 @@ class ManyAtStartTest(FailureTestBase):
 
         def hang(*args: Any) -> Any:
             go_on.wait(60)
-            return self.settle(*args)
+            return self.recover(*args)
 
         self.at_start(hang)
         self.assert_restored()

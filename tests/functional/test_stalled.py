@@ -27,7 +27,7 @@ class AbandonedTest(FailureTestBase):
         """Have the periodic task run after so many seconds, each time."""
         for each in seconds:
             self.now += each
-            self.manager._settle_abandoned_rescues(self.context)
+            self.manager._recover_stalled_rescues(self.context)
 
     def leave_in(self, vm_state: str, task_state: str) -> None:
         instance = self.instance()
@@ -57,7 +57,7 @@ class AbandonedTest(FailureTestBase):
 
     def test_rescue_in_progress_is_not_stalled(self) -> None:
         self.leave_in(vm_states.ACTIVE, task_states.RESCUING)
-        with self.manager._watch.at_work(self.server["id"]):
+        with self.manager._watch.working_on(self.server["id"]):
             self.look_after(0, 120, 120)
         self.assertEqual(task_states.RESCUING, self.instance().task_state)
 
@@ -110,11 +110,11 @@ class AbandonedTest(FailureTestBase):
 
     def test_rescue_and_unrescue_are_watched(self) -> None:
         seen: list[str] = []
-        at_work = self.manager._watch.at_work
+        working_on = self.manager._watch.working_on
         with mock.patch.object(
             self.manager._watch,
-            "at_work",
-            lambda uuid: (seen.append(uuid), at_work(uuid))[1],
+            "working_on",
+            lambda uuid: (seen.append(uuid), working_on(uuid))[1],
         ):
             self.rescue_server()
             self.unrescue(self.server)

@@ -6,7 +6,7 @@ from nova.virt.libvirt.guest import Guest
 from stable_rescue.domain.document import Domain
 from stable_rescue.domain.layout import Layout, differences, layout_of
 from stable_rescue.domain.medium import Medium
-from stable_rescue.virt import definition
+from stable_rescue.virt import guest
 from tests.integration import base
 
 
@@ -34,10 +34,10 @@ class DivergedTest(base.TestCase):
         # The test proves nothing unless the two definitions differ.
         self.assertNotEqual(live[attached], inactive[attached])
 
-        original_xml = definition.read(Guest(server.domain))
+        original = guest.read_original(Guest(server.domain))
         medium = Medium.from_file(str(server.scene.volume(6)))
         server.define(
-            base.derive(original_xml, "disk", "virtio", medium).rescue.to_xml()
+            base.derive(original.to_xml(), "disk", "virtio", medium).rescue.to_xml()
         )
         # Defining over a running domain leaves its live definition alone (F26).
         self.assertEqual(live, self.live_layout(server))
@@ -59,5 +59,5 @@ class DivergedTest(base.TestCase):
     def test_undiverged_definition_is_read_unchanged(self):
         server = self.new_server("q35")
         server.start(paused=True)
-        original_xml = definition.read(Guest(server.domain))
-        self.assertEqual(server.definition(), original_xml)
+        original = guest.read_original(Guest(server.domain))
+        self.assertEqual(server.definition(), original.to_xml())

@@ -59,7 +59,7 @@ CHANGING = {
     "write_text",
 }
 #: Calls of functions of this package, which contain steps of their own.
-OURS = ("", "definition", "nova_internals")
+OURS = ("", "guest", "nova_internals")
 #: Names that change something only on certain owners (not dataclasses.replace).
 BY_OWNER = {("instance", "save"), ("temporary_path()", "replace")}
 

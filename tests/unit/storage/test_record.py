@@ -1,77 +1,62 @@
 # SPDX-License-Identifier: Apache-2.0
 
-import os
-from pathlib import Path
-from unittest import mock
+import datetime
+import json
 
 import ddt
-import fixtures
 from oslotest import base
 
-from stable_rescue import exception, plan
-from stable_rescue.storage import files
-from stable_rescue.storage.record import Record, State, Store
+from stable_rescue import exception
+from stable_rescue.domain.document import Domain
+from stable_rescue.plan import RescuePlan
+from stable_rescue.storage.record import Record, State
 from tests.unit.domain import samples
 
-PLAN = plan.RescuePlan("disk", "usb", samples.parsed("pc"), samples.parsed("q35"), ())
+ORIGINAL = samples.read("pc")
+PLAN = RescuePlan(
+    "disk", "usb", Domain.parse(ORIGINAL), Domain.parse(samples.read("q35")), ()
+)
+LAUNCHED_AT = datetime.datetime(2026, 1, 2, 3, 4, 5, tzinfo=datetime.UTC)
 
 
 @ddt.ddt
-class StoreTest(base.BaseTestCase):
+class RecordTest(base.BaseTestCase):
     def setUp(self) -> None:
         super().setUp()
-        self.folder = Path(self.useFixture(fixtures.TempDir()).path)
-        self.store = Store(str(self.folder))
-        self.record = Record.of(PLAN, {"id": "i", "checksum": "c"}, was_running=True)
+        self.record = Record.of(
+            PLAN, {"id": "i"}, was_running=False, launched_at=LAUNCHED_AT
+        )
 
-    def test_nothing_is_there_at_first(self) -> None:
-        self.assertEqual((None, None), (self.store.load(), self.store.original()))
+    def test_record_survives_json(self) -> None:
+        for record in (self.record, self.record.at(State.RESCUED)):
+            self.assertEqual(record, Record.from_json(record.to_json()))
 
-    def test_what_was_saved_is_loaded(self) -> None:
-        self.store.save(self.record)
-        self.assertEqual(self.record, self.store.load())
-        self.assertEqual(State.PREPARING, self.record.state)
-        self.store.save(self.record.at(State.RESCUED))
-        self.assertIs(State.RESCUED, self.store.load().state)
+    def test_times_are_typed_after_json(self) -> None:
+        loaded = Record.from_json(self.record.at(State.RESCUED).to_json())
+        self.assertEqual(LAUNCHED_AT, loaded.launched_at)
+        self.assertIsInstance(loaded.rescued_at, datetime.datetime)
 
-    def test_only_the_owner_can_read(self) -> None:
-        self.useFixture(fixtures.MonkeyPatch("os.umask", os.umask))
-        self.addCleanup(os.umask, os.umask(0))
-        self.store.save(self.record)
-        self.store.save_original("<own/>")
-        modes = [path.stat().st_mode & 0o777 for path in self.folder.iterdir()]
-        self.assertEqual([0o600, 0o600], modes)
+    def test_rescued_at_is_kept_by_a_second_start(self) -> None:
+        rescued = self.record.at(State.RESCUED)
+        again = rescued.at(State.ENDING).at(State.RESCUED)
+        self.assertIsNone(self.record.rescued_at)
+        self.assertEqual(rescued.rescued_at, again.rescued_at)
 
-    def test_cleared(self) -> None:
-        self.store.save(self.record)
-        self.store.save_original("<own/>")
-        self.store.clear()
-        self.assertEqual([], list(self.folder.iterdir()))
-        self.store.clear()  # twice is no error
+    def test_definition_is_kept_to_the_letter(self) -> None:
+        self.assertEqual(ORIGINAL, self.record.original_xml)
+        self.assertEqual(ORIGINAL, self.record.defined_xml)
 
-    @ddt.data("", "{", "[]", "{}", '{"format": 2}', '{"format": 1, "x": 1}', "\x00")
-    def test_a_damaged_record_is_told(self, text: str) -> None:
-        (self.folder / "stable_rescue.json").write_text(text)
-        told = self.assertRaises(exception.InvalidRecord, self.store.load)
-        self.assertIn("stable_rescue.json", str(told))
+    def test_format_1_is_read(self) -> None:
+        content = json.loads(self.record.to_json())
+        content |= {
+            "format": 1,
+            "before": content.pop("original_xml"),
+            "after": content.pop("rescue_xml"),
+            "defined": content.pop("defined_xml"),
+            "rescued_at": "",
+        }
+        self.assertEqual(self.record, Record.from_json(json.dumps(content)))
 
-    @ddt.data("fsync", "replace")
-    def test_a_failed_write_leaves_what_was_there(self, step: str) -> None:
-        self.store.save(self.record)
-        owner = "os.fsync" if step == "fsync" else "pathlib.Path.replace"
-        with mock.patch(owner, side_effect=OSError(28, "No space left on device")):
-            self.assertRaises(OSError, self.store.save, self.record.at(State.RESCUED))
-        self.assertEqual(self.record, self.store.load())
-        self.assertEqual(1, len(list(self.folder.iterdir())))
-
-    def test_a_definition_that_novas_own_rescue_has_saved_is_not_forgotten(
-        self,
-    ) -> None:
-        self.store.save_original("<own/>")
-        self.store.save(self.record)
-        self.store.forget()
-        self.assertEqual((None, "<own/>"), (self.store.load(), self.store.original()))
-
-    def test_a_file_that_is_gone_is_removed(self) -> None:
-        files.remove(self.folder / "gone")
-        self.assertEqual([], list(self.folder.iterdir()))
+    @ddt.data("", "[]", "{}", '{"format": 3}', '{"format": 2, "state": "preparing"}')
+    def test_invalid_text_is_rejected(self, text: str) -> None:
+        self.assertRaises(exception.InvalidRecord, Record.from_json, text)

@@ -50,18 +50,18 @@ class RefusingTest(base.BaseTestCase):
         (RuntimeError("/var/lib/secret"), "ask the operator"),
     )
     @ddt.unpack
-    def test_the_reason_is_fit_for_a_tenant(self, error: Exception, part: str) -> None:
+    def test_reason_is_fit_for_a_tenant(self, error: Exception, part: str) -> None:
         reason = self.refused(error)
         self.assertIn(part, reason)
         self.assertNotIn("/", reason)
 
-    def test_a_refusal_passes_as_it_is(self) -> None:
-        own = nova_exception.InstanceNotRescuable(instance_id=UUID, reason="r")
+    def test_refusal_propagates_unchanged(self) -> None:
+        refusal = nova_exception.InstanceNotRescuable(instance_id=UUID, reason="r")
 
         def rescue() -> None:
             with refusing(self.instance):
-                raise own
+                raise refusal
 
         self.assertIs(
-            own, self.assertRaises(nova_exception.InstanceNotRescuable, rescue)
+            refusal, self.assertRaises(nova_exception.InstanceNotRescuable, rescue)
         )

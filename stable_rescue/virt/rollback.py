@@ -12,13 +12,13 @@ from oslo_log import log as logging
 LOG = logging.getLogger(__name__)
 
 
-class Undo(contextlib.AbstractContextManager["Undo"]):
-    """Undoes in reverse what was done, where the block fails; else it is kept.
+class Rollback(contextlib.AbstractContextManager["Rollback"]):
+    """Undo steps in reverse order if the block fails; keep them otherwise.
 
-    The first error is raised on; what cannot be undone is logged and the rest is
-    undone still.
+    The first error propagates. A step that cannot be undone is logged, and the
+    remaining ones are undone anyway.
 
-    :param lastly: is done in the end if all has been undone: removes the record
+    :param lastly: called in the end if every step was undone: removes the record
     """
 
     def __init__(
@@ -29,7 +29,7 @@ class Undo(contextlib.AbstractContextManager["Undo"]):
         self._undo: list[tuple[Callable[..., object], tuple[Any, ...]]] = []
 
     def add(self, undo: Callable[..., object], *args: Any) -> None:
-        """Note how to undo what is about to be done, also if it is done in part."""
+        """Register how to undo the next step, even if that is only done in part."""
         self._undo.append((undo, args))
 
     def __enter__(self) -> Self:
@@ -42,12 +42,12 @@ class Undo(contextlib.AbstractContextManager["Undo"]):
         trace: TracebackType | None,
     ) -> None:
         if error is not None:
-            self.undo()
+            self.run()
 
-    def undo(self) -> None:
-        """Undo all; also what was kept, where it is not wanted any more."""
-        done = [self._try(undo, *args) for undo, args in reversed(self._undo)]
-        if all(done):
+    def run(self) -> None:
+        """Undo every step; also after the block, if its result is not wanted."""
+        undone = [self._try(undo, *args) for undo, args in reversed(self._undo)]
+        if all(undone):
             self._try(self._lastly)
 
     def _try(self, undo: Callable[..., object], *args: Any) -> bool:
@@ -55,8 +55,8 @@ class Undo(contextlib.AbstractContextManager["Undo"]):
             undo(*args)
         except Exception:
             LOG.exception(
-                "A step could not be undone; the next start of nova-compute tries "
-                "again",
+                "A step of the rescue could not be undone; the next start of "
+                "nova-compute tries again",
                 instance=self._instance,
             )
             return False

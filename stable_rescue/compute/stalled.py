@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Rescues that nobody is at work on any more, while nova-compute goes on.
+"""Detect and recover stalled rescues while nova-compute runs.
 
-A request is lost with the message queue that held it, the end of a rescue with the
-database that was to be told, a rollback with libvirt. None of them starts nova-compute
-again, which would settle such a server (``recovery``), and users cannot: the API
-answers 409 as long as there is a task.
+A rescue stalls if its request is lost with the message queue, if the database is gone
+when the result should be saved, or if libvirt is gone during the rollback. None of
+these restarts nova-compute, which would recover the server (``recovery``). Users
+cannot help themselves: the API answers 409 as long as the instance has a task state.
 """
 
 from collections.abc import Iterator
@@ -23,8 +23,8 @@ CONF = nova_conf.CONF
 LOG = logging.getLogger(__name__)
 
 
-class AttendedMixin:
-    """Settles what a rescue has left behind, with nobody at work on it."""
+class StalledRescueMixin:
+    """Recovers instances whose rescue or unrescue nobody works on any more."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -37,8 +37,8 @@ class AttendedMixin:
         *args: Any,
         **kwargs: Any,
     ) -> None:
-        """Rescue an instance, being at work on it."""
-        with self._watch.at_work(instance.uuid):
+        """Rescue an instance; it is not stalled meanwhile."""
+        with self._watch.working_on(instance.uuid):
             super().rescue_instance(context, instance, *args, **kwargs)
 
     def unrescue_instance(
@@ -48,39 +48,40 @@ class AttendedMixin:
         *args: Any,
         **kwargs: Any,
     ) -> None:
-        """End an instance's rescue, being at work on it."""
-        with self._watch.at_work(instance.uuid):
+        """End an instance's rescue; it is not stalled meanwhile."""
+        with self._watch.working_on(instance.uuid):
             super().unrescue_instance(context, instance, *args, **kwargs)
 
-    def _settle_abandoned(self, context: nova_context.RequestContext) -> None:
-        """Settle what has been left for longer than stalled_after.
+    def _recover_stalled(self, context: nova_context.RequestContext) -> None:
+        """Recover what has been stalled for longer than ``stalled_after``.
 
-        A request that comes after all finds that its task has ended, and is dropped.
+        If the request arrives after all, it finds the task ended and is dropped.
         """
-        after = CONF.stable_rescue.stalled_after
-        if not after or not self._watch.is_due(after / 2):
+        seconds = CONF.stable_rescue.stalled_after
+        if not seconds or not self._watch.is_due(seconds / 2):
             return
-        found = {instance.uuid: instance for instance in self._unsettled(context)}
-        for uuid in self._watch.abandoned(found, after):
-            instance = found[uuid]
+        candidates = {instance.uuid: instance for instance in self._candidates(context)}
+        for uuid in self._watch.stalled(candidates, seconds):
+            instance = candidates[uuid]
             LOG.warning(
-                "For %d seconds nobody has been at work on it: %s, task state %s",
-                after,
+                "Recovering a stalled rescue: nobody has worked on it for %d seconds "
+                "(vm_state %s, task_state %s)",
+                seconds,
                 instance.vm_state,
                 instance.task_state,
                 instance=instance,
             )
             self._recover_one(context, instance)
 
-    def _unsettled(
+    def _candidates(
         self, context: nova_context.RequestContext
     ) -> Iterator["objects.Instance"]:
-        """Yield those in a rescue's task, and those out of it with a record of one."""
+        """Yield instances in a rescue's task, and others with an outdated record."""
         here = {"host": self.host, "deleted": False}
         yield from objects.InstanceList.get_by_filters(
             context,
-            {**here, "task_state": list(recovery.CUT_SHORT)},
-            expected_attrs=recovery.EXPECTED,
+            {**here, "task_state": list(recovery.INTERRUPTED)},
+            expected_attrs=recovery.EXPECTED_ATTRS,
         )
         recorded = self.driver.instances_with_rescue_record()
         if not recorded:
@@ -88,8 +89,8 @@ class AttendedMixin:
         for instance in objects.InstanceList.get_by_filters(
             context,
             {**here, "uuid": recorded},
-            expected_attrs=recovery.EXPECTED,
+            expected_attrs=recovery.EXPECTED_ATTRS,
         ):
-            # That of a server in rescue is to be there.
+            # A server in rescue needs its record.
             if instance.task_state is None and instance.vm_state != vm_states.RESCUED:
                 yield instance

@@ -1,0 +1,41 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a host knows of an instance's rescue, as one value."""
+
+import datetime
+from dataclasses import dataclass
+
+from stable_rescue.storage.record import Record
+
+
+@dataclass(frozen=True)
+class KnownRescue:
+    """A snapshot of what the host knows of an instance's rescue.
+
+    ``record`` is None if there is none that can be read. ``has_leftovers`` says
+    whether a record exists, damaged or not. ``is_lost`` says that Nova calls the
+    instance rescued, but neither the record nor unrescue.xml survives (U19).
+    """
+
+    record: Record | None
+    has_leftovers: bool
+    is_lost: bool
+
+    @property
+    def is_stable(self) -> bool:
+        """Whether this is a stable rescue, or a lost one, which is treated alike."""
+        return self.record is not None or self.is_lost
+
+    @property
+    def was_running(self) -> bool | None:
+        """Whether the guest ran before the rescue; None if that is not known."""
+        return self.record.was_running if self.record else None
+
+    @property
+    def launched_at(self) -> datetime.datetime | None:
+        """When Nova launched the server, in UTC, if a record says so."""
+        return self.record.launched_at if self.record else None
+
+    @property
+    def rescued_at(self) -> datetime.datetime | None:
+        """When the rescue system was started, in UTC, if a record says so."""
+        return self.record.rescued_at if self.record else None

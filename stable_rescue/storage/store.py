@@ -1,0 +1,147 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The files that say how a rescued server is restored: the record and unrescue.xml."""
+
+import contextlib
+from pathlib import Path
+
+from nova import conf as nova_conf
+from nova import objects
+from nova.compute import vm_states
+from nova.virt.libvirt import utils as libvirt_utils
+from oslo_log import log as logging
+
+from stable_rescue import exception
+from stable_rescue.domain import recognise
+from stable_rescue.domain.document import Domain
+from stable_rescue.storage import files
+from stable_rescue.storage.known_rescue import KnownRescue
+from stable_rescue.storage.record import Record
+
+CONF = nova_conf.CONF
+LOG = logging.getLogger(__name__)
+
+_RECORD = "stable_rescue.json"
+# Nova keeps the original definition here, too. So either driver can unrescue what the
+# other has rescued.
+_UNRESCUE_XML = "unrescue.xml"
+
+
+class Store:
+    """The record and the original definition, in one instance's directory."""
+
+    def __init__(self, instance_dir: str) -> None:
+        self._record = Path(instance_dir, _RECORD)
+        self._unrescue_xml = Path(instance_dir, _UNRESCUE_XML)
+
+    def load(self) -> Record | None:
+        """Return the record, or None if there is none that can be read (U19)."""
+        try:
+            return Record.from_json(self._record.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError, exception.InvalidRecord) as exc:
+            LOG.warning(
+                "Ignoring the rescue record %s, which cannot be read: %s",
+                self._record,
+                exc,
+            )
+            return None
+
+    def has_record(self) -> bool:
+        """Return True if there is a record, even a damaged one.
+
+        :raises OSError: if the instance's directory cannot be read
+        """
+        return self._record.exists()
+
+    def save(self, record: Record) -> None:
+        """Write the record.
+
+        :raises OSError: if it cannot be written; an older record is kept
+        """
+        files.write(self._record, record.to_json())
+
+    def remove_record(self) -> None:
+        """Remove the record only: unrescue.xml may belong to a stock rescue."""
+        files.remove(self._record)
+
+    def load_original(self) -> Domain | None:
+        """Return the original definition, or None if unrescue.xml does not hold it.
+
+        After a second stock rescue the file may hold a rescue definition (U8).
+        """
+        try:
+            saved = Domain.parse(libvirt_utils.load_file(str(self._unrescue_xml)))
+        except FileNotFoundError:
+            return None
+        except (ValueError, exception.InvalidDomain) as exc:
+            LOG.warning(
+                "Ignoring %s, which holds no domain definition: %s",
+                self._unrescue_xml,
+                exc,
+            )
+            return None
+        return None if recognise.is_rescue(saved) else saved
+
+    def has_original(self) -> bool:
+        """Return True if there is an unrescue.xml with content, even a damaged one."""
+        try:
+            return bool(libvirt_utils.load_file(str(self._unrescue_xml)))
+        except FileNotFoundError:
+            return False
+
+    def save_original(self, definition: str) -> None:
+        """Save the original definition; a rescue definition never gets here (U8).
+
+        :raises OSError: if it cannot be written; an older file is kept
+        """
+        files.write(self._unrescue_xml, definition)
+
+    def remove_original(self) -> None:
+        """Remove the original definition."""
+        files.remove(self._unrescue_xml)
+
+    def remove_all(self) -> None:
+        """Remove both files. The record goes last: it says that work is left."""
+        self.remove_original()
+        self.remove_record()
+
+
+def store_of(instance: "objects.Instance") -> Store:
+    """Return the store in an instance's directory."""
+    return Store(libvirt_utils.get_instance_path(instance))
+
+
+def load(instance: "objects.Instance") -> Record | None:
+    """Return an instance's record, or None if there is none that can be read."""
+    return store_of(instance).load()
+
+
+def known_rescue(instance: "objects.Instance") -> KnownRescue:
+    """Return what this host knows of an instance's rescue.
+
+    :raises OSError: if the instance's directory cannot be read
+    """
+    store = store_of(instance)
+    record = store.load()
+    is_lost = (
+        instance.vm_state == vm_states.RESCUED
+        and record is None
+        and store.load_original() is None
+    )
+    return KnownRescue(record, store.has_record(), is_lost)
+
+
+def instances_with_record() -> list[str]:
+    """Return the UUIDs of the instances with a record, even a damaged one."""
+    paths = Path(CONF.instances_path).glob(f"*/{_RECORD}")
+    return [path.parent.name for path in paths]
+
+
+def remove_instance_directory(instance: "objects.Instance") -> None:
+    """Remove the directory of a deleted instance if it is empty.
+
+    Nova's image backends create it again whenever they are asked for a disk.
+    """
+    with contextlib.suppress(OSError):
+        Path(libvirt_utils.get_instance_path(instance)).rmdir()

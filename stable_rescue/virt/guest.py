@@ -1,0 +1,227 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A server's guest: its definitions in libvirt, how it is started and powered off."""
+
+from nova import context as nova_context
+from nova import exception as nova_exception
+from nova import objects
+from nova.virt.libvirt import driver as libvirt_driver
+from nova.virt.libvirt import guest as libvirt_guest
+from oslo_concurrency import lockutils
+from oslo_log import log as logging
+
+from stable_rescue import exception, nova_internals, steps
+from stable_rescue.domain import live, nics, recognise
+from stable_rescue.domain.document import Domain
+from stable_rescue.domain.layout import differences, layout_of
+
+LOG = logging.getLogger(__name__)
+
+_POWER_OFF = steps.changes("power off")
+_PLUG_NICS = steps.changes("plug the NICs")
+
+
+def defined(guest: libvirt_guest.Guest) -> Domain:
+    """Return what libvirt would start next, including its secrets.
+
+    Errors of libvirt propagate.
+
+    :raises InvalidDomain: if libvirt returns no domain definition
+    """
+    return Domain.parse(guest.get_xml_desc(dump_inactive=True, dump_sensitive=True))
+
+
+def read_original(guest: libvirt_guest.Guest) -> Domain:
+    """Return the definition to derive a rescue from, including its secrets.
+
+    The guest sees the live definition (F1). If the inactive one puts every device at
+    the same address, the inactive one is returned instead: it is what Nova defined,
+    without what libvirt adds at run time, so unrescue restores it to the letter.
+    Errors of libvirt propagate.
+
+    :raises InvalidDomain: if libvirt returns no domain definition
+    """
+    inactive = defined(guest)
+    if not guest.is_active():
+        return inactive
+    running = Domain.parse(
+        guest.get_xml_desc(dump_sensitive=True, dump_migratable=True)
+    )
+    moved = differences(layout_of(running), layout_of(inactive))
+    if not moved:
+        return inactive
+    LOG.info(
+        "The live and the inactive definition differ in %s; "
+        "the rescue is derived from the live one",
+        ", ".join(" ".join(device) for device in moved),
+        instance_uuid=guest.uuid,
+    )
+    return live.persistent_form(running)
+
+
+def without_deleted_ports(instance: "objects.Instance", original: Domain) -> Domain:
+    """Return a definition without the NICs whose ports were deleted (U25)."""
+    macs = [vif["address"] for vif in instance.get_network_info()]
+    if not macs:
+        return original  # Nova may just not have asked Neutron.
+    remaining, deleted = nics.without_gone(original, macs)
+    if deleted:
+        LOG.info(
+            "Leaving out the NICs %s, whose ports were deleted",
+            ", ".join(deleted),
+            instance=instance,
+        )
+    return remaining
+
+
+def is_active(
+    driver: libvirt_driver.LibvirtDriver, instance: "objects.Instance"
+) -> bool:
+    """Return True if the guest runs. Errors of libvirt propagate."""
+    try:
+        return bool(nova_internals.guest_of(driver, instance).is_active())
+    except nova_exception.InstanceNotFound:
+        return False
+
+
+def is_rescue(
+    driver: libvirt_driver.LibvirtDriver, instance: "objects.Instance"
+) -> bool:
+    """Return True if the guest runs a rescue definition, or would start with one.
+
+    Errors of libvirt propagate.
+
+    :raises InvalidDomain: if libvirt returns no domain definition
+    """
+    try:
+        guest = nova_internals.guest_of(driver, instance)
+    except nova_exception.InstanceNotFound:
+        return False
+    return recognise.is_rescue(Domain.parse(guest.get_xml_desc()))
+
+
+def try_out(
+    driver: libvirt_driver.LibvirtDriver,
+    instance: "objects.Instance",
+    rescue: Domain,
+) -> None:
+    """Let libvirt check a rescue definition; a running guest goes on.
+
+    Defining over a running domain only changes its next start (F26), so libvirt
+    checks exactly what will be started. The previous definition is put back at once.
+    Nova's instance lock is held meanwhile, or a domain that is deleted in between
+    would be defined again. Errors of libvirt propagate if it does not accept the
+    previous definition any more.
+
+    :raises NotAccepted: if libvirt rejects the rescue definition
+    :raises nova.exception.InstanceNotFound: if the domain is gone
+    """
+    with lockutils.lock(instance.uuid):
+        guest = nova_internals.guest_of(driver, instance)
+        if not guest.has_persistent_configuration():
+            # Defining it would make it persistent. Nova's domains always are.
+            LOG.warning(
+                "Libvirt cannot check the rescue definition in advance, because the "
+                "domain is transient; the rescue continues without this check",
+                instance=instance,
+            )
+            return
+        previous = defined(guest).to_xml()
+        try:
+            nova_internals.define_guest(driver, rescue.to_xml())
+        except Exception as exc:
+            raise exception.NotAccepted("libvirt rejects the definition") from exc
+        nova_internals.define_guest(driver, previous)
+        if defined(guest).to_xml() != previous:
+            LOG.warning(
+                "Libvirt formats the definition differently after it was put back; "
+                "if devices moved, compare `virsh dumpxml --inactive` with "
+                "unrescue.xml after the rescue",
+                instance=instance,
+            )
+
+
+def end_trial(
+    driver: libvirt_driver.LibvirtDriver,
+    instance: "objects.Instance",
+    previous_xml: str,
+) -> None:
+    """Define what was defined before :func:`try_out`, if that was interrupted.
+
+    Errors of libvirt propagate.
+    """
+    try:
+        guest = nova_internals.guest_of(driver, instance)
+    except nova_exception.InstanceNotFound:
+        return
+    if recognise.is_rescue(defined(guest)):
+        nova_internals.define_guest(driver, previous_xml)
+
+
+def replace_definition(
+    driver: libvirt_driver.LibvirtDriver, instance: "objects.Instance", xml: str
+) -> None:
+    """Power the guest off and define another definition, without starting it.
+
+    Errors of libvirt propagate.
+    """
+    power_off(driver, instance)
+    nova_internals.define_guest(driver, xml)
+
+
+def power_off(
+    driver: libvirt_driver.LibvirtDriver,
+    instance: "objects.Instance",
+    timeout: int = 0,
+    retry_interval: int = 0,
+) -> None:
+    """Power the guest off. Errors of libvirt propagate if it still runs.
+
+    :param timeout: seconds that the guest gets to shut down; 0 means none
+    :param retry_interval: seconds between two shutdown requests
+    """
+    with _POWER_OFF:
+        driver.power_off(instance, timeout, retry_interval)
+
+
+def shut_down_rescue(
+    driver: libvirt_driver.LibvirtDriver, instance: "objects.Instance"
+) -> None:
+    """Shut the rescue system down, so that it flushes the disks it repaired (U17).
+
+    A guest with its original definition is left alone. Errors of libvirt propagate.
+    """
+    if is_rescue(driver, instance):
+        power_off(driver, instance, *nova_internals.power_off_values(instance))
+
+
+def start(
+    driver: libvirt_driver.LibvirtDriver,
+    context: nova_context.RequestContext,
+    instance: "objects.Instance",
+    xml: str,
+) -> None:
+    """Plug the NICs (U16), then define and start a definition.
+
+    Errors of libvirt and os-vif propagate.
+    """
+    with _PLUG_NICS:
+        driver.plug_vifs(instance, instance.get_network_info())
+    nova_internals.start_guest(driver, context, xml, instance)
+
+
+def start_as_defined(
+    driver: libvirt_driver.LibvirtDriver,
+    context: nova_context.RequestContext,
+    instance: "objects.Instance",
+) -> bool:
+    """Start what libvirt has defined; return False if the guest runs already.
+
+    Errors of libvirt and os-vif propagate.
+
+    :raises nova.exception.InstanceNotFound: if nothing is defined
+    """
+    if is_active(driver, instance):
+        return False
+    found = defined(nova_internals.guest_of(driver, instance))
+    start(driver, context, instance, found.to_xml())
+    return True
