@@ -55,13 +55,13 @@ class BaseRescueTest(SharedServerTest, DeviceAssertions):
                 f"[stable_rescue] cases does not have {device}/{bus}"
             )
 
-    def first_case(self, device: str = "") -> tuple[str, str]:
+    def first_case(self, device: str | None = None) -> tuple[str, str]:
         """Return device and bus of the first case; skip the test if there is none.
 
-        :param device: if given, the only device to choose
+        :param device: if given, cases with other devices do not count
         """
         for case in split_cases(CONF.stable_rescue.cases):
-            if device in ("", case[0]):
+            if device in (None, case[0]):
                 return case
         raise self.skipException(f"[stable_rescue] cases has no {device or 'case'}")
 

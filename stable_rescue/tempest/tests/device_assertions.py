@@ -19,9 +19,11 @@ class DeviceAssertions(unittest.TestCase):
         new = [device for device in comparison.appeared if device.kind == "disk"]
         new_disks = ", ".join(map(_describe, new)) or "none"
         if rescued.boot_disk not in new:
-            booted = _describe(rescued.boot_disk) if rescued.boot_disk else "unknown"
-            self.fail(f"not booted from the rescue disk: {booted}; new: {new_disks}")
-        self.assertEqual(1, len(new), f"not one new disk in rescue: {new_disks}")
+            booted = "an unknown disk"
+            if rescued.boot_disk:
+                booted = _describe(rescued.boot_disk)
+            self.fail(f"booted from {booted}, not the rescue disk; new: {new_disks}")
+        self.assertEqual(1, len(new), f"several new disks in rescue: {new_disks}")
         kept = [c for c in comparison.changes if not _only_renumbered(c, new[0])]
         self._assert_undisturbed("in rescue", Comparison(tuple(kept)))
 

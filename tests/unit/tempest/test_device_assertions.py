@@ -72,19 +72,19 @@ class DeviceAssertionsTest(unittest.TestCase):
     def test_boot_of_original_system_fails(self) -> None:
         self.assert_not_rescued(
             guest(ROOT, DATA, RESCUE, booted=ROOT),
-            "not booted from the rescue disk: .*vda; new: .*vdc",
+            "booted from .*vda, not the rescue disk; new: .*vdc",
         )
 
     def test_boot_of_unknown_disk_fails(self) -> None:
         unknown = dataclasses.replace(RESCUE, signature="0x9")
         self.assert_not_rescued(
-            guest(ROOT, DATA, RESCUE, booted=unknown), "rescue disk: unknown"
+            guest(ROOT, DATA, RESCUE, booted=unknown), "booted from an unknown disk"
         )
 
     def test_second_new_disk_fails(self) -> None:
         other = Device("disk", "00:07.0", "vdd", 1 << 25)
         self.assert_not_rescued(
-            guest(ROOT, DATA, RESCUE, other, booted=RESCUE), "not one new disk"
+            guest(ROOT, DATA, RESCUE, other, booted=RESCUE), "several new disks"
         )
 
     def test_rescue_disk_left_behind_fails(self) -> None:
