@@ -58,12 +58,12 @@ def derive(
     return plan.derive(original, plan.RescueRequest(device, bus), MEDIA)
 
 
-def add(to: Domain, xml: str) -> None:
+def add(to: Draft, xml: str) -> None:
     """Append a device."""
     to.devices.append(etree.fromstring(xml))
 
 
-def add_disk(to: Domain, target: str, bus: str, address: str) -> None:
+def add_disk(to: Draft, target: str, bus: str, address: str) -> None:
     """Append a disk.
 
     :param address: the attributes of the address, as text
@@ -91,7 +91,7 @@ def drive(controller: int, bus: int, target: int, unit: int) -> str:
     )
 
 
-def remove_disk(from_: Domain, target: str) -> None:
+def remove_disk(from_: Draft, target: str) -> None:
     """Remove a disk, as an unplug does."""
     for disk in list(from_.disks()):
         if disk.find(f"target[@dev='{target}']") is not None:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Input that is hostile, broken, or merely unusual."""
+"""Parsing of definitions and media."""
 
 import ddt
 from oslotest import base
@@ -25,7 +25,7 @@ FILE = (
 
 
 @ddt.ddt
-class DocumentTest(base.BaseTestCase):
+class DomainTest(base.BaseTestCase):
     @ddt.data(
         "",
         "no XML",
@@ -41,18 +41,18 @@ class DocumentTest(base.BaseTestCase):
         samples.read("pc").encode("utf-32"),
         "<domain xmlns='urn:x'><name>x</name></domain>",
     )
-    def test_what_is_no_domain_is_refused(self, text: str | bytes) -> None:
+    def test_text_that_is_not_a_domain_is_rejected(self, text: str | bytes) -> None:
         self.assertRaises(exception.InvalidDomain, Domain.parse, text)
 
-    def test_too_much_is_refused_unread(self) -> None:
+    def test_text_over_the_limit_is_rejected(self) -> None:
         text = "<domain>" + " " * document.MAX_BYTES + "</domain>"
-        refused = self.assertRaises(exception.InvalidDomain, Domain.parse, text)
-        self.assertIn("bytes of XML", str(refused))
+        error = self.assertRaises(exception.InvalidDomain, Domain.parse, text)
+        self.assertIn("bytes of XML", str(error))
 
-    def test_a_text_is_read_as_what_it_is_whatever_it_declares(self) -> None:
-        own = samples.read("pc").replace(">web<", ">wéb<")
-        declared = f"<?xml version='1.0' encoding='ISO-8859-1'?>{own}"
-        self.assertEqual(*(Domain.parse(x).copy().to_xml() for x in (own, declared)))
+    def test_declared_encoding_is_ignored(self) -> None:
+        text = samples.read("pc").replace(">web<", ">wéb<")
+        declared = f"<?xml version='1.0' encoding='ISO-8859-1'?>{text}"
+        self.assertEqual(*(Domain.parse(x).copy().to_xml() for x in (text, declared)))
 
     @ddt.data("pc", "q35")
     def test_parsed_definition_keeps_its_text(self, name: str) -> None:
@@ -60,21 +60,24 @@ class DocumentTest(base.BaseTestCase):
         for given in (text, text.encode()):
             self.assertEqual(text, Domain.parse(given).to_xml())
 
-    def test_a_copy_is_independent(self) -> None:
-        own = samples.domain("pc")
-        text = own.to_xml()
-        samples.remove_disk(own.copy(), "vda")
-        self.assertEqual(text, own.to_xml())
+    def test_edit_of_a_copy_leaves_the_original_alone(self) -> None:
+        original = samples.domain("pc")
+        text = original.to_xml()
+        samples.remove_disk(original.copy(), "vda")
+        self.assertEqual(text, original.to_xml())
 
     @ddt.data("", "x", "-1", None)
-    def test_numbers(self, text: str | None) -> None:
+    def test_invalid_number_is_rejected(self, text: str | None) -> None:
         self.assertRaises(exception.InvalidDomain, document.number, text, "an index")
 
+
+@ddt.ddt
+class MediumTest(base.BaseTestCase):
     @ddt.data("<disk/>", "<file><source/></file>")
-    def test_a_medium_is_a_disk_with_a_source(self, xml: str) -> None:
+    def test_text_that_is_not_a_disk_with_a_source_is_rejected(self, xml: str) -> None:
         self.assertRaises(exception.InvalidDomain, Medium(xml).element)
 
-    def test_a_medium_brings_no_place_of_its_own(self) -> None:
+    def test_place_and_name_are_not_part_of_the_medium(self) -> None:
         disk = Medium(
             "<disk type='network' device='disk'><driver cache='none'/>"
             "<source protocol='rbd' name='vms/x'><host name='h'/></source>"

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Input made to exhaust the reader is refused, in a process that has little memory."""
+"""Input that is made to exhaust the parser is rejected with little memory."""
 
 import subprocess
 import sys
@@ -15,12 +15,12 @@ from stable_rescue.domain.document import Domain
 
 ROOT = Path(__file__).parents[3]
 _MIB = 1024 * 1024
-# Python and lxml take a tenth of it; 4 MiB of the smallest elements a half.
+# Python and lxml need a tenth of this, and 4 MiB of the smallest elements half of it.
 _MEMORY = 320 * _MIB
 _START = "<domain><name>n</name><uuid>u</uuid><os><type>hvm</type></os><devices>"
 _END = "</devices></domain>"
 
-# Reads a definition as the offline command does, from stdin.
+# Reads a definition from stdin, as the command does.
 READ = """
 import resource, sys
 sys.path.insert(0, sys.argv.pop(1))
@@ -31,13 +31,13 @@ sys.exit(main.main(["plan", "--domain-xml", "-"]))
 
 
 def entities(count: int) -> str:
-    """Return a bomb: each entity holds ten of the one before."""
+    """Return an entity bomb: each entity contains the previous one ten times."""
     declared = (f"<!ENTITY e{n} '{f'&e{n - 1};' * 10}'>" for n in range(1, count))
     return "<!ENTITY e0 'aaaaaaaaaa'>" + "".join(declared)
 
 
 def within(text: str, size: int = document.MAX_BYTES) -> str:
-    """Return a domain with as many repeated texts as may be read."""
+    """Return a domain that repeats a text up to a size."""
     return _START + text * ((size - len(_START + _END)) // len(text)) + _END
 
 
@@ -45,7 +45,7 @@ def _named(attribute: str, times: int) -> str:
     return f"<domain {' '.join(map(attribute.format, range(times)))}/>"
 
 
-# A text, and what its refusal says.
+# A text, and a part of the error message for it.
 HOSTILE = {
     "100 MB of space": (lambda: _START + " " * 100 * _MIB + _END, "bytes of XML"),
     "100 MB of devices": (lambda: within("<disk/>", 100 * _MIB), "bytes of XML"),
@@ -109,7 +109,7 @@ HOSTILE = {
 @ddt.ddt
 class HostileTest(base.BaseTestCase):
     @ddt.data(*HOSTILE)
-    def test_is_refused_in_little_memory(self, name: str) -> None:
+    def test_hostile_text_is_rejected_with_little_memory(self, name: str) -> None:
         make, reason = HOSTILE[name]
         done = subprocess.run(
             [sys.executable, "-I", "-c", READ, str(ROOT), str(_MEMORY)],
@@ -123,8 +123,8 @@ class HostileTest(base.BaseTestCase):
         self.assertIn(reason, done.stderr.decode())
         self.assertNotIn("root:", done.stderr.decode())
 
-    def test_a_library_caller_is_refused_before_anything_is_parsed(self) -> None:
-        """Nothing but the text itself, twice, is held."""
+    def test_text_over_the_limit_is_rejected_before_parsing(self) -> None:
+        """Only the text and its encoded form are in memory."""
         tracemalloc.start()
         self.addCleanup(tracemalloc.stop)
         text = within("<disk/>", 100 * _MIB)
@@ -134,11 +134,11 @@ class HostileTest(base.BaseTestCase):
         peak = tracemalloc.get_traced_memory()[1]
         self.assertLess(peak - before, 110 * _MIB)
 
-    def test_the_limit_leaves_room_for_a_server_of_ten_thousand_devices(self) -> None:
+    def test_server_with_ten_thousand_devices_is_below_the_limit(self) -> None:
         disk = (
             "<disk type='file' device='disk'><driver name='qemu' type='raw'/>"
             "<source file='/images/disk'/><target dev='sdz' bus='scsi'/>"
             "<address type='drive' controller='0' bus='0' target='0' unit='0'/></disk>"
         )
-        found = Domain.parse(_START + disk * 10_000 + _END)
-        self.assertEqual(10_000, len(list(found.disks())))
+        domain = Domain.parse(_START + disk * 10_000 + _END)
+        self.assertEqual(10_000, len(list(domain.disks())))

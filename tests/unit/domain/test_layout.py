@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
+"""The live and the inactive definition of one domain (F1)."""
 
 from oslotest import base
 
@@ -8,13 +9,13 @@ from tests.unit.domain import samples
 
 
 class LayoutTest(base.BaseTestCase):
-    def test_live_and_inactive_form_of_one_domain_agree(self) -> None:
+    def test_live_and_inactive_form_of_one_domain_are_equal(self) -> None:
         first = layout_of(samples.domain("pc"))
         second = layout_of(samples.domain("pc-migratable"))
         self.assertEqual([], differences(first, second))
 
-    def test_a_disk_elsewhere_is_told(self) -> None:
-        """LIBVIRT F1: the two can differ after an unplug."""
+    def test_disk_with_another_address_differs(self) -> None:
+        """Live and inactive form can differ after an unplug."""
         moved = samples.domain("pc")
         samples.remove_disk(moved, "vdb")
         samples.add_disk(moved, "vdb", "virtio", samples.pci(0, 9))
@@ -23,7 +24,7 @@ class LayoutTest(base.BaseTestCase):
             differences(layout_of(samples.domain("pc")), layout_of(moved)),
         )
 
-    def test_a_disk_with_another_source_is_told(self) -> None:
+    def test_disk_with_another_source_differs(self) -> None:
         other = samples.domain("pc")
         next(other.disks()).find("source").set("file", "/other")
         self.assertEqual(
@@ -31,8 +32,9 @@ class LayoutTest(base.BaseTestCase):
             differences(layout_of(samples.domain("pc")), layout_of(other)),
         )
 
-    def test_settled_without_what_the_run_brought(self) -> None:
-        settled = live.persistent_form(samples.parsed("pc-migratable"))
-        self.assertEqual([], settled.root.findall(".//backingStore"))
-        self.assertIsNone(settled.root.find("resource"))
-        self.assertEqual(layout_of(samples.domain("pc-migratable")), layout_of(settled))
+    def test_persistent_form_has_nothing_detected_at_run_time(self) -> None:
+        running = samples.parsed("pc-migratable")
+        persistent = live.persistent_form(running)
+        self.assertEqual([], persistent.root.findall(".//backingStore"))
+        self.assertIsNone(persistent.root.find("resource"))
+        self.assertEqual(layout_of(running), layout_of(persistent))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The block device mapping against the definition."""
+"""Differences between the block device mapping and the definition."""
 
 import unittest
 
@@ -13,71 +13,76 @@ LOCAL = {"disk": "vda", "disk.eph0": "vdb", "disk.swap": "vdc"}
 
 
 def with_volume(serial: str = VOLUME, target: str = "vdd") -> Domain:
-    found = samples.domain("q35")
+    """Return a definition with a volume."""
+    domain = samples.domain("q35")
     samples.add(
-        found,
+        domain,
         "<disk type='block' device='disk'><source dev='/dev/sdb'/>"
         f"<target dev='{target}' bus='virtio'/>"
         + (f"<serial>{serial}</serial>" if serial else "")
         + f"<address {samples.pci(7, 0)}/></disk>",
     )
-    return found
+    return domain
 
 
 class DifferencesTest(unittest.TestCase):
-    def test_none(self) -> None:
+    def test_equal_disks_have_no_difference(self) -> None:
         expected = BlockDevices({VOLUME: "vdd"}, LOCAL)
         self.assertEqual((), differences(with_volume(), expected))
 
-    def test_a_volume_is_known_by_its_serial_whatever_its_target(self) -> None:
+    def test_volume_with_another_target_is_known_by_its_serial(self) -> None:
         expected = BlockDevices({VOLUME: "vdx"}, LOCAL)
         self.assertEqual((), differences(with_volume(), expected))
 
-    def test_a_disk_without_serial_is_known_by_its_target(self) -> None:
+    def test_volume_without_serial_is_known_by_its_target(self) -> None:
         expected = BlockDevices({VOLUME: "vdd"}, LOCAL)
         self.assertEqual((), differences(with_volume(""), expected))
 
-    def test_volume_that_the_definition_does_not_have(self) -> None:
-        (told,) = differences(samples.domain("q35"), BlockDevices({VOLUME: "vdd"}))
-        self.assertIn(f"volume {VOLUME} is attached", told)
+    def test_volume_missing_in_the_definition_differs(self) -> None:
+        (difference,) = differences(
+            samples.domain("q35"), BlockDevices({VOLUME: "vdd"})
+        )
+        self.assertIn(f"volume {VOLUME} is attached", difference)
 
-    def test_volume_that_is_not_attached(self) -> None:
-        """Detached behind Nova's back, or added by hand."""
-        (told,) = differences(with_volume(), BlockDevices({}, LOCAL))
-        self.assertIn(f"volume {VOLUME} (vdd) is in the server's definition", told)
-        self.assertNotIn("/dev", told)
+    def test_volume_missing_in_the_mapping_differs(self) -> None:
+        """Nova has detached the volume, or an operator has added it by hand."""
+        (difference,) = differences(with_volume(), BlockDevices({}, LOCAL))
+        self.assertIn(
+            f"volume {VOLUME} (vdd) is in the server's definition", difference
+        )
+        self.assertNotIn("/dev", difference)
 
-    def test_one_volume_in_place_of_another(self) -> None:
-        told = differences(with_volume(), BlockDevices({OTHER: "vdd"}, LOCAL))
-        self.assertEqual(2, len(told))
+    def test_volume_in_place_of_another_differs_twice(self) -> None:
+        found = differences(with_volume(), BlockDevices({OTHER: "vdd"}, LOCAL))
+        self.assertEqual(2, len(found))
 
-    def test_disk_added_by_hand(self) -> None:
-        (told,) = differences(with_volume(""), BlockDevices({}, LOCAL))
-        self.assertIn("disk vdd is in the server's definition", told)
+    def test_disk_added_by_hand_differs(self) -> None:
+        (difference,) = differences(with_volume(""), BlockDevices({}, LOCAL))
+        self.assertIn("disk vdd is in the server's definition", difference)
 
-    def test_ephemeral_that_the_definition_does_not_have(self) -> None:
+    def test_ephemeral_missing_in_the_definition_differs(self) -> None:
         expected = BlockDevices({}, LOCAL | {"disk.eph1": "vdq"})
-        (told,) = differences(samples.domain("q35"), expected)
-        self.assertIn("disk.eph1 (vdq)", told)
+        (difference,) = differences(samples.domain("q35"), expected)
+        self.assertIn("disk.eph1 (vdq)", difference)
 
-    def test_local_disks_by_name_where_the_target_is_not_known(self) -> None:
+    def test_local_disk_without_target_is_known_by_its_name(self) -> None:
         expected = BlockDevices({}, dict.fromkeys(LOCAL, ""))
         self.assertEqual((), differences(samples.domain("q35"), expected))
 
-    def test_local_disk_by_target_whatever_its_name(self) -> None:
+    def test_local_disk_with_another_name_is_known_by_its_target(self) -> None:
         expected = BlockDevices({}, {"disk": "", "disk.eph7": "vdb"})
         self.assertEqual((), differences(samples.domain("q35"), expected))
 
-    def test_swap_that_came_with_a_resize(self) -> None:
-        """Nova's mapping does not tell of it."""
+    def test_swap_missing_in_the_mapping_is_no_difference(self) -> None:
+        """A resize can add a swap disk without an entry in the mapping."""
         expected = BlockDevices({}, {"disk": "vda"})
         self.assertEqual((), differences(samples.domain("q35"), expected))
 
-    def test_disks_in_pools(self) -> None:
-        found = samples.domain("q35")
-        uuid = found.uuid
+    def test_local_disk_in_a_pool_is_known_by_its_name(self) -> None:
+        domain = samples.domain("q35")
+        uuid = domain.uuid
         for disk, (kind, key, value) in zip(
-            found.disks(),
+            domain.disks(),
             (
                 ("network", "name", f"vms/{uuid}_disk"),
                 ("block", "dev", f"/dev/vg/{uuid}_disk.eph0"),
@@ -88,16 +93,16 @@ class DifferencesTest(unittest.TestCase):
             source = disk.find("source")
             source.attrib.clear()
             source.set(key, value)
-        self.assertEqual((), differences(found, BlockDevices({}, LOCAL)))
+        self.assertEqual((), differences(domain, BlockDevices({}, LOCAL)))
 
-    def test_an_empty_drive_is_no_disk(self) -> None:
-        found = samples.domain("q35")
+    def test_empty_drive_is_no_difference(self) -> None:
+        domain = samples.domain("q35")
         samples.add(
-            found,
+            domain,
             "<disk type='file' device='cdrom'><target dev='sdb' bus='sata'/>"
             f"<address {samples.drive(0, 0, 0, 1)}/></disk>",
         )
-        self.assertEqual((), differences(found, BlockDevices({}, LOCAL)))
+        self.assertEqual((), differences(domain, BlockDevices({}, LOCAL)))
 
 
 class PlanTest(unittest.TestCase):
@@ -109,14 +114,14 @@ class PlanTest(unittest.TestCase):
             plan.ServerDisks(BlockDevices({}, LOCAL)),
         )
 
-    def test_refused_by_default(self) -> None:
+    def test_difference_is_refused_by_default(self) -> None:
         with self.assertRaisesRegex(exception.Refused, f"volume {VOLUME} .* not att"):
             self.derive()
 
-    def test_a_finding_where_the_operator_allows_it(self) -> None:
-        (told,) = self.derive(mismatch=True).findings
-        self.assertIn(VOLUME, told)
+    def test_difference_is_a_finding_if_allowed(self) -> None:
+        (difference,) = self.derive(mismatch=True).findings
+        self.assertIn(VOLUME, difference)
 
-    def test_no_mapping_is_not_compared(self) -> None:
+    def test_plan_without_a_mapping_is_not_compared(self) -> None:
         made = plan.derive(with_volume(), plan.RescueRequest(bus="usb"), samples.MEDIA)
         self.assertEqual((), made.findings)

@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
+"""NICs whose ports no longer exist are removed from a definition (U25)."""
 
 from oslotest import base
 
@@ -12,24 +13,26 @@ MACS = ("fa:16:3e:00:00:01", "fa:16:3e:00:00:02")
 class WithoutGoneTest(base.BaseTestCase):
     def setUp(self) -> None:
         super().setUp()
-        domain = samples.domain("q35")
-        for nic in list(domain.each_device("interface")):
-            domain.devices.remove(nic)
+        self.original = samples.domain("q35")
+        for nic in list(self.original.each_device("interface")):
+            self.original.devices.remove(nic)
         for slot, mac in enumerate(MACS, 1):
             samples.add(
-                domain,
+                self.original,
                 f"<interface type='user'><mac address='{mac}'/>"
                 f"<address {samples.pci(9, slot)}/></interface>",
             )
-        self.own = domain
 
-    def test_with_all_ports_not_a_byte_changes(self) -> None:
-        found = nics.without_gone(self.own, [mac.upper() for mac in MACS])
-        self.assertEqual((self.own, ()), found)
+    def test_domain_with_all_ports_is_not_changed(self) -> None:
+        changed, removed = nics.without_gone(
+            self.original, [mac.upper() for mac in MACS]
+        )
+        self.assertIs(self.original, changed)
+        self.assertEqual((), removed)
 
-    def test_one_that_is_gone_leaves_and_nothing_else_moves(self) -> None:
-        changed, gone = nics.without_gone(self.own, MACS[:1])
-        self.assertEqual((MACS[1],), gone)
+    def test_nic_without_port_is_removed_and_nothing_else(self) -> None:
+        changed, removed = nics.without_gone(self.original, MACS[:1])
+        self.assertEqual((MACS[1],), removed)
         self.assertNotIn(MACS[1], changed.to_xml())
-        before, after = layout_of(self.own), layout_of(changed)
+        before, after = layout_of(self.original), layout_of(changed)
         self.assertEqual(1, len(differences(before, after)))

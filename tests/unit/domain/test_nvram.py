@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""UPSTREAM U31: the rescue runs on a private copy of the UEFI variables."""
+"""The rescue runs on a private copy of the UEFI variables (E6, U31, F2)."""
 
 import ddt
 from lxml import etree
@@ -11,87 +11,90 @@ from stable_rescue.domain.document import Domain
 from stable_rescue.domain.nvram import NvramCopy
 from tests.unit.domain import samples
 
-OWN = "/var/lib/libvirt/qemu/nvram/instance-00000001_VARS.fd"
+ORIGINAL = "/var/lib/libvirt/qemu/nvram/instance-00000001_VARS.fd"
 COPY = "/var/lib/nova/instances/0f4b0a6e/nvram.rescue"
 LOADER = "<loader readonly='yes' type='pflash'>/OVMF_CODE.fd</loader>"
 
 
 def uefi(*elements: str, **attributes: str) -> Domain:
-    own = samples.domain("q35")
-    os_element = own.root.find("os")
+    """Return a definition with elements and attributes in <os>."""
+    original = samples.domain("q35")
+    os_element = original.root.find("os")
     os_element.attrib.update(attributes)
     for element in elements:
         os_element.append(etree.fromstring(element))
-    return own
+    return original
 
 
-def rescued_os(own: Domain, copy: NvramCopy | None = None) -> etree._Element:
+def rescued_os(original: Domain, copy: NvramCopy | None = None) -> etree._Element:
+    """Return the <os> element of the rescue definition."""
     media = plan.RescueMedia(samples.MEDIUM, copy)
-    made = plan.derive(own, plan.RescueRequest(bus="usb"), media)
+    made = plan.derive(original, plan.RescueRequest(bus="usb"), media)
     return made.rescue.root.find("os")
 
 
 @ddt.ddt
 class NvramTest(base.BaseTestCase):
-    def test_the_original_is_the_copys_template(self) -> None:
-        own = uefi(LOADER, f"<nvram template='/OVMF_VARS.fd'>{OWN}</nvram>")
-        nvram = rescued_os(own, NvramCopy(COPY)).find("nvram")
-        self.assertEqual((COPY, OWN), (nvram.text, nvram.get("template")))
+    def test_original_is_the_template_of_the_copy(self) -> None:
+        original = uefi(LOADER, f"<nvram template='/OVMF_VARS.fd'>{ORIGINAL}</nvram>")
+        nvram = rescued_os(original, NvramCopy(COPY)).find("nvram")
+        self.assertEqual((COPY, ORIGINAL), (nvram.text, nvram.get("template")))
 
-    def test_before_the_first_start_the_firmwares_own_template_stays(self) -> None:
-        own = uefi(LOADER, f"<nvram template='/OVMF_VARS.fd'>{OWN}</nvram>")
-        nvram = rescued_os(own, NvramCopy(COPY, from_original=False)).find("nvram")
+    def test_template_of_the_firmware_is_kept_before_first_start(self) -> None:
+        original = uefi(LOADER, f"<nvram template='/OVMF_VARS.fd'>{ORIGINAL}</nvram>")
+        nvram = rescued_os(original, NvramCopy(COPY, from_original=False)).find("nvram")
         self.assertEqual((COPY, "/OVMF_VARS.fd"), (nvram.text, nvram.get("template")))
 
-    def test_beside_the_original_if_nothing_else_is_said(self) -> None:
-        own = uefi(LOADER, f"<nvram>{OWN}</nvram>")
-        self.assertEqual(f"{OWN}.rescue", rescued_os(own).find("nvram").text)
+    def test_copy_without_a_path_is_next_to_the_original(self) -> None:
+        original = uefi(LOADER, f"<nvram>{ORIGINAL}</nvram>")
+        self.assertEqual(f"{ORIGINAL}.rescue", rescued_os(original).find("nvram").text)
 
-    def test_the_form_with_a_source(self) -> None:
-        own = uefi(
+    def test_path_in_a_source_element_is_replaced(self) -> None:
+        original = uefi(
             LOADER,
-            f"<nvram type='file' format='qcow2'><source file='{OWN}'/></nvram>",
+            f"<nvram type='file' format='qcow2'><source file='{ORIGINAL}'/></nvram>",
         )
-        nvram = rescued_os(own, NvramCopy(COPY)).find("nvram")
+        nvram = rescued_os(original, NvramCopy(COPY)).find("nvram")
         self.assertEqual(COPY, nvram.find("source").get("file"))
         self.assertEqual(
-            (OWN, "qcow2"), (nvram.get("template"), nvram.get("templateFormat"))
+            (ORIGINAL, "qcow2"), (nvram.get("template"), nvram.get("templateFormat"))
         )
 
-    def test_a_resolved_firmware_selection_is_dropped(self) -> None:
-        own = uefi(
+    def test_resolved_firmware_selection_is_removed(self) -> None:
+        original = uefi(
             "<firmware><feature enabled='no' name='secure-boot'/></firmware>",
             LOADER,
-            f"<nvram>{OWN}</nvram>",
+            f"<nvram>{ORIGINAL}</nvram>",
             firmware="efi",
         )
-        os_element = rescued_os(own, NvramCopy(COPY))
+        os_element = rescued_os(original, NvramCopy(COPY))
         self.assertIsNone(os_element.get("firmware"))
         self.assertIsNone(os_element.find("firmware"))
 
-    def test_stateless_firmware_has_nothing_to_protect(self) -> None:
-        own = uefi("<loader stateless='yes'>/OVMF.fd</loader>", firmware="efi")
-        self.assertEqual("efi", rescued_os(own).get("firmware"))
+    def test_stateless_firmware_is_not_changed(self) -> None:
+        original = uefi("<loader stateless='yes'>/OVMF.fd</loader>", firmware="efi")
+        self.assertEqual("efi", rescued_os(original).get("firmware"))
 
     @ddt.data(
         ((), "leaves its UEFI firmware to libvirt"),
         ((LOADER,), "leaves its UEFI firmware to libvirt"),
-        # libvirt 9.0 keeps a path that it is given, and selects at each start
-        ((f"<nvram>{OWN}</nvram>",), "leaves its UEFI firmware to libvirt"),
+        # libvirt 9.0 keeps a given path but selects the firmware at each start.
+        ((f"<nvram>{ORIGINAL}</nvram>",), "leaves its UEFI firmware to libvirt"),
         ((LOADER, "<nvram type='network'><source/></nvram>"), "not kept in a file"),
         ((LOADER, "<nvram template='/x'/>"), "has no path"),
     )
     @ddt.unpack
-    def test_what_cannot_be_protected_is_refused(
+    def test_nvram_that_cannot_be_copied_is_refused(
         self, elements: tuple[str, ...], reason: str
     ) -> None:
-        own = uefi(*elements, firmware="efi")
-        refused = self.assertRaises(exception.Refused, rescued_os, own)
+        original = uefi(*elements, firmware="efi")
+        refused = self.assertRaises(exception.Refused, rescued_os, original)
         self.assertIn(reason, str(refused))
 
-    def test_the_judge_sees_a_shared_nvram(self) -> None:
-        own = uefi(LOADER, f"<nvram>{OWN}</nvram>")
-        made = plan.derive(own, plan.RescueRequest(bus="usb"), samples.MEDIA)
-        after = made.rescue
-        after.root.find("os/nvram").text = OWN
-        self.assertRaises(exception.InvariantBroken, invariants.check, own, after)
+    def test_rescue_on_the_original_nvram_breaks_an_invariant(self) -> None:
+        original = uefi(LOADER, f"<nvram>{ORIGINAL}</nvram>")
+        made = plan.derive(original, plan.RescueRequest(bus="usb"), samples.MEDIA)
+        made.rescue.root.find("os/nvram").text = ORIGINAL
+        self.assertRaises(
+            exception.InvariantBroken, invariants.check, original, made.rescue
+        )

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a definition hands to QEMU past libvirt stays where QEMU puts it."""
+"""Devices that a definition passes to QEMU directly keep their places."""
 
 from xml.sax.saxutils import quoteattr
 
@@ -7,7 +7,7 @@ import ddt
 from lxml import etree
 from oslotest import base
 
-from stable_rescue import exception, plan
+from stable_rescue import exception
 from stable_rescue.domain import passthrough, pci
 from stable_rescue.domain.address import Pci
 from stable_rescue.domain.document import Domain
@@ -17,39 +17,39 @@ RNG = '{"driver":"virtio-rng-pci","id":"mine"}'
 NAMESPACE = "http://libvirt.org/schemas/domain/qemu/1.0"
 
 
-def hands(*arguments: str) -> Domain:
-    """Return a pc whose last device is in slot 8, with arguments for QEMU."""
-    own = samples.domain("pc")
-    given = "".join(f"<qemu:arg value={quoteattr(a)}/>" for a in arguments)
-    xml = f"<qemu:commandline xmlns:qemu='{NAMESPACE}'>{given}</qemu:commandline>"
-    own.root.append(etree.fromstring(xml))
-    return own
+def passing(*arguments: str) -> Domain:
+    """Return a pc that passes arguments to QEMU; its last device is in slot 8."""
+    original = samples.domain("pc")
+    elements = "".join(f"<qemu:arg value={quoteattr(a)}/>" for a in arguments)
+    xml = f"<qemu:commandline xmlns:qemu='{NAMESPACE}'>{elements}</qemu:commandline>"
+    original.root.append(etree.fromstring(xml))
+    return original
 
 
 @ddt.ddt
 class PassthroughTest(base.BaseTestCase):
-    def test_the_slot_that_qemu_takes_is_left_free(self) -> None:
-        own = hands("-device", RNG, "-device", '{"driver":"edu"}')
-        self.assertEqual(Pci(0, 0, 11), pci.last_place(own).address)
+    def test_slot_that_qemu_assigns_is_left_free(self) -> None:
+        original = passing("-device", RNG, "-device", '{"driver":"edu"}')
+        self.assertEqual(Pci(0, 0, 11), pci.last_place(original).address)
 
-    def test_without_json_it_is_a_slot_of_the_empty_bus(self) -> None:
-        own = hands("-device", "virtio-rng-pci", "-device", "edu,addr=3")
+    def test_device_without_json_gets_a_slot_of_the_empty_bus(self) -> None:
+        original = passing("-device", "virtio-rng-pci", "-device", "edu,addr=3")
         self.assertEqual(
             [Pci(0, 0, 3), Pci(0, 0, 2)],
-            list(passthrough.places(own, {2, 4, 5}, {0, 1})),
+            list(passthrough.places(original, {2, 4, 5}, {0, 1})),
         )
-        self.assertEqual(Pci(0, 0, 9), pci.last_place(own).address)
+        self.assertEqual(Pci(0, 0, 9), pci.last_place(original).address)
 
-    def test_qemu_takes_a_hole_first(self) -> None:
-        own = hands("-device", RNG)
-        samples.remove_disk(own, "vdb")
-        self.assertEqual(Pci(0, 0, 9), pci.last_place(own).address)
+    def test_qemu_assigns_a_hole_first(self) -> None:
+        original = passing("-device", RNG)
+        samples.remove_disk(original, "vdb")
+        self.assertEqual(Pci(0, 0, 9), pci.last_place(original).address)
 
     @ddt.data("edu,addr=0x9", "edu,bus=pci.0,addr=9.1", '{"driver":"edu","addr":"9"}')
-    def test_a_place_of_its_own_is_taken(self, device: str) -> None:
-        own = hands("-device", device)
-        self.assertEqual([], passthrough.unplaced(own))
-        self.assertEqual(Pci(0, 0, 10), pci.last_place(own).address)
+    def test_address_in_the_arguments_is_in_use(self, device: str) -> None:
+        original = passing("-device", device)
+        self.assertEqual([], passthrough.unplaced(original))
+        self.assertEqual(Pci(0, 0, 10), pci.last_place(original).address)
 
     @ddt.data(
         ("-device", "usb-tablet"),
@@ -59,15 +59,16 @@ class PassthroughTest(base.BaseTestCase):
         ("-device",),
         ("-cpu", "edu,addr=0x9"),
     )
-    def test_what_takes_no_slot_of_the_root_bus(self, arguments: tuple) -> None:
-        own = hands(*arguments)
-        self.assertEqual([], passthrough.unplaced(own))
-        self.assertEqual(Pci(0, 0, 9), pci.last_place(own).address)
+    def test_device_elsewhere_uses_no_slot_of_the_root_bus(
+        self, arguments: tuple
+    ) -> None:
+        original = passing(*arguments)
+        self.assertEqual([], passthrough.unplaced(original))
+        self.assertEqual(Pci(0, 0, 9), pci.last_place(original).address)
 
-    def test_the_plan_tells_of_it(self) -> None:
-        own = hands("-device", RNG)
-        made = plan.derive(own, plan.RescueRequest("disk", "usb"), samples.MEDIA)
-        (finding,) = made.findings
+    def test_device_without_address_is_a_finding(self) -> None:
+        original = passing("-device", RNG)
+        (finding,) = samples.derive(original, "disk", "usb").findings
         self.assertIn("QEMU itself places virtio-rng-pci", finding)
 
     @ddt.data(
@@ -75,17 +76,18 @@ class PassthroughTest(base.BaseTestCase):
         ("-set", "device.virtio-disk0.bootindex=1"),
         ("-kernel", "/vmlinuz"),
     )
-    def test_what_decides_on_the_boot_is_refused(self, arguments: tuple) -> None:
-        own = hands(*arguments)
-        request = plan.RescueRequest("disk", "usb")
+    def test_argument_that_decides_what_boots_is_refused(
+        self, arguments: tuple
+    ) -> None:
+        original = passing(*arguments)
         refused = self.assertRaises(
-            exception.Refused, plan.derive, own, request, samples.MEDIA
+            exception.Refused, samples.derive, original, "disk", "usb"
         )
         self.assertIn("decides what boots", str(refused))
 
-    def test_an_override_that_decides_on_the_boot_is_refused(self) -> None:
-        own = samples.domain("pc")
-        own.root.append(
+    def test_override_that_decides_what_boots_is_refused(self) -> None:
+        original = samples.domain("pc")
+        original.root.append(
             etree.fromstring(
                 f"<qemu:override xmlns:qemu='{NAMESPACE}'>"
                 "<qemu:device alias='virtio-disk0'><qemu:frontend>"
@@ -93,5 +95,4 @@ class PassthroughTest(base.BaseTestCase):
                 "</qemu:frontend></qemu:device></qemu:override>"
             )
         )
-        request = plan.RescueRequest("disk", "usb")
-        self.assertRaises(exception.Refused, plan.derive, own, request, samples.MEDIA)
+        self.assertRaises(exception.Refused, samples.derive, original, "disk", "usb")
