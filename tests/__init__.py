@@ -2,5 +2,5 @@
 
 import logging
 
-# Nova tells of every thread pool's end after the capture of a test's log has ended.
+# Nova logs the end of every thread pool after the capture of a test's log has ended.
 logging.getLogger("nova.thread_pool_factory").setLevel(logging.WARNING)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Fixtures that several test levels share."""
+"""Fixtures that several levels of tests share."""
 
 import itertools
 import re
@@ -14,9 +14,9 @@ from nova.tests.fixtures import libvirt as fakelibvirt
 
 
 class ApiPasteFixture(fixtures.Fixture):
-    """Let Nova's tests find api-paste.ini where its wheel puts it.
+    """Makes Nova's tests find api-paste.ini in the place where Nova's wheel puts it.
 
-    They look for it beside the package, as in a source checkout.
+    Nova's tests look for it beside the package, as in a source checkout.
     """
 
     def _setUp(self) -> None:
@@ -31,12 +31,12 @@ class ApiPasteFixture(fixtures.Fixture):
         )
 
 
-# Nova 31's to 33's fixture has this of a disk that is on the network.
+# The fixture of Nova 31 to 33 describes a network disk in this way.
 _NO_FILE = re.compile(r"<source (?:file|dev)='None'/>")
 
 
 class NetworkDiskFixture(fixtures.Fixture):
-    """Have no disk of Nova's fixture be in a file that is called None."""
+    """Makes Nova's libvirt fixture describe network disks without a file named None."""
 
     def _setUp(self) -> None:
         describe = fakelibvirt.Domain.XMLDesc
@@ -48,15 +48,15 @@ class NetworkDiskFixture(fixtures.Fixture):
         )
 
 
-# Nova's fixture gives each disk the same address.
+# Nova's libvirt fixture gives the same address to all disks.
 _DRIVE = re.compile(r"(<address type='drive' [^>]*)unit='0'")
 
 
 class TwoDefinitionsFixture(fixtures.Fixture):
-    """Let a running domain of Nova's fixture keep its live definition.
+    """Makes Nova's libvirt fixture keep a live and a next definition, as libvirt does.
 
-    As libvirt does: what is defined over it counts from its next start. And no two
-    disks have the same address.
+    A new definition of a running domain takes effect at its next start (F26). Also, no
+    two disks have the same address.
     """
 
     def _setUp(self) -> None:
@@ -70,7 +70,7 @@ class TwoDefinitionsFixture(fixtures.Fixture):
             old = known.get(new.name())
             if old is None:
                 return new
-            # A domain stays the same one, whoever holds it.
+            # Keep the object: the test, or Nova, may have a reference to it.
             connection._vms[new.name()] = old
             old._next = old._def if new._def == old._def else new._def
             if not old.isActive():
@@ -83,11 +83,11 @@ class TwoDefinitionsFixture(fixtures.Fixture):
                 domain._def = getattr(domain, "_next", live)
             try:
                 unit = itertools.count()
-                described = _DRIVE.sub(
-                    lambda found: f"{found[1]}unit='{next(unit)}'",
+                xml = _DRIVE.sub(
+                    lambda match: f"{match[1]}unit='{next(unit)}'",
                     describe(domain, flags),
                 )
-                return _with_aliases(domain, described)
+                return _with_aliases(domain, xml)
             finally:
                 domain._def = live
 
@@ -110,7 +110,7 @@ class TwoDefinitionsFixture(fixtures.Fixture):
 
 
 def _note_aliases(domain: Any, xml: str) -> None:
-    """Have a domain of Nova's fixture know its disks' aliases: Nova 31's drops them."""
+    """Keep the disks' aliases with the domain, because Nova 31's fixture drops them."""
     elements = etree.fromstring(xml).iterfind("devices/disk")
     for disk, element in zip(domain._def["devices"]["disks"], elements, strict=True):
         alias = element.find("alias")
@@ -119,7 +119,7 @@ def _note_aliases(domain: Any, xml: str) -> None:
 
 
 def _with_aliases(domain: Any, xml: str) -> str:
-    """Return a description with the aliases that Nova 31's and 32's leave out."""
+    """Return a definition with the aliases that Nova 31's and 32's fixtures omit."""
     root = etree.fromstring(xml)
     elements = root.iterfind("devices/disk")
     for disk, element in zip(domain._def["devices"]["disks"], elements, strict=True):

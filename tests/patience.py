@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 
-"""Waiting for a server longer than Nova's own helpers do, and looking more often."""
+"""Wait for a server longer than Nova's test helpers do, and poll more often."""
 
 import time
 from typing import Any
@@ -8,18 +8,21 @@ from unittest import mock
 
 from nova.tests.functional import integrated_helpers
 
-RETRIES = 120  # half a second each
-LOOKS = 5  # in each of them, which is most of what many a test would take
+#: How often Nova's helpers poll at least; they sleep half a second after each time.
+RETRIES = 120
+#: How often to poll in each of these half seconds. Most tests only wait for polls.
+POLLS = 5
 
 
-def _nap(seconds: float) -> None:
-    time.sleep(seconds / LOOKS)
+def _sleep_less(seconds: float) -> None:
+    time.sleep(seconds / POLLS)
 
 
 class PatientMixin:
-    """Goes before Nova's functional test case, which gives a server five seconds.
+    """Makes a functional test case wait a minute for a server instead of five seconds.
 
-    That is little on a busy machine. Where all is well nothing takes longer.
+    Put it before Nova's test case in the list of bases. On a busy machine, five seconds
+    are too short. Tests that pass take no longer because of it.
     """
 
     def _wait_for_server_parameter(
@@ -30,8 +33,9 @@ class PatientMixin:
         *args: Any,
         **options: Any,
     ) -> dict[str, Any]:
-        retries = LOOKS * max(max_retries, RETRIES)
-        with mock.patch.object(integrated_helpers, "time", mock.Mock(sleep=_nap)):
+        retries = POLLS * max(max_retries, RETRIES)
+        faster = mock.Mock(sleep=_sleep_less)
+        with mock.patch.object(integrated_helpers, "time", faster):
             return super()._wait_for_server_parameter(
                 server, expected_params, retries, *args, **options
             )

@@ -1,36 +1,37 @@
 # SPDX-License-Identifier: Apache-2.0
 
-"""The release of Nova that is tested with."""
+"""The installed release of Nova, and what the tests do differently for it."""
 
 import importlib.metadata
 import os
 
 RELEASE = int(importlib.metadata.version("nova").partition(".")[0])
-#: Where nova-compute has native threads by default. Of Nova 33's own functional tests
-#: the fixtures ask for greenlets.
+#: The first release whose nova-compute uses native threads by default and whose
+#: functional test fixtures do so as well.
 FIRST_WITH_THREADS = 34
 
 
 def choose_concurrency() -> None:
-    """Choose native threads or eventlet, before anything else of Nova is imported.
+    """Choose native threads or eventlet; call this before Nova is imported.
 
-    Nova's own variable decides; where it is not set, what nova-compute has.
+    Nova's environment variable decides. If it is not set, the tests use what
+    nova-compute uses by default.
     """
     threads = RELEASE >= FIRST_WITH_THREADS
     os.environ.setdefault("OS_NOVA_DISABLE_EVENTLET_PATCHING", str(int(threads)))
     from nova import monkey_patch
 
-    # Nova 31 has chosen when this is imported.
+    # Nova 31 chooses while nova.monkey_patch is imported.
     if hasattr(monkey_patch, "patch"):
         monkey_patch.patch()
     _keep_executors()
 
 
 def _keep_executors() -> None:
-    """Have no service of a test end what runs threads in this process, for all tests.
+    """Keep the thread pools of this process, which all tests share.
 
-    Nova's fixture sees to that for as long as a test goes on; a service that is slow to
-    end, on a busy machine, would do it behind the test.
+    A service shuts them down when it stops. Nova's fixture prevents that during a test,
+    but on a busy machine a service may stop after its test has ended.
     """
     if RELEASE >= FIRST_WITH_THREADS:
         from nova import thread_pool_factory

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What must hold of a server at rest: it is restored or rescued, never between."""
+"""What must hold of a recovered server: it is either restored or rescued."""
 
 from typing import Any, NamedTuple
 
@@ -22,10 +22,10 @@ _RUNNING = NovaState(vm_states.ACTIVE, None, power_state.RUNNING)
 _STOPPED = NovaState(vm_states.STOPPED, None, power_state.SHUTDOWN)
 
 
-class RestAssertions:
+class RecoveryAssertions:
     """Assertions for a test case that has one server.
 
-    The test case sets ``before``, what `observed` returned before the rescue.
+    The test case sets ``before`` to what `observed` returned before the rescue.
     """
 
     before: dict[str, Any]
@@ -39,23 +39,23 @@ class RestAssertions:
         raise NotImplementedError
 
     def observed(self) -> dict[str, Any]:
-        """Return everything of the server that a rescue must not change.
+        """Return everything of the server that must be the same after a rescue.
 
-        The key "running" holds whether its guest is on.
+        The value of "running" is True if the guest is on.
         """
         raise NotImplementedError
 
     def assert_original(self, running: bool = True) -> None:
-        """Assert that the host has the server exactly as before the rescue."""
+        """Assert that the server is the same on its host as before the rescue."""
         self.assertEqual(self.before | {"running": running}, self.observed())
 
     def assert_restored(self, running: bool = True) -> None:
-        """Assert that the server is as before the rescue, also in Nova's database."""
+        """Assert that the server is the same as before the rescue, for Nova as well."""
         self.assertEqual(_RUNNING if running else _STOPPED, self.nova_state())
         self.assert_original(running)
 
     def assert_rescued(self) -> None:
-        """Assert that the server runs its rescue system, also in Nova's database."""
+        """Assert that the server runs its rescue system, for Nova as well."""
         self.assertEqual(RESCUED, self.nova_state())
         self.assert_rescue_runs()
 
@@ -65,7 +65,7 @@ class RestAssertions:
         domain = Domain.parse(self.live_definition())
         self.assertIsNotNone(recognise.rescue_disk(domain))
 
-    def assert_at_rest(self, running: bool) -> None:
+    def assert_recovered(self, running: bool) -> None:
         """Assert that the server is rescued if Nova says so, and restored if not."""
         if self.nova_state().vm_state == vm_states.RESCUED:
             self.assert_rescued()

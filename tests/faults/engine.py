@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The fault matrix: every place of an action, and every fault.
 
-A fault strikes at a place, nova-compute is started again, and the server must be at
-rest and can be restored. A row of the matrix is an action on one kind of server.
+A fault strikes at a place of a rescue or an unrescue, and nova-compute starts again.
+Then the server must be recovered, and a user must be able to restore it.
 """
 
 import abc
@@ -13,21 +13,21 @@ from typing import ClassVar
 from nova.compute import vm_states
 
 from tests import tally
-from tests.faults.assertions import RestAssertions
+from tests.faults.assertions import RecoveryAssertions
 from tests.faults.places import Place
 
 
 class Fault(abc.ABC):
-    """One kind of fault. Each attempt to strike needs a new one."""
+    """One kind of fault; an instance strikes once."""
 
-    #: Whether nova-compute goes on after the fault and must cope on its own.
+    #: True if nova-compute must cope with the fault without being started again.
     survivable: ClassVar[bool] = False
 
     @classmethod
     def is_tried_at(cls, place: Place, last: bool) -> bool:
         """Return True if the fault is tried at a place.
 
-        After a step is before the next step, so "after" only counts at the last place.
+        "After" a step is also "before" the next one, so only the last "after" is tried.
         """
         return not place[0].startswith("after ") or last
 
@@ -84,7 +84,7 @@ class Injection:
         self.reached.append(place)
 
 
-class MatrixRow(RestAssertions):
+class MatrixRow(RecoveryAssertions):
     """One row of the fault matrix, for a test case that has the server.
 
     The test case adds how an action is done and how nova-compute is started again.
@@ -94,7 +94,7 @@ class MatrixRow(RestAssertions):
     action: ClassVar[str]
     #: Whether the guest is on before the rescue.
     running: ClassVar[bool]
-    #: What distinguishes the server or its host from those of other rows.
+    #: What is special about the server or its host, for the name of the row.
     situation: ClassVar[str] = ""
     #: The kinds of faults by the name that the table shows.
     faults: ClassVar[Mapping[str, type[Fault]]]
@@ -147,7 +147,7 @@ class MatrixRow(RestAssertions):
     def strike(self, name: str, place: Place) -> None:
         """Try one cell of the matrix.
 
-        :raises AssertionError: the server is not at rest, or cannot be restored
+        :raises AssertionError: the server is not recovered, or cannot be restored
         """
         self.get_ready()
         fault = self.new_fault(name)
@@ -156,14 +156,14 @@ class MatrixRow(RestAssertions):
         if fault.survivable:
             self.assertNotEqual(vm_states.ERROR, self.nova_state().vm_state)
         self.restart()
-        self.assert_at_rest(self.running)
+        self.assert_recovered(self.running)
         self.end_rescue()
 
     def strike_everywhere(self, *names: str) -> None:
-        """Try faults, all if none is named, at every place; assert that none is lost.
+        """Assert that the server is recovered from faults, all if none is named.
 
-        A cell that is lost ends the attempts with its fault, because the next cell
-        needs the server as it was.
+        Each fault is tried at every place. If a cell fails, the rest of its fault is
+        skipped, because the next cell needs a server that is restored.
         """
         places = self.places()
         lost = []
@@ -173,7 +173,7 @@ class MatrixRow(RestAssertions):
                     continue
                 try:
                     self.strike(name, place)
-                except Exception as error:  # noqa: BLE001 - the other faults are tried
+                except Exception as error:  # noqa: BLE001 - try the other faults
                     lost.append(f"{name} {place}: {error}")
                     tally.count(self.row(), name, place, recovered=False)
                     break
@@ -182,7 +182,7 @@ class MatrixRow(RestAssertions):
 
 
 class EveryFault:
-    """One test for all faults of a row: most of a short row's time goes to setUp."""
+    """One test for all faults of a row, because setUp takes most of a short row."""
 
-    def test_server_after_each_fault_is_at_rest(self) -> None:
+    def test_server_after_each_fault_is_recovered(self) -> None:
         self.strike_everywhere()

@@ -12,11 +12,11 @@ from stable_rescue.domain import recognise
 from stable_rescue.domain.document import Domain
 from stable_rescue.storage.record import Record
 from stable_rescue.storage.store import Store
-from tests.faults.assertions import NovaState, RestAssertions
+from tests.faults.assertions import NovaState, RecoveryAssertions
 from tests.functional import base
 
 
-class ServerTestBase(RestAssertions, base.RescueTestBase):
+class ServerTestBase(RecoveryAssertions, base.RescueTestBase):
     """A test case with one server, and an image to rescue it with."""
 
     server: dict[str, Any]
@@ -57,7 +57,7 @@ class ServerTestBase(RestAssertions, base.RescueTestBase):
         return self.store().load()
 
     def recorded_rescue(self) -> Domain:
-        """Return the rescue definition in the record, as it was given to libvirt.
+        """Return the rescue definition in the record, which libvirt was given.
 
         Nova's libvirt fixture drops parts of it: kernels, read-only flags, caches.
         """
@@ -109,12 +109,12 @@ class ServerTestBase(RestAssertions, base.RescueTestBase):
         )
 
     def assert_restored(self, running: bool = True) -> None:
-        """Assert that the server becomes as it was before the rescue."""
+        """Wait for the status, and assert that the server is restored."""
         self.assert_status("ACTIVE" if running else "SHUTOFF")
         super().assert_restored(running)
 
     def assert_rescued(self) -> None:
-        """Assert that the server becomes rescued."""
+        """Wait for the status, and assert that the server is rescued."""
         self.assert_status("RESCUE")
         super().assert_rescued()
 

@@ -60,7 +60,7 @@ class VolumesTestBase(ServerTestBase):
         ).mock
 
     def patch_volume(self, side_effect: Any) -> None:
-        """Replace the host's call for a volume, but not that of Nova's API service."""
+        """Replace the host's call for a volume, and leave Nova's API service alone."""
         self.useFixture(
             fixtures.MockPatchObject(
                 self.manager.volume_api, "get", side_effect=side_effect, autospec=False

@@ -18,7 +18,7 @@ class FaultTestBase(ServerTestBase):
 
     def setUp(self) -> None:
         super().setUp()
-        #: How the last action ended, if a fault ended it.
+        # How the last action ended, if it did not succeed.
         self.killed: Killed | None = None
         self.error: Exception | None = None
         for name in ("rescue_instance", "unrescue_instance"):
@@ -36,7 +36,7 @@ class FaultTestBase(ServerTestBase):
                 getattr(self.manager, name)(context, instance=received, **args)
             except Killed as killed:
                 self.killed = killed
-            except Exception as error:  # noqa: BLE001 - the API casts: it sees none
+            except Exception as error:  # noqa: BLE001 - a cast hides it from the API
                 self.error = error
 
         self.useFixture(
@@ -66,7 +66,7 @@ class FaultTestBase(ServerTestBase):
         return observed
 
     def comparable(self, definition: str) -> str:
-        """Return the part of a definition that a rescue must not change: all of it."""
+        """Return what must be the same in a definition after a rescue: all of it."""
         return definition
 
     def assert_rescue_runs(self) -> None:
@@ -88,13 +88,13 @@ class FaultTestBase(ServerTestBase):
 
 
 class RowTestBase(FaultTestBase, MatrixRow):
-    """A row of the matrix. Each of its attempts leaves the server as it was."""
+    """A row of the matrix with one server for all of its attempts."""
 
     faults = FAULTS
     #: The steps that no other row reaches.
     own_steps: ClassVar[frozenset[str]] = frozenset()
-    #: Further steps at which faults strike; None: all that the action reaches. A row
-    #: beside those of test_matrix names the steps that its situation affects.
+    #: Further steps at which faults strike; None: all that the action reaches. The
+    #: rows outside of test_matrix name the steps that their situation affects.
     other_steps: ClassVar[frozenset[str] | None] = None
     #: The place at which the action fails anyway: faults then strike in its rollback.
     fails_at: ClassVar[Place | None] = None

@@ -8,19 +8,19 @@ from tests.functional.faults.servers import ServerOnLvm
 class EachFault:
     """A test for each kind of fault, because a row of this length takes minutes."""
 
-    def test_server_after_a_failed_step_is_at_rest(self) -> None:
+    def test_server_after_a_failed_step_is_recovered(self) -> None:
         self.strike_everywhere("exception")
 
-    def test_server_after_a_step_failed_late_is_at_rest(self) -> None:
+    def test_server_after_a_step_failed_late_is_recovered(self) -> None:
         self.strike_everywhere("late exception")
 
-    def test_server_after_a_kill_is_at_rest(self) -> None:
+    def test_server_after_a_kill_is_recovered(self) -> None:
         self.strike_everywhere("SIGKILL")
 
-    def test_server_after_a_full_disk_is_at_rest(self) -> None:
+    def test_server_after_a_full_disk_is_recovered(self) -> None:
         self.strike_everywhere("disk full")
 
-    def test_server_after_loss_of_libvirt_is_at_rest(self) -> None:
+    def test_server_after_loss_of_libvirt_is_recovered(self) -> None:
         self.strike_everywhere("libvirt lost")
 
 

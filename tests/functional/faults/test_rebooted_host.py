@@ -26,7 +26,7 @@ UNKNOWN, ENCRYPTED = VOLUMES = (uuids.host_is_unknown, uuids.encrypted)
 
 
 class EncryptionFixture(fixtures.Fixture):
-    """Makes Nova's libvirt keep the secrets of volumes that definitions refer to."""
+    """Makes Nova's libvirt fixture handle encrypted disks and their secrets."""
 
     def _setUp(self) -> None:
         define = libvirt.Connection.defineXML
@@ -134,7 +134,7 @@ class ServerWithVolumes(FaultTestBase, VolumesTestBase):
 
 
 class Connected:
-    """The volumes are connected whenever the server is at rest."""
+    """A recovered server has its volumes connected."""
 
     def assert_original(self, running: bool = True) -> None:
         super().assert_original(running)
@@ -145,7 +145,7 @@ class Connected:
         self.assert_all_connected()
 
     def assert_connected(self) -> None:
-        """Assert it of a running server; Nova leaves those of a stopped one as is."""
+        """Assert it for a running server only; a stopped one needs no connection."""
         if self.running:
             self.assert_all_connected()
 
@@ -157,8 +157,8 @@ class Connected:
             self.assertEqual(path, info["data"]["device_path"])
             self.assertIn(path, self.definition(self.server))
 
-    def test_server_after_each_fault_is_at_rest(self) -> None:
-        super().test_server_after_each_fault_is_at_rest()
+    def test_server_after_each_fault_is_recovered(self) -> None:
+        super().test_server_after_each_fault_is_recovered()
         self._delete_server(self.server)
         self.assertEqual([], self.storage.connected())
         self.assertEqual(set(), self.secrets())
@@ -190,7 +190,7 @@ class RollbackTest(Connected, EveryFault, ServerWithVolumes, RowTestBase):
 
     def places(self) -> list[Place]:
         places = super().places()
-        # The rollback to which no fault happened has disconnected everything.
+        # The rollback without a fault has disconnected everything.
         self.assertEqual([], self.storage.connected())
         self.assertEqual(set(), self.secrets())
         return places

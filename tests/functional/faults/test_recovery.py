@@ -2,7 +2,7 @@
 """Faults in the recovery of an interrupted rescue when nova-compute starts.
 
 A first kill leaves a record in each of its states. A second fault strikes at each place
-that the recovery reaches. The next start must bring the server to rest.
+that the recovery reaches. The next start must recover the server.
 """
 
 import contextlib
@@ -39,7 +39,7 @@ class Recovery:
     def row(self) -> str:
         return f"recovery of {self.left.value}"
 
-    def test_server_after_a_second_fault_is_at_rest(self) -> None:
+    def test_server_after_a_second_fault_is_recovered(self) -> None:
         self.strike_everywhere("SIGKILL", "exception")
 
 

@@ -24,13 +24,13 @@ _FIRMWARE = {
     "loader_readonly": "yes",
     "nvram_template": "/usr/share/OVMF/OVMF_VARS_4M.fd",
 }
-STARTED = frozenset({"a domain to be started is defined", "start a domain"})
-ENTRY = b"the entry of the installed system"
-NO_ENTRY = b"only the entries of the disks of a rescue"
+START_STEPS = frozenset({"a domain to be started is defined", "start a domain"})
+ENTRY = b"boot entry of the installed system"
+NO_ENTRY = b"no boot entry of the installed system"
 
 
 class NvramFixture(fixtures.Fixture):
-    """Makes Nova's libvirt choose the firmware and create the NVRAM file."""
+    """Makes Nova's libvirt fixture choose the firmware and create the NVRAM file."""
 
     def _setUp(self) -> None:
         self.folder = Path(self.useFixture(fixtures.TempDir()).path)
@@ -100,12 +100,12 @@ class Uefi:
 
 class RescueTest(Uefi, EveryFault, UefiServer, RowTestBase):
     action, running = "rescue", True
-    other_steps = STARTED | {"define a domain", "power off"}
+    other_steps = START_STEPS | {"define a domain", "power off"}
 
 
 class UnrescueTest(Uefi, EveryFault, UefiServer, RowTestBase):
     action, running = "unrescue", True
-    other_steps = STARTED | {"remove a file"}
+    other_steps = START_STEPS | {"remove a file"}
 
     def places(self) -> list[Place]:
         # The copy is the first file that is removed.

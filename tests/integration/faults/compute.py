@@ -2,8 +2,8 @@
 """A nova-compute that a test can kill, with one server.
 
 The compute manager, the driver, its image backend and libvirt are real. Nova's database
-is a SQLite file, and Glance is stood in for by an image file. Each action runs in a
-process of its own, which is forked from the test's process.
+is a SQLite file, and a stub serves the rescue image from a file. Each action runs in a
+new process, which is forked from the test's process.
 """
 
 import contextlib
@@ -47,7 +47,7 @@ _LOADED = ["info_cache", "metadata", "system_metadata", "numa_topology", "flavor
 
 
 class Images:
-    """Nova's image API, as far as a rescue uses it. Its one image is a file."""
+    """A stub of Nova's image API with one image, for what a rescue uses."""
 
     def __init__(self, source: Path) -> None:
         self._source = source
@@ -81,7 +81,7 @@ class Images:
 class Compute:
     """A nova-compute with one server.
 
-    :param folder: where its database and logs are kept
+    :param folder: holds the database and the output of nova-compute
     :param instances: the instances path, on a filesystem that may be full
     :param uuid: the server's
     :param image: the file of the rescue image

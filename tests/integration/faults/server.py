@@ -7,7 +7,7 @@ import subprocess
 from pathlib import Path
 from typing import Any, ClassVar
 
-from tests.faults.assertions import NovaState, RestAssertions
+from tests.faults.assertions import NovaState, RecoveryAssertions
 from tests.integration import base, variables
 from tests.integration.faults.compute import Compute
 from tests.integration.scene import MIB, Scene
@@ -21,7 +21,7 @@ _MBR = bytes(446) + b"\x80\0\2\0\x83\0\3\0\1\0\0\0\x10\0\0\0" + bytes(48)
 _MBR += b"\x55\xaa"
 
 
-class FaultTestBase(RestAssertions, base.TestCase):
+class FaultTestBase(RecoveryAssertions, base.TestCase):
     """A server whose disks have nothing to boot, and a nova-compute for it."""
 
     running: ClassVar[bool] = True
@@ -45,7 +45,7 @@ class FaultTestBase(RestAssertions, base.TestCase):
         self.before = self.observed()
 
     def _new_filesystem(self) -> Path:
-        """Return the root of a filesystem of its own, which a test can fill."""
+        """Return the root of a small filesystem, which a test can fill."""
         image, root = self.folder / "filesystem", self.folder / "instances"
         root.mkdir()
         with image.open("wb") as stream:

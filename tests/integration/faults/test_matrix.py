@@ -15,7 +15,7 @@ from tests.integration.faults.strikes import FAULTS, LIBVIRT_STEPS, LoggedInject
 
 
 class RowTestBase(FaultTestBase, MatrixRow):
-    """A row of the matrix. Each action has a nova-compute of its own."""
+    """A row of the matrix; each action runs in a new nova-compute."""
 
     faults = FAULTS
 
@@ -45,13 +45,13 @@ class RowTestBase(FaultTestBase, MatrixRow):
 
 
 class AllFaults:
-    def test_server_after_each_fault_is_at_rest(self) -> None:
+    def test_server_after_each_fault_is_recovered(self) -> None:
         self.assertLessEqual(LIBVIRT_STEPS, {*steps.names()})
         self.strike_everywhere()
 
 
 class KillsOnly:
-    def test_server_after_each_kill_is_at_rest(self) -> None:
+    def test_server_after_each_kill_is_recovered(self) -> None:
         self.strike_everywhere("SIGKILL")
 
 
