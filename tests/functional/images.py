@@ -58,6 +58,14 @@ class ImagesTestBase(ServerTestBase):
         self.glance_server.add(image | fields, data)
         return image_id
 
+    def add_cached_image(self, data: bytes) -> str:
+        """Add an image that Nova's image cache has already; return its id."""
+        image_id = self.add_image(data)
+        cached = self.base_of(image_id)
+        cached.parent.mkdir(exist_ok=True)
+        cached.write_bytes(data)
+        return image_id
+
     def make(self, image_format: str, *options: str, size: str = "1M") -> bytes:
         """Return an image that qemu-img makes."""
         path = self.files_made / "image"

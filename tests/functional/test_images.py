@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Rescue images that cannot do: refused, the guest and the host as they were."""
+"""Rescue images: which one is used, which are refused, and how long they are cached."""
 
 import os
 from typing import Any
@@ -8,27 +8,23 @@ from unittest import mock
 import ddt
 import fixtures
 from nova import objects
-from nova.tests.functional.api import client
 from nova.virt.libvirt import utils as libvirt_utils
 from oslo_utils import units
 from oslo_utils.fixture import uuidsentinel as uuids
 
-from stable_rescue.domain import recognise
-from stable_rescue.domain.document import Domain
-from stable_rescue.storage.store import Store
-from tests.functional import base, images
+from tests.functional import images
 from tests.functional.server import ServerTestBase
 
 DATA = b"rescue" * 200_000
-AGES_AGO = 1_000_000_000
+LONG_AGO = 1_000_000_000
 
 
 @ddt.ddt
-class HostileTest(images.ImagesTestBase):
-    """Before anything of them comes to the host's image cache."""
+class HostileImageTest(images.ImagesTestBase):
+    """A hostile image is refused before Nova caches it."""
 
     def assert_not_cached(self, image_id: str, reason: str) -> None:
-        """Assert that a rescue is refused and its image kept out of the cache."""
+        """Assert that the rescue is refused and that the image is not in the cache."""
         self.assert_refused(reason, image=image_id)
         self.assertFalse(self.base_of(image_id).exists())
 
@@ -37,9 +33,9 @@ class HostileTest(images.ImagesTestBase):
         self.assert_not_cached(self.add_image(data, "qcow2"), "safety check")
 
     def test_image_with_a_data_file_is_refused(self) -> None:
-        there = str(self.files_made / "data")
-        data = self.make("qcow2", "-o", f"data_file={there}")
-        data = data.replace(there.encode(), b"/etc/shadow")
+        data_file = str(self.files_made / "data")
+        data = self.make("qcow2", "-o", f"data_file={data_file}")
+        data = data.replace(data_file.encode(), b"/etc/shadow")
         self.assert_not_cached(self.add_image(data, "qcow2"), "safety check")
 
     def test_vmdk_image_is_refused(self) -> None:
@@ -54,7 +50,7 @@ class HostileTest(images.ImagesTestBase):
         )
 
     def test_huge_virtual_size_is_refused(self) -> None:
-        """A few hundred kilobytes, which Nova would write out as raw."""
+        """The file has some hundred kilobytes, but Nova would convert it to raw."""
         data = self.make("qcow2", size="200T")
         self.assert_not_cached(self.add_image(data, "qcow2"), "at most 100 GiB")
 
@@ -68,19 +64,18 @@ class HostileTest(images.ImagesTestBase):
         self.assert_not_cached(image, "not in a supported format")
 
     def test_cdrom_on_usb_is_refused_by_old_libvirt(self) -> None:
-        """Libvirt before 11.5, as Nova's fixture, makes a hard disk of it."""
-        # ISO 9660: the primary volume descriptor stands in sector 16.
+        """F34: before libvirt 11.5 the guest would see a hard disk."""
+        # The primary volume descriptor of ISO 9660 is in sector 16.
         iso = bytes(16 * 2048) + b"\x01CD001\x01" + bytes(2041)
         image = self.add_image(iso, "iso", {"hw_rescue_device": "cdrom"})
         self.assert_not_cached(image, "take one on usb for a disk")
 
     def test_wrong_checksum_is_refused(self) -> None:
-        """python-glanceclient compares it."""
         image = self.add_image(DATA, os_hash_value="0" * 128)
         self.assert_not_cached(image, "Corrupt image download")
 
     def test_wrong_checksum_of_a_large_image_is_refused(self) -> None:
-        """Nova's fetch reads it all."""
+        """The inspection does not read all of it; Nova's download does."""
         data = os.urandom(units.Mi) * 6
         image = self.add_image(data, os_hash_value="0" * 128)
         self.assert_not_cached(image, "Corrupt image download")
@@ -88,28 +83,26 @@ class HostileTest(images.ImagesTestBase):
 
 class GlanceDownTest(images.ImagesTestBase):
     def test_glance_down_for_the_api_is_refused(self) -> None:
-        """The API asks first, and answers for itself."""
+        """The API reads the image before it calls the host."""
         image = self.add_image(DATA)
         self.glance_server.down.add("show")
         self.assert_refused(image=image)
 
     def test_glance_down_for_the_host_is_refused(self) -> None:
         image = self.add_image(DATA)
-        with mock.patch.object(
-            self.computes["compute1"].driver._image_api,
-            "get",
-            side_effect=self.down_before(
-                self.computes["compute1"].driver._image_api.get
-            ),
-        ):
+        image_api = self.driver._image_api
+        get = self.after_glance_went_down(image_api.get)
+        with mock.patch.object(image_api, "get", side_effect=get):
             self.assert_refused("image service does not answer", image=image)
 
-    def down_before(self, function: Any) -> Any:
-        def ask(*args: Any, **kwargs: Any) -> Any:
+    def after_glance_went_down(self, function: Any) -> Any:
+        """Return the function, preceded by a failure of Glance."""
+
+        def call(*args: Any, **kwargs: Any) -> Any:
             self.glance_server.down.add("show")
             return function(*args, **kwargs)
 
-        return ask
+        return call
 
     def test_glance_down_for_the_download_is_refused(self) -> None:
         image = self.add_image(DATA)
@@ -118,7 +111,7 @@ class GlanceDownTest(images.ImagesTestBase):
 
     def test_glance_down_after_inspection_is_refused(self) -> None:
         image = self.add_image(DATA)
-        fetch = self.down_before(libvirt_utils.fetch_image)
+        fetch = self.after_glance_went_down(libvirt_utils.fetch_image)
         with mock.patch("nova.virt.libvirt.utils.fetch_image", fetch):
             self.assert_refused("image service does not answer", image=image)
 
@@ -134,10 +127,11 @@ class GlanceDownTest(images.ImagesTestBase):
         self.assert_refused("Corrupt image download", image=image)
 
 
-class UnfitTest(ServerTestBase):
-    """U12: by what Glance tells alone."""
+class UnsuitableImageTest(ServerTestBase):
+    """An image that does not suit the server is refused by its metadata (U12)."""
 
     def make_image(self, fields: dict[str, Any], **properties: str) -> str:
+        """Create an image with fields and properties; return its id."""
         image = self.create_rescue_image(hw_rescue_bus="usb", **properties)
         self.glance.images[image].update(fields)
         return image
@@ -157,12 +151,11 @@ class UnfitTest(ServerTestBase):
         self.assert_refused("is of type pc", image=image)
 
 
-class EncryptedTest(base.RescueTestBase):
-    """U30: a root disk that Nova encrypts."""
+class EncryptedTest(ServerTestBase):
+    """The root disk is encrypted by Nova (U30)."""
 
-    def setUp(self) -> None:
-        super().setUp()
-        self.server = self.create_server()
+    def make_server(self) -> None:
+        super().make_server()
         (root,) = objects.BlockDeviceMappingList.get_by_instance_uuid(
             self.context, self.server["id"]
         )
@@ -170,101 +163,89 @@ class EncryptedTest(base.RescueTestBase):
         root.save()
 
     def test_stock_rescue_of_an_encrypted_root_disk_is_refused(self) -> None:
-        power_off = self.power_offs()
-        told = self.assertRaises(
-            client.OpenStackApiException,
-            self.rescue,
-            self.server,
-            self.create_rescue_image(),
-        ).response.text
-        self.assertIn("would show it as ciphertext", told)
-        power_off.assert_not_called()
-        self._wait_for_state_change(self.server, "ACTIVE")
+        self.assert_refused(
+            "would show it as ciphertext", image=self.create_rescue_image()
+        )
 
 
-class OwnImageTest(base.RescueTestBase):
+class SameImageTest(ServerTestBase):
     def test_rescue_with_the_servers_image_logs_a_warning(self) -> None:
-        server = self.create_server()
-        image = self.create_rescue_image(hw_rescue_bus="usb")
-        instance = objects.Instance.get_by_uuid(self.context, server["id"])
-        instance.image_ref = image
+        instance = self.instance()
+        instance.image_ref = self.image
         instance.save()
         with self.assertLogs("stable_rescue", "WARNING") as logged:
-            self.rescue(server, image)
-        self._wait_for_state_change(server, "RESCUE")
+            self.rescue_server()
         self.assertIn("the one that the server was made from", str(logged.output))
 
 
-class ChoiceTest(base.RescueTestBase):
-    """U26, and the order: user's, operator's, base image, own image."""
+class ImageChoiceTest(ServerTestBase):
+    """The user's image comes first, then the operator's, then the base image (U26)."""
 
     def setUp(self) -> None:
         super().setUp()
-        self.server = self.create_server()
-        self.operators = self.create_rescue_image(hw_rescue_bus="usb")
-        self.flags(rescue_image_id=self.operators, group="libvirt")
+        self.operators_image = self.create_rescue_image(hw_rescue_bus="usb")
+        self.flags(rescue_image_id=self.operators_image, group="libvirt")
 
-    def rescued_by(self, asked_for: str | None) -> tuple[str, str]:
-        """Return the image of the record, and what was logged."""
-        body = {"rescue_image_ref": asked_for} if asked_for else {}
+    def rescue_with(self, image: str | None) -> tuple[str, str]:
+        """Rescue the server with an image, or with none.
+
+        :returns: the id of the image in the record, and the log
+        """
+        body = {"rescue_image_ref": image} if image else {}
         with self.assertLogs("stable_rescue.compute.image", "INFO") as logged:
             self.api.post_server_action(self.server["id"], {"rescue": body})
         self._wait_for_state_change(self.server, "RESCUE")
-        record = Store(str(self.folder(self.server))).load()
-        return record.image_id, str(logged.output)
+        return self.record().image_id, str(logged.output)
 
     def test_image_of_the_user_comes_first(self) -> None:
-        image = self.create_rescue_image(hw_rescue_bus="usb")
-        found, why = self.rescued_by(image)
-        self.assertEqual(image, found)
-        self.assertIn("the user names it", why)
+        used, log = self.rescue_with(self.image)
+        self.assertEqual(self.image, used)
+        self.assertIn("the user names it", log)
 
     def test_image_of_the_operator_comes_second(self) -> None:
         with mock.patch(
             "nova.virt.libvirt.LibvirtDriver._create_and_inject_local_root"
-        ) as made:
-            found, why = self.rescued_by(None)
-        self.assertEqual(self.operators, found)
-        self.assertIn("[libvirt] rescue_image_id", why)
-        used = made.call_args.kwargs["disk_images"]["image_id"]
-        self.assertEqual(self.operators, used)
+        ) as create:
+            used, log = self.rescue_with(None)
+        self.assertEqual(self.operators_image, used)
+        self.assertIn("[libvirt] rescue_image_id", log)
+        on_disk = create.call_args.kwargs["disk_images"]["image_id"]
+        self.assertEqual(self.operators_image, on_disk)
 
     def test_base_image_of_the_server_comes_third(self) -> None:
         self.flags(rescue_image_id=None, group="libvirt")
         self.flags(default_mode="stable", default_bus="usb", group="stable_rescue")
         base_image = self.create_rescue_image()
-        instance = objects.Instance.get_by_uuid(self.context, self.server["id"])
+        instance = self.instance()
         instance.system_metadata["image_base_image_ref"] = base_image
         instance.save()
-        found, why = self.rescued_by(None)
-        self.assertEqual(base_image, found)
-        self.assertIn("the server's base image", why)
+        used, log = self.rescue_with(None)
+        self.assertEqual(base_image, used)
+        self.assertIn("the server's base image", log)
 
     def test_operators_image_can_ask_for_a_stock_rescue(self) -> None:
         self.flags(rescue_image_id=self.create_rescue_image(), group="libvirt")
         self.api.post_server_action(self.server["id"], {"rescue": {}})
         self._wait_for_state_change(self.server, "RESCUE")
-        self.assertIsNone(
-            recognise.rescue_disk(Domain.parse(self.definition(self.server)))
-        )
+        self.assertIsNone(self.rescue_disk())
 
 
 class ImageCacheTest(images.ImagesTestBase):
-    """U23: the base of a long rescue is in use."""
+    """Nova's image cache keeps the base of a rescue medium during the rescue (U23)."""
 
     def setUp(self) -> None:
         super().setUp()
-        # Nova does it with privileges, which its tests may not have.
+        # Nova needs privileges for this, which tests may not have.
         self.useFixture(fixtures.MonkeyPatch("nova.privsep.path.utime", os.utime))
         self.image = self.add_image(DATA)
         self.rescue_server()
         self.base = self.base_of(self.image)
-        os.utime(self.base, (AGES_AGO, AGES_AGO))
+        os.utime(self.base, (LONG_AGO, LONG_AGO))
 
     def age(self, *others: objects.Instance) -> None:
-        """Let Nova age its image cache, as it does every 40 minutes."""
+        """Run the periodic task that ages Nova's image cache."""
         instances = [*others, *objects.InstanceList.get_all(self.context)]
-        self.computes["compute1"].driver.manage_image_cache(self.context, instances)
+        self.driver.manage_image_cache(self.context, instances)
 
     def test_stock_aging_removes_the_base_of_a_rescue(self) -> None:
         with mock.patch(
@@ -286,7 +267,7 @@ class ImageCacheTest(images.ImagesTestBase):
         self.assertFalse(self.base.exists())
 
     def test_damaged_record_does_not_unprotect_other_bases(self) -> None:
-        other = objects.Instance.get_by_uuid(self.context, self.server["id"])
+        other = self.instance()
         other.uuid = uuids.other
         folder = self.folder({"id": other.uuid})
         folder.mkdir()
@@ -296,5 +277,4 @@ class ImageCacheTest(images.ImagesTestBase):
 
     def test_aging_does_not_change_the_instances_image(self) -> None:
         self.age()
-        instance = objects.Instance.get_by_uuid(self.context, self.server["id"])
-        self.assertNotEqual(self.image, instance.image_ref)
+        self.assertNotEqual(self.image, self.instance().image_ref)

@@ -106,6 +106,20 @@ class VolumesTestBase(ServerTestBase):
             if mapping.is_volume
         }
 
+    def mapping(self, volume: str) -> objects.BlockDeviceMapping:
+        """Return a volume's mapping in Nova's database."""
+        return objects.BlockDeviceMapping.get_by_volume_and_instance(
+            self.context, volume, self.server["id"]
+        )
+
+    def new_paths(self) -> set[str]:
+        """Return the device paths that the volumes have since the last reboot."""
+        return {str(self.storage.path(volume)) for volume in self.volumes}
+
+    def assert_new_paths_used(self) -> None:
+        """Assert that the server's definition has the paths since the last reboot."""
+        self.assertLessEqual(self.new_paths(), set(self.devices().values()))
+
     def stop(self) -> None:
         """Stop the server and note what it is like then."""
         self._stop_server(self.server)

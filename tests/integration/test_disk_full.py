@@ -54,12 +54,9 @@ class DiskFullTest(images.ImagesTestBase):
 
     def test_disk_full_while_the_medium_is_made_is_refused(self) -> None:
         """The image stays in the cache, because it is complete and inspected."""
-        image = self.add_image(DATA)
-        cached = self.base_of(image)
-        cached.parent.mkdir()
-        cached.write_bytes(DATA)
+        image = self.add_cached_image(DATA)
         self.assert_refused("cannot prepare the rescue", image=image)
-        self.assertEqual(DATA, cached.read_bytes())
+        self.assertEqual(DATA, self.base_of(image).read_bytes())
 
     def test_disk_full_while_the_record_is_written_is_refused(self) -> None:
         filler = Path(CONF.instances_path, "filler")
