@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Servers left in a rescue's task, or in error, while nova-compute goes on."""
+"""A periodic task recovers stalled rescues while nova-compute is running."""
 
 from unittest import mock
 
@@ -11,11 +11,10 @@ from stable_rescue.compute.watch import Watch
 from stable_rescue.domain import recognise
 from stable_rescue.domain.document import Domain
 from stable_rescue.storage.record import State
-from tests.functional import base
 from tests.functional.failures import NO_MEMORY, FailureTestBase
 
 
-class AbandonedTest(FailureTestBase):
+class StalledTest(FailureTestBase):
     def setUp(self) -> None:
         super().setUp()
         self.now = 0.0
@@ -23,49 +22,44 @@ class AbandonedTest(FailureTestBase):
             fixtures.MockPatchObject(self.manager, "_watch", Watch(lambda: self.now))
         )
 
-    def look_after(self, *seconds: float) -> None:
-        """Have the periodic task run after so many seconds, each time."""
-        for each in seconds:
-            self.now += each
+    def run_periodic_task(self, *seconds: float) -> None:
+        """Run the task once for each number, after so many more seconds."""
+        for passed in seconds:
+            self.now += passed
             self.manager._recover_stalled_rescues(self.context)
 
-    def leave_in(self, vm_state: str, task_state: str) -> None:
-        instance = self.instance()
-        instance.vm_state, instance.task_state = vm_state, task_state
-        instance.save()
-
     def test_rescue_that_never_began_is_restored(self) -> None:
-        self.leave_in(vm_states.ACTIVE, task_states.RESCUING)
-        self.look_after(0, 119)
+        self.set_nova_state(vm_states.ACTIVE, task_states.RESCUING)
+        self.run_periodic_task(0, 119)
         self.assertEqual(task_states.RESCUING, self.instance().task_state)
-        self.look_after(60)
+        self.run_periodic_task(60)
         self.assert_restored()
 
     def test_unrescue_that_never_began_stays_rescued(self) -> None:
         self.rescue_server()
-        self.leave_in(vm_states.RESCUED, task_states.UNRESCUING)
-        self.look_after(0, 120)
+        self.set_nova_state(vm_states.RESCUED, task_states.UNRESCUING)
+        self.run_periodic_task(0, 120)
         self.assert_rescued()
         self.unrescue(self.server)
         self.assert_restored()
 
     def test_rescue_missing_in_the_database_is_set_rescued(self) -> None:
         self.rescue_server()
-        self.leave_in(vm_states.ACTIVE, task_states.RESCUING)
-        self.look_after(0, 120)
+        self.set_nova_state(vm_states.ACTIVE, task_states.RESCUING)
+        self.run_periodic_task(0, 120)
         self.assert_rescued()
 
     def test_rescue_in_progress_is_not_stalled(self) -> None:
-        self.leave_in(vm_states.ACTIVE, task_states.RESCUING)
+        self.set_nova_state(vm_states.ACTIVE, task_states.RESCUING)
         with self.manager._watch.working_on(self.server["id"]):
-            self.look_after(0, 120, 120)
+            self.run_periodic_task(0, 120, 120)
         self.assertEqual(task_states.RESCUING, self.instance().task_state)
 
     def test_late_rescue_request_is_dropped(self) -> None:
-        self.leave_in(vm_states.ACTIVE, task_states.RESCUING)
-        late = self.instance()
-        self.look_after(0, 120)
-        self.manager.rescue_instance(self.context, late, "x", self.image, True)
+        self.set_nova_state(vm_states.ACTIVE, task_states.RESCUING)
+        late_instance = self.instance()
+        self.run_periodic_task(0, 120)
+        self.manager.rescue_instance(self.context, late_instance, "x", self.image, True)
         self.assert_restored()
 
     def test_failed_rollback_is_retried(self) -> None:
@@ -74,49 +68,42 @@ class AbandonedTest(FailureTestBase):
         ):
             self.error_of(self.rescue, self.server, self.image)
             self._wait_for_server_parameter(self.server, {"status": "ERROR"})
-            self.look_after(0, 120)
-        record = self.record()
-        self.assertEqual(State.BEGINNING, record.state)
-        self.look_after(60, 120)
+            self.run_periodic_task(0, 120)
+        self.assertEqual(State.BEGINNING, self.record().state)
+        self.run_periodic_task(60, 120)
         self.assert_restored()
 
     def test_failed_redefinition_of_the_original_is_retried(self) -> None:
-        """Libvirt was lost while it was tried; a soft reboot would start the rescue."""
+        """libvirt failed after the trial; a soft reboot would start the rescue."""
         define = mock.Mock(wraps=nova_internals.define_guest)
         define.side_effect = [mock.DEFAULT, *[NO_MEMORY] * 9]
         with mock.patch("stable_rescue.nova_internals.define_guest", define):
             self.error_of(self.rescue, self.server, self.image)
         self.assert_status("ACTIVE")
-        tried = Domain.parse(self.next_definition())
-        self.assertTrue(recognise.is_rescue(tried))
-        self.look_after(0, 120)
+        self.assertTrue(recognise.is_rescue(Domain.parse(self.next_definition())))
+        self.run_periodic_task(0, 120)
         self.assert_restored()
 
     def test_server_in_error_without_a_rescue_is_left_alone(self) -> None:
-        instance = self.instance()
-        instance.vm_state = vm_states.ERROR
-        instance.save()
-        self.look_after(0, 120)
+        self.set_nova_state(vm_states.ERROR, None)
+        self.run_periodic_task(0, 120)
         self.assertEqual(vm_states.ERROR, self.instance().vm_state)
 
     def test_stalled_after_zero_disables_recovery(self) -> None:
-        base.base.CONF.set_override("stalled_after", 0, group="stable_rescue")
-        self.addCleanup(
-            base.base.CONF.clear_override, "stalled_after", group="stable_rescue"
-        )
-        self.leave_in(vm_states.ACTIVE, task_states.RESCUING)
-        self.look_after(0, 120, 1000)
+        self.flags(stalled_after=0, group="stable_rescue")
+        self.set_nova_state(vm_states.ACTIVE, task_states.RESCUING)
+        self.run_periodic_task(0, 120, 1000)
         self.assertEqual(task_states.RESCUING, self.instance().task_state)
 
     def test_rescue_and_unrescue_are_watched(self) -> None:
-        seen: list[str] = []
+        watched: list[str] = []
         working_on = self.manager._watch.working_on
         with mock.patch.object(
             self.manager._watch,
             "working_on",
-            lambda uuid: (seen.append(uuid), working_on(uuid))[1],
+            lambda uuid: (watched.append(uuid), working_on(uuid))[1],
         ):
             self.rescue_server()
             self.unrescue(self.server)
             self.assert_restored()
-        self.assertEqual([self.server["id"]] * 2, seen)
+        self.assertEqual([self.server["id"]] * 2, watched)
