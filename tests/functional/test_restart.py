@@ -95,7 +95,9 @@ class TwoServersTest(FailureTestBase):
             function = recover_other if is_other else self.recover
             return function(driver, context, instance, finish)
 
-        self.useFixture(fixtures.MonkeyPatch(f"{transitions.__name__}.recover", settle))
+        self.useFixture(
+            fixtures.MonkeyPatch(f"{transitions.__name__}.recover", recover)
+        )
         self.restart_compute_service("compute1")
 
     def test_failed_recovery_does_not_stop_others(self) -> None:

@@ -215,3 +215,10 @@ class TestCase(unittest.TestCase):
     def new_server(self, machine: str, **options: object) -> Server:
         """Return a new server that is removed after the test."""
         return new_server(self.addCleanup, machine, **options)
+
+    def assert_rescue_booted(self, seen: Inventory, device: str) -> None:
+        """Assert that firmware and kernel report the rescue disk as booted."""
+        self.assertEqual("rescue", seen.image)
+        self.assertIsNotNone(seen.boot_disk)
+        self.assertEqual(f"rescue {images().build}", seen.boot_disk.label)
+        self.assertEqual(device == "cdrom", seen.boot_disk.is_cdrom)

@@ -41,12 +41,8 @@ class RescueBoots:
         comparison = compare(self.baseline, rescued)
         self.assertEqual((), comparison.disturbed, str(comparison))
         self.assertGreaterEqual(len(comparison.originals), 14)
-        # Firmware and kernel agree that the rescue disk was booted.
-        self.assertEqual("rescue", rescued.image)
-        self.assertIsNotNone(rescued.boot_disk)
+        self.assert_rescue_booted(rescued, device)
         self.assertIn(rescued.boot_disk, comparison.appeared)
-        self.assertEqual(f"rescue {base.images().build}", rescued.boot_disk.label)
-        self.assertEqual(device == "cdrom", rescued.boot_disk.is_cdrom)
         if bus == "usb":
             self.check_usb_controller(rescued)
 
