@@ -3,7 +3,7 @@
 
 Run from the project's folder: ``python -m benchmarks.domain``. Sizes take turns, so
 that whatever else the machine does falls on all of them alike. CPU time is what the
-plan itself costs; wall time has the machine's other work in it.
+plan itself costs; wall time has the machine's other work in it. F32 has results.
 """
 
 import argparse

@@ -4,6 +4,7 @@
 ``python -m lab.lone_libvirtd STATE -- COMMAND ...`` starts virtlogd and libvirtd, then
 becomes COMMAND. This runs in the sandbox whose files lie in STATE; the command
 ``python -m lab.sandbox --libvirtd`` makes the sandbox and runs this in it.
+An embedded libvirt would not do, because it has no LUKS secrets (F29).
 """
 
 from __future__ import annotations

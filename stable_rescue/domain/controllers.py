@@ -113,7 +113,7 @@ def _drives_on(domain: Domain, controller: int, bus: str) -> list[Drive]:
 
 
 def _on_scsi(draft: Draft, gaps: bool) -> Seat:
-    """Return a unit of the guest's last virtio-scsi controller, else of a new one."""
+    """Return a unit of the last virtio-scsi controller, else of a new one (F19)."""
     last = pci.last_of(draft, draft.controllers("scsi"))
     if last is not None and last.get("model") in _VIRTIO_SCSI:
         index = document.index_of(last)

@@ -145,7 +145,7 @@ def _append_disk(
     name = _next_target(draft, bus)
     device = disk.get("device")
     etree.SubElement(disk, "target", dev=name, bus=bus)
-    if device == "cdrom":
+    if device == "cdrom":  # libvirt rejects read-only disks on some buses (F24)
         etree.SubElement(disk, "readonly")
     if boots:
         etree.SubElement(disk, "boot", order="1")
@@ -170,7 +170,7 @@ def _append_disk(
 
 
 def _share_iothread(draft: Draft, disk: etree._Element) -> None:
-    """Give a disk the I/O thread of the first virtio disk that has one (U27)."""
+    """Give a disk the I/O thread of the first virtio disk that has one (U27, F35)."""
     driver = disk.find("driver")
     for other in draft.disks("virtio"):
         other_driver = other.find("driver[@iothread]")

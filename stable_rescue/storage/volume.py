@@ -151,7 +151,7 @@ def _size_of(
     try:
         is_device = stat.S_ISBLK(os.stat(path).st_mode)  # noqa: PTH116
     except PermissionError as exc:
-        # Some shares give access to QEMU's user only.
+        # Some shares give access to QEMU's user only (F10).
         LOG.info("nova-compute has no access to %s, not checked: %s", volume.name, exc)
         return None
     except OSError as exc:

@@ -121,7 +121,7 @@ def verify(
     """Check that the volumes of a running guest exist, are readable and large enough.
 
     No volume is connected again, because the guest uses them. If libvirt has lost the
-    secret of an encrypted volume, it is created: the rescue needs it to start.
+    secret of an encrypted volume, it is created: the rescue needs it to start (F23).
 
     :param domain: the server's original definition
     :raises Refused: if a volume fails the check; the reason names the first one

@@ -26,6 +26,7 @@ class RescueTest(ServerTestBase):
             self.assertEqual(0o600, path.stat().st_mode & 0o777)
 
         self.unrescue_server()
+        # Neither today's defaults nor the server's image count (U4, U5).
         self.assertEqual(self.original, self.definition(self.server))
         self.assertEqual([], self.files(self.server))
 

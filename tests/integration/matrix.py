@@ -257,7 +257,8 @@ def qemu_devices(xml: str) -> tuple[dict[str, dict[str, Any]], list[tuple[str, i
     """Return the devices on QEMU's command line, and the boot orders.
 
     The devices are their arguments by id, without the boot order. The boot orders are
-    pairs of id and number; a floppy's belongs to its controller, isa-fdc.
+    pairs of id and number; a floppy's belongs to its controller, isa-fdc. Nothing is
+    started (F27).
     """
     command = base.connection().domainXMLToNative("qemu-argv", xml)
     devices, boot_orders = {}, []

@@ -20,6 +20,7 @@ _CONTROLLERS = {
     <controller type='pci' index='0' model='pcie-root'/>"""
     + "<controller type='pci' model='pcie-root-port'/>" * 12,
 }
+# The loader is named: libvirt 9.0 rejects what Nova leaves to libvirt (F11).
 _FIRMWARE = {
     "bios": "",
     "uefi": """

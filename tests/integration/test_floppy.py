@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""SeaBIOS boots the rescue floppy, and not the original root disk."""
+"""SeaBIOS boots the rescue floppy, and not the original root disk (F21)."""
 
 import time
 

@@ -11,6 +11,8 @@ _Q35_BUSES = ("virtio", "scsi", "usb", "sata")
 
 
 class RichTest(base.TestCase):
+    """Consoles (U21) and the I/O settings of disks (F35) stay, like all else."""
+
     #: libvirt 9.0 does not know crypto, and takes launchSecurity on some hosts only.
     MAY_LACK: ClassVar = {"crypto", "launchSecurity"}
 

@@ -16,7 +16,7 @@ _SHELL = "UEFI Interactive Shell"
 
 
 class InstalledGuest:
-    """A server whose NVRAM file has a boot entry for its root disk.
+    """A server whose NVRAM file has a boot entry for its root disk (F5).
 
     Devices were unplugged and plugged while the server was off, so its addresses are
     as uneven as after hotplug.

@@ -89,7 +89,7 @@ class DiskFull(Fault):
 
 
 class LibvirtLost(Fault):
-    """The connections to libvirt break, and no new one can be opened."""
+    """The connections to libvirt break, and no new one can be opened (U34)."""
 
     def __init__(self, instances: Path) -> None:
         super().__init__(instances)
