@@ -98,14 +98,12 @@ class Service:
         return self.lab.sandbox.alive(self.lab.pid_file(name or self.name))
 
     def has_logged(self, words: str, times: int = 1) -> bool:
-        """Return True if the process has logged ``words`` so often since its start."""
+        """Return True if the process has logged ``words`` at least ``times`` times."""
         try:
-            return (
-                self.lab.log(self.name).read_text(errors="replace").count(words)
-                >= times
-            )
+            text = self.lab.log(self.name).read_text(errors="replace")
         except OSError:
             return False
+        return text.count(words) >= times
 
     def terminate(self, name: str | None = None, seconds: float = 10) -> None:
         """End the process ``name`` with TERM, and after ``seconds`` with KILL."""

@@ -46,8 +46,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=int,
         default=0,
         metavar="SERVERS",
-        help="kill nothing; rescue so many servers at once, then request a rescue"
-        " together with delete, reboot, stop, rescue and unrescue",
+        help="kill nothing; instead rescue this many servers at once, then request a"
+        " rescue together with delete, reboot, stop, rescue and unrescue",
     )
     parser.add_argument("--keep", action="store_true", help="leave the lab up")
 

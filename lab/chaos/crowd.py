@@ -136,7 +136,7 @@ def _delete(server: ChaosServer) -> None:
 def crowd(
     lab: Lab, cloud: Any, count: int, clock: Clock
 ) -> Iterator[list[ChaosServer]]:
-    """Give so many servers with marked disks; delete them at the end."""
+    """Give ``count`` servers with marked disks; delete them at the end."""
     with contextlib.ExitStack() as undo:
         folder = Path(undo.enter_context(tempfile.TemporaryDirectory(dir=lab.state)))
         blank = folder / "blank.qcow2"

@@ -173,7 +173,7 @@ class ChaosServer:
         self.host.virsh("start", self.domain)
 
     def wait_for_inventory(self) -> Inventory:
-        """Return what the guest printed at its latest boot, as soon as it has."""
+        """Wait until the guest has printed an inventory and return the latest."""
 
         def printed() -> Inventory | None:
             return inventory.last(self.host.console(self.id))

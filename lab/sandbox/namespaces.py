@@ -143,7 +143,7 @@ class Namespaces:
         holder: procfs.ProcessId,
         seconds: float,
     ) -> None:
-        """Wait until both processes have ended, or for so many seconds."""
+        """Wait until both processes have ended, or until ``seconds`` have passed."""
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
             if self._started is not None:

@@ -39,7 +39,7 @@ def connect(**options: Any) -> Connection:
 def poll(what: str, probe: Callable[[], T | None], seconds: float) -> T:
     """Return the first answer of ``probe`` that is not None.
 
-    :raises LabError: if ``probe`` returns only None for so many seconds
+    :raises LabError: if ``probe`` still returns None after ``seconds``
     """
     deadline = time.monotonic() + seconds
     while True:

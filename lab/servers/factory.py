@@ -60,8 +60,8 @@ def swap_disk() -> dict[str, Any]:
 class ServerFactory:
     """Makes what servers consist of.
 
-    ``undo`` gets a callback for each image and volume that deletes it. Whoever creates
-    a server deletes it before its volumes.
+    ``undo`` gets a callback for each image and volume that deletes it. The caller that
+    creates a server has to delete it before its volumes.
     """
 
     def __init__(
