@@ -5,7 +5,7 @@ import enum
 
 
 class Outcome(enum.Enum):
-    """Where a recovered server stands."""
+    """The state of a server after its recovery."""
 
     #: The guest had not been touched yet.
     UNTOUCHED = enum.auto()

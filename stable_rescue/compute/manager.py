@@ -103,9 +103,9 @@ class StableRescueMixin(RecoveryMixin):
     ) -> Iterator[bool]:
         """Recover the instance if the block fails; yield False if it is not wanted.
 
-        The caller holds the instance's lock, which Nova takes to delete an instance.
-        Other operations block until this one completes. One that came first may have
-        changed the task state, so it is read again.
+        The caller holds the instance's lock, which Nova takes to delete an instance, so
+        other operations block until this one completes. An earlier operation may have
+        changed the task state while the caller waited, so it is read again.
         """
         if not self._is_still(instance, task_state):
             LOG.warning(
@@ -134,7 +134,7 @@ class StableRescueMixin(RecoveryMixin):
             self._recover_rescue(context, instance, finish=False)
         except Exception:
             # If the record is lost, leave the instance RESCUED. In ERROR the user
-            # could not unrescue it, and no recovery would know of a rescue.
+            # could not unrescue it, and recovery would not recognize a rescue.
             if self.driver.known_rescue(instance).is_lost:
                 LOG.exception(
                     "Unrescue failed; the instance stays RESCUED, and the user can "

@@ -52,15 +52,15 @@ class RecoveryMixin:
         finally:
             self._recoveries = {}
 
-    # Recovery comes before Nova's own initialization, which would take a guest that
-    # is off in the middle of a rescue for one that was lost.
+    # Recovery comes before Nova's initialization, which would treat a guest that is off
+    # in the middle of a rescue as one that has failed.
     def _init_instance(
         self, context: nova_context.RequestContext, instance: "objects.Instance"
     ) -> None:
         """Recover the instance if its rescue was interrupted, then initialize it.
 
-        The first call starts all recoveries of the host, a few at a time. One that
-        hangs delays neither the others nor the start of the service.
+        The first call starts all recoveries of the host, a few at a time. A recovery
+        that hangs delays neither the others nor the start of the service.
         """
         if self._recoveries is None:
             self._recoveries = self._start_recoveries(context)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What Nova's image cache has to know of rescues.
+"""The rescues that Nova's image cache has to consider.
 
 Nova removes a base image from the cache if no instance was made from it, even while
 a rescue disk is backed by it (U23).
@@ -17,7 +17,7 @@ def with_rescues(
 ) -> list["objects.Instance"]:
     """Return the instances, and a stand-in for each of their rescues.
 
-    A stand-in is a copy of the instance that names the rescue image as its own. It is
+    A stand-in is a copy of the instance that names the rescue image as its own, and is
     never saved. An instance whose record is damaged gets no stand-in.
     """
     all_instances = list(instances)

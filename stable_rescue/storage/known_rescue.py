@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a host knows of an instance's rescue, as one value."""
+"""What a host knows about an instance's rescue, as one value."""
 
 import datetime
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from stable_rescue.storage.record import Record
 
 @dataclass(frozen=True)
 class KnownRescue:
-    """A snapshot of what the host knows of an instance's rescue.
+    """A snapshot of what the host knows about an instance's rescue.
 
     ``record`` is None if there is none that can be read. ``has_leftovers`` says
     whether a record exists, damaged or not. ``is_lost`` says that Nova calls the

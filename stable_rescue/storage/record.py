@@ -28,7 +28,7 @@ _FORMAT_1_NAMES = {
 
 
 class State(enum.StrEnum):
-    """How far a rescue has come. Each state is written before the step it names."""
+    """The progress of a rescue. Each state is written before the step it names."""
 
     #: The guest is untouched; libvirt may hold the rescue definition for a moment.
     PREPARING = "preparing"

@@ -118,7 +118,7 @@ def load(instance: "objects.Instance") -> Record | None:
 
 
 def known_rescue(instance: "objects.Instance") -> KnownRescue:
-    """Return what this host knows of an instance's rescue.
+    """Return what this host knows about an instance's rescue.
 
     :raises OSError: if the instance's directory cannot be read
     """

@@ -43,8 +43,8 @@ class StableRescueDriver(libvirt_driver.LibvirtDriver):
         # What this process has prepared and not begun, by instance UUID. After a
         # crash the next process goes by the record on disk.
         self._prepared: dict[str, Prepared] = {}
-        # True if a StableRescueMixin saves to Nova's database how a rescue ended. It
-        # then calls remove_rescue_record itself.
+        # True if a StableRescueMixin saves to Nova's database how a rescue ended. The
+        # mixin then calls remove_rescue_record itself.
         self.managed = False
 
     def prepare_rescue(
@@ -168,7 +168,7 @@ class StableRescueDriver(libvirt_driver.LibvirtDriver):
         LOG.info("Unrescued in %.2f seconds", watch.elapsed(), instance=instance)
 
     def known_rescue(self, instance: "objects.Instance") -> KnownRescue:
-        """Return what this host knows of an instance's rescue.
+        """Return what this host knows about an instance's rescue.
 
         Call it with the instance's lock held, or the value may be outdated before it
         is used.
@@ -302,9 +302,9 @@ class StableRescueDriver(libvirt_driver.LibvirtDriver):
                     admin_password,
                     lambda: block_device_info,
                 )
-            except Exception:  # noqa: BLE001 - it is raised again
+            except Exception:  # noqa: BLE001 - the error propagates
                 with excutils.save_and_reraise_exception(logger=LOG):
-                    # Nova's own manager has powered the guest off.
+                    # Nova's manager has powered the guest off already.
                     if instance.vm_state == vm_states.ACTIVE:
                         guest.start_as_defined(self, context, instance)
         return self._prepared.pop(instance.uuid, None)

@@ -177,7 +177,7 @@ def _inspect(
     seen = content.read(nova_internals.image_api_of(driver), context, image)
     if seen is not None:
         on_usb = (device, request.bus) == ("cdrom", "usb")
-        # Such a CD-ROM is a hard disk for the guest (F34).
+        # The guest sees such a CD-ROM as a hard disk (F34).
         is_disk = on_usb and not nova_internals.has_usb_cdroms(driver)
         inspection.check_content(image, device, seen, "disk" if is_disk else device)
     return inspection.findings(instance, image, device)

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What ends or recovers a stock rescue, or a stable one whose record is lost.
 
-Nova's driver keeps no record. What is known of its rescue is Nova's vm_state, the
+Nova's driver keeps no record. All that shows its rescue is the instance's vm_state, the
 definition in libvirt, and unrescue.xml.
 """
 

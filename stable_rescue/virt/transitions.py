@@ -56,7 +56,7 @@ def begin(
         # The volumes are connected: the guest ran, or preparation has connected them.
         guest.start(driver, context, instance, prepared.rescue_xml)
         store.save(prepared.at(State.RESCUED))
-    except Exception:  # noqa: BLE001 - it is raised again
+    except Exception:  # noqa: BLE001 - the error propagates
         with excutils.save_and_reraise_exception(logger=LOG):
             LOG.error("The rescue failed; rolling it back", instance=instance)
             roll_back(driver, context, instance, prepared, connected=True)

@@ -10,6 +10,7 @@ from typing import Any
 from nova.virt import driver
 
 from stable_rescue.compute.manager import ComputeManager
+from stable_rescue.storage.known_rescue import KnownRescue
 from stable_rescue.virt.driver import StableRescueDriver
 from tests.nova import substitution
 
@@ -23,8 +24,10 @@ class StockRescueManager(ComputeManager):
         super().__init__(*args, **options)
         for name in dir(StableRescueDriver):
             if "rescue" in name and not hasattr(driver.ComputeDriver, name):
-                # The fake driver has no stable rescue to prepare, report or recover.
+                # The fake driver has no stable rescue to prepare, discard or recover.
                 setattr(self.driver, name, lambda *_args, **_options: None)
+        nothing_known = KnownRescue(None, has_leftovers=False, is_lost=False)
+        self.driver.known_rescue = lambda _instance: nothing_known
 
 
 for module in ("test_compute", "test_compute_mgr"):
