@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How long a plan takes for a domain of 10 to 1,000 disks, and how that grows.
+"""Measure how long a plan takes for domains of 10 to 1,000 disks.
 
-Run from the project's folder: ``python -m benchmarks.domain``. Sizes take turns, so
-that whatever else the machine does falls on all of them alike. CPU time is what the
-plan itself costs; wall time has the machine's other work in it. F32 has results.
+Run it from the project's folder: ``python -m benchmarks.domain``. The sizes take turns,
+so that other load on the machine affects all of them alike. CPU time is the cost of the
+plan alone; wall time includes other load. F32 has results.
 """
 
 import argparse
@@ -32,7 +32,7 @@ _DRIVE = "<address type='drive' controller='0' bus='0' target='{}' unit='{}'/>"
 
 
 def scsi_disks(count: int) -> str:
-    """Return a domain whose disks share a virtio-scsi controller."""
+    """Return a domain whose disks share one virtio-scsi controller."""
     devices = [
         "<controller type='pci' index='0' model='pci-root'/>",
         f"<controller type='scsi' index='0' model='virtio-scsi'>{_PCI.format(0, 4)}"
@@ -47,9 +47,9 @@ def scsi_disks(count: int) -> str:
 
 
 def virtio_disks(count: int) -> str:
-    """Return a domain whose disks sit behind PCI bridges, 31 on each."""
+    """Return a domain whose disks are behind PCI bridges, 31 on each."""
     bridges = -(-count // 31)
-    # More bridges than bus 0 has slots hang on the first of them.
+    # Bridges that do not fit on bus 0 are behind the first bridge.
     places = [(0, slot) for slot in range(3, 30)] + [(1, s) for s in range(20, 32)]
     devices = ["<controller type='pci' index='0' model='pci-root'/>"]
     devices += [
@@ -88,7 +88,7 @@ SHAPES: dict[str, Callable[[int], str]] = {
 
 
 def measure(definition: str, bus: str) -> tuple[float, float]:
-    """Return CPU and wall time of one plan, in milliseconds."""
+    """Return the CPU time and wall time of one plan, in milliseconds."""
     request = plan.RescueRequest(bus=bus, gaps=True)
     cpu, wall = time.process_time(), time.perf_counter()
     plan.derive(Domain.parse(definition), request, _MEDIA)
@@ -97,19 +97,19 @@ def measure(definition: str, bus: str) -> tuple[float, float]:
 
 
 def main() -> None:
-    """Print a line of medians for each shape, rescue bus and size."""
+    """Print the medians for each shape, rescue bus and size."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rounds", type=int, default=15, help="plans of each size")
+    parser.add_argument("--rounds", type=int, default=15, help="plans per size")
     rounds = parser.parse_args().rounds
     print("domain        rescue on  disks    CPU ms   wall ms   µs/disk   of 100's")
     for shape, make in SHAPES.items():
         for bus in ("virtio", "scsi", "usb"):
             definitions = {size: make(size) for size in SIZES}
-            for definition in definitions.values():
-                measure(definition, bus)
+            for text in definitions.values():
+                measure(text, bus)  # warm up
             times = [
-                {size: measure(definition, bus) for size, definition in every}
-                for every in [definitions.items()] * rounds
+                {size: measure(text, bus) for size, text in definitions.items()}
+                for _round in range(rounds)
             ]
             _print(shape, bus, times)
 
@@ -117,16 +117,17 @@ def main() -> None:
 def _print(shape: str, bus: str, times: list[dict[int, tuple[float, float]]]) -> None:
     medians = {
         size: [
-            statistics.median(taken[size][kind] for taken in times) for kind in (0, 1)
+            statistics.median(round_[size][clock] for round_ in times)
+            for clock in (0, 1)
         ]
         for size in SIZES
     }
     base = medians[100][0] / 100
     for size, (cpu, wall) in medians.items():
-        each = cpu / size
+        per_disk = cpu / size
         print(
             f"{shape:12}  {bus:9} {size:6} {cpu:9.2f} {wall:9.2f} "
-            f"{each * 1000:9.1f} {each / base:9.2f}x"
+            f"{per_disk * 1000:9.1f} {per_disk / base:9.2f}x"
         )
 
 

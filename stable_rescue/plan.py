@@ -146,13 +146,13 @@ def derive(
             f"{'; '.join(mismatches)}; ask the operator to correct this"
         )
     # Unrescue restores the refreshed definition, because the old sources are gone.
-    original, made = sources.refreshed(original, disks.volumes)
+    original, applied = sources.refreshed(original, disks.volumes)
     draft = original.copy()
-    made += edits.strip_boot(draft)
-    made += edits.boot_kernel(draft, media.kernel)
-    made += edits.protect_nvram(draft, _nvram_copy(original, media.nvram_copy))
+    applied += edits.strip_boot(draft)
+    applied += edits.boot_kernel(draft, media.kernel)
+    applied += edits.protect_nvram(draft, _nvram_copy(original, media.nvram_copy))
     if media.replaces_config_drive:
-        made += edits.swap_config_drive(draft)
+        applied += edits.swap_config_drive(draft)
     added_drive = media.config_drive
     if recognise.has_config_drive(original):
         added_drive = None
@@ -165,7 +165,7 @@ def derive(
         bus,
         original,
         rescue,
-        (*made, *added),
+        (*applied, *added),
         (*mismatches, *_findings(rescue, wanted_bus, bus, added)),
     )
 
@@ -214,16 +214,16 @@ def _add_disks(
     for bus, drive_bus in product((wanted_bus, *fallback), drive_buses):
         draft = domain.copy()
         try:
-            made = []
+            added = []
             if drive is not None and drive_bus is not None:
-                made += edits.add_config_drive(draft, drive, drive_bus, request.gaps)
-            made += edits.add_rescue_disk(
+                added += edits.add_config_drive(draft, drive, drive_bus, request.gaps)
+            added += edits.add_rescue_disk(
                 draft, medium, request.device, bus, request.gaps
             )
         except exception.NoRoom as exc:
             first_error = first_error or exc
         else:
-            return bus, draft, made
+            return bus, draft, added
     assert first_error is not None  # the loop has run at least once
     raise first_error
 

@@ -91,9 +91,9 @@ class Domain:
     @property
     def devices(self) -> etree._Element:
         """Return the <devices> element."""
-        found = self.root.find("devices")
-        assert found is not None  # parse() has checked this
-        return found
+        devices = self.root.find("devices")
+        assert devices is not None  # parse() has checked this
+        return devices
 
     def each_device(self, tag: str | None = None) -> Iterator[etree._Element]:
         """Yield the devices, or only those with one tag, in order."""

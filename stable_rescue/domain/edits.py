@@ -54,20 +54,20 @@ class Kernel:
 
 def strip_boot(draft: Draft) -> list[Edit]:
     """Remove every boot order and direct kernel boot (E1)."""
-    done = []
+    edits = []
     os_element = draft.root.find("os")
     assert os_element is not None  # Domain.parse() has checked os/type
     for tag, rule in (("boot", "F12"), *((t, "U13") for t in _DIRECT_KERNEL)):
         for child in os_element.findall(tag):
             _remove(child)
-            done.append(Edit("boot", f"dropped <os><{tag}>", rule))
+            edits.append(Edit("boot", f"dropped <os><{tag}>", rule))
     # Not only disks and NICs: a virtiofs filesystem can have a boot order, too.
     for device in draft.each_device():
         for boot in device.findall("boot"):
             _remove(boot)
             what = f"dropped boot order {boot.get('order')} of a {device.tag!s}"
-            done.append(Edit("boot", what, "F3"))
-    return done
+            edits.append(Edit("boot", what, "F3"))
+    return edits
 
 
 def boot_kernel(draft: Draft, kernel: Kernel | None) -> list[Edit]:
@@ -94,7 +94,7 @@ def protect_nvram(draft: Draft, copy: NvramCopy | None) -> list[Edit]:
 
 def swap_config_drive(draft: Draft) -> list[Edit]:
     """Make the config drive, if any, read the regenerated one in its slot (E5)."""
-    done = []
+    edits = []
     for disk in draft.disks():
         source = disk.find("source")
         if source is None:
@@ -104,8 +104,8 @@ def swap_config_drive(draft: Draft) -> list[Edit]:
             if value.endswith(recognise.CONFIG_DRIVE):
                 source.set(key, value + recognise.RESCUE_SUFFIX)
                 what = f"{document.target_of(disk)[0]} reads the new config drive"
-                done.append(Edit("config drive", what, "U3"))
-    return done
+                edits.append(Edit("config drive", what, "U3"))
+    return edits
 
 
 def add_config_drive(
@@ -156,17 +156,17 @@ def _append_disk(
     disk.append(seat.address)
     draft.append_device(disk)
     rule = _CONTROLLER_RULES[bus]
-    done = [Edit("controller", f"added {what}", rule) for what in seat.added]
+    edits = [Edit("controller", f"added {what}", rule) for what in seat.added]
     address = " ".join(f"{k}={v}" for k, v in seat.address.attrib.items())
     what = f"added {device} {name} on {bus} at {address}"
     if boots:
-        done.append(Edit("rescue disk", f"{what}, boot order 1", "F7"))
+        edits.append(Edit("rescue disk", f"{what}, boot order 1", "F7"))
     else:
-        done.append(Edit("config drive", what, "U3"))
+        edits.append(Edit("config drive", what, "U3"))
     if seat.in_gap:
         what = f"{name} sits in a gap: disks behind it change their names in the guest"
-        done.append(Edit("gap", what, "F7"))
-    return done
+        edits.append(Edit("gap", what, "F7"))
+    return edits
 
 
 def _share_iothread(draft: Draft, disk: etree._Element) -> None:

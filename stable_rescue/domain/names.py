@@ -29,13 +29,11 @@ def overtaken(rescue: Domain) -> list[str]:
         # Reversed, so that the first of several with one index (USB 2.0) is kept.
         for controller in reversed(list(rescue.controllers(bus)))
     }
-    own = controllers.get(_controller_of(rescue_disk))
-    if own is None:
+    rescue_controller = controllers.get(_controller_of(rescue_disk))
+    if rescue_controller is None:
         return []
-    others = (
-        controller for controller in controllers.values() if controller is not own
-    )
-    later = set(pci.behind(rescue, own, others))
+    others = [c for c in controllers.values() if c is not rescue_controller]
+    later = set(pci.behind(rescue, rescue_controller, others))
     return [
         document.target_of(disk)[0]
         for disk in rescue.disks()

@@ -29,15 +29,15 @@ def refreshed(domain: Domain, fresh: Mapping[str, str]) -> tuple[Domain, list[Ed
     :raises InvalidDomain: if one of these is not a <disk> with a <source>
     """
     draft = domain.copy()
-    done = []
+    edits = []
     for disk in draft.disks():
         target = document.target_of(disk)[0]
         if target in fresh:
             changed = _refresh(disk, _parse(fresh[target]))
             if changed:
                 what = f"{target} reads its volume by a new {', '.join(changed)}"
-                done.append(Edit("volume source", what, "U16"))
-    return (draft, done) if done else (domain, [])
+                edits.append(Edit("volume source", what, "U16"))
+    return (draft, edits) if edits else (domain, [])
 
 
 def serial_of(disk: etree._Element) -> str:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The offline command, as a process of its own that has nothing but lxml."""
+"""stable-rescue plan in a process that can import nothing but lxml."""
 
 import json
 import subprocess
@@ -17,8 +17,8 @@ from tests.unit.domain import samples
 
 ROOT = Path(__file__).parents[3]
 
-# Only the standard library, lxml and ourselves can be imported; no socket, no other
-# process, nothing written, and no file of /etc read.
+# Only the standard library, lxml and stable_rescue can be imported. Sockets, processes,
+# writing files and reading files of /etc are errors.
 ALONE = """
 import sys
 
@@ -62,23 +62,26 @@ def run(*arguments: str, stdin: str | bytes = "") -> subprocess.CompletedProcess
 @ddt.ddt
 class PlanCommandTest(base.BaseTestCase):
     def assert_fails(
-        self, status: int, reason: str, done: subprocess.CompletedProcess[bytes]
+        self, status: int, reason: str, process: subprocess.CompletedProcess[bytes]
     ) -> None:
-        self.assertEqual((status, b""), (done.returncode, done.stdout))
-        self.assertIn(reason, done.stderr.decode())
-        self.assertNotIn("Traceback", done.stderr.decode())
+        """Check the exit status and the reason of a process that has failed."""
+        self.assertEqual((status, b""), (process.returncode, process.stdout))
+        self.assertIn(reason, process.stderr.decode())
+        self.assertNotIn("Traceback", process.stderr.decode())
 
     def output(self, *arguments: str, name: str = "q35") -> str:
-        done = run(*arguments, stdin=samples.read(name))
-        self.assertEqual((0, b""), (done.returncode, done.stderr))
-        return done.stdout.decode()
+        """Return the plan for a golden definition."""
+        process = run(*arguments, stdin=samples.read(name))
+        self.assertEqual((0, b""), (process.returncode, process.stderr))
+        return process.stdout.decode()
 
-    def test_xml_is_the_rescue_definition_alone(self) -> None:
-        found = self.output(
+    def test_xml_format_is_the_rescue_definition(self) -> None:
+        output = self.output(
             *("--property", "hw_rescue_bus=usb", "--medium", "/images/it's & <that>"),
             *("--medium-format", "qcow2", "--format", "xml"),
         )
-        disk = recognise.rescue_disk(Domain.parse(found))
+        rescue = Domain.parse(output)
+        disk = recognise.rescue_disk(rescue)
         self.assertEqual(
             ("/images/it's & <that>", "qcow2", "usb"),
             (
@@ -87,85 +90,84 @@ class PlanCommandTest(base.BaseTestCase):
                 disk.find("target").get("bus"),
             ),
         )
-        self.assertEqual(
-            (), compare(samples.parsed("q35"), Domain.parse(found)).disturbed
-        )
+        self.assertEqual((), compare(samples.parsed("q35"), rescue).disturbed)
 
-    def test_json_is_all_of_the_plan(self) -> None:
-        found = json.loads(self.output("--format", "json"))
+    def test_json_format_is_the_whole_plan(self) -> None:
+        content = json.loads(self.output("--format", "json"))
         self.assertEqual(
             ("disk", "virtio", samples.read("q35")),
-            (found["device"], found["bus"], found["original"]),
+            (content["device"], content["bus"], content["original"]),
         )
-        self.assertEqual({"name", "what", "rule"}, found["edits"][0].keys())
-        self.assertEqual([], found["comparison"]["moved"])
-        self.assertEqual(["disk vdd"], found["comparison"]["appeared"])
+        self.assertEqual({"name", "what", "rule"}, content["edits"][0].keys())
+        self.assertEqual([], content["comparison"]["moved"])
+        self.assertEqual(["disk vdd"], content["comparison"]["appeared"])
 
-    def test_the_table_tells_devices_edits_and_findings(self) -> None:
-        found = self.output("--property", "hw_rescue_device=cdrom")
-        rows = [line.split() for line in found.splitlines()]
+    def test_table_format_has_devices_edits_and_findings(self) -> None:
+        table = self.output("--property", "hw_rescue_device=cdrom")
+        rows = [line.split() for line in table.splitlines()]
         disk = "/var/lib/nova/instances/0f4b0a6e/disk"
         self.assertIn(
             ["disk", "vda", "on", "virtio", "pci", "0000:02:00.0", disk], rows
         )
         self.assertIn(["Machine", "pc-q35-7.2,", "BIOS"], rows)
-        self.assertIn("added cdrom sdb on sata", found)
-        self.assertIn("  F7", found)
-        self.assertIn("moved: 0 of 33", found)
-        self.assertIn("Findings\n  none\n", found)
-        self.assertNotIn("secret", found)
+        self.assertIn("added cdrom sdb on sata", table)
+        self.assertIn("  F7", table)
+        self.assertIn("moved: 0 of 33", table)
+        self.assertIn("Findings\n  none\n", table)
+        self.assertNotIn("secret", table)
 
-    def test_a_file_is_read(self) -> None:
+    def test_definition_is_read_from_a_file(self) -> None:
         path = str(samples.GOLDEN / "pc.xml")
-        found = self.output("--domain-xml", path, name="q35")  # the last one counts
-        self.assertIn("pc-i440fx", found)
+        # The last --domain-xml counts.
+        table = self.output("--domain-xml", path, name="q35")
+        self.assertIn("pc-i440fx", table)
 
-    def test_letters_beyond_ascii_survive_any_locale(self) -> None:
-        own = samples.read("pc").replace(">web<", ">wéb 网<")
-        for how in ("xml", "json", "table"):
-            done = run("--format", how, stdin=own)
-            self.assertEqual(0, done.returncode, done.stderr)
-            if how != "table":
-                self.assertIn("wéb 网", done.stdout.decode())
+    def test_output_is_utf_8_in_any_locale(self) -> None:
+        text = samples.read("pc").replace(">web<", ">wéb 网<")
+        for format_ in ("xml", "json", "table"):
+            process = run("--format", format_, stdin=text)
+            self.assertEqual(0, process.returncode, process.stderr)
+            if format_ != "table":
+                self.assertIn("wéb 网", process.stdout.decode())
 
     @ddt.data(*properties.BUSES, "thunderbolt", "USB", "")
-    def test_an_unknown_value_is_refused_with_those_allowed(self, value: str) -> None:
+    def test_unknown_bus_is_refused_naming_those_allowed(self, value: str) -> None:
         wrong = value not in properties.BUSES
-        done = run("--property", f"hw_rescue_bus={value}", stdin=samples.read("q35"))
-        self.assertEqual(wrong, b"allowed are virtio, scsi, usb" in done.stderr)
-        self.assertEqual(wrong or value in ("ide", "fdc"), done.returncode == 2)
+        process = run("--property", f"hw_rescue_bus={value}", stdin=samples.read("q35"))
+        self.assertEqual(wrong, b"allowed are virtio, scsi, usb" in process.stderr)
+        self.assertEqual(wrong or value in ("ide", "fdc"), process.returncode == 2)
 
-    def test_an_unknown_device_is_refused_with_those_allowed(self) -> None:
-        done = run("--property", "hw_rescue_device=tape", stdin=samples.read("pc"))
-        self.assert_fails(2, "allowed are disk, cdrom, floppy", done)
+    def test_unknown_device_is_refused_naming_those_allowed(self) -> None:
+        process = run("--property", "hw_rescue_device=tape", stdin=samples.read("pc"))
+        self.assert_fails(2, "allowed are disk, cdrom, floppy", process)
 
-    def test_a_definition_that_libvirt_has_not_filled_in_is_refused(self) -> None:
-        own = "<domain><name>a</name><os><type>hvm</type></os><devices/></domain>"
-        self.assert_fails(2, "use the output of virsh dumpxml", run(stdin=own))
+    def test_incomplete_definition_is_refused(self) -> None:
+        text = "<domain><name>a</name><os><type>hvm</type></os><devices/></domain>"
+        self.assert_fails(2, "use the output of virsh dumpxml", run(stdin=text))
 
-    def test_a_refusal(self) -> None:
-        done = run("--property", "hw_rescue_bus=ide", stdin=samples.read("q35"))
-        self.assert_fails(2, "refused: a disk on bus ide is not possible", done)
+    def test_impossible_bus_is_refused_with_status_2(self) -> None:
+        process = run("--property", "hw_rescue_bus=ide", stdin=samples.read("q35"))
+        self.assert_fails(2, "refused: a disk on bus ide is not possible", process)
 
-    def test_a_rescue_definition_is_refused(self) -> None:
-        """UPSTREAM U8."""
+    def test_rescue_definition_is_refused(self) -> None:
+        """U8."""
         rescue = self.output("--format", "xml")
         self.assert_fails(2, "already a rescue definition", run(stdin=rescue))
 
-    def test_other_buses_and_gaps_where_they_are_allowed(self) -> None:
-        own = samples.domain("pc")
-        samples.add_disk(own, "vde", "virtio", samples.pci(0, 31))
-        full = own.to_xml()
+    def test_fallback_bus_and_gap_are_used_if_allowed(self) -> None:
+        original = samples.domain("pc")
+        samples.add_disk(original, "vde", "virtio", samples.pci(0, 31))
+        full = original.to_xml()
         self.assert_fails(2, "behind its last device", run(stdin=full))
-        done = run("--fallback-bus", "ide", stdin=full)
-        self.assertIn(b"bus virtio has no room; ide is used instead", done.stdout)
-        done = run("--allow-gaps", stdin=full)
-        self.assertIn(b"vdf sits in a gap", done.stdout)
+        process = run("--fallback-bus", "ide", stdin=full)
+        self.assertIn(b"bus virtio has no room; ide is used instead", process.stdout)
+        process = run("--allow-gaps", stdin=full)
+        self.assertIn(b"vdf sits in a gap", process.stdout)
 
-    def test_other_properties_are_told_to_have_no_bearing(self) -> None:
-        done = run("--property", "hw_resque_bus=usb", stdin=samples.read("pc"))
-        self.assertEqual(0, done.returncode)
-        self.assertIn(b"property hw_resque_bus is ignored", done.stderr)
+    def test_other_property_is_ignored_with_a_warning(self) -> None:
+        process = run("--property", "hw_resque_bus=usb", stdin=samples.read("pc"))
+        self.assertEqual(0, process.returncode)
+        self.assertIn(b"property hw_resque_bus is ignored", process.stderr)
 
     @ddt.data(
         ("", "not well-formed"),
@@ -176,11 +178,13 @@ class PlanCommandTest(base.BaseTestCase):
         ("<domain/>", "no <name>"),
     )
     @ddt.unpack
-    def test_what_is_no_domain(self, text: str | bytes, reason: str) -> None:
+    def test_text_that_is_not_a_domain_fails_with_status_1(
+        self, text: str | bytes, reason: str
+    ) -> None:
         self.assert_fails(1, reason, run(stdin=text))
 
     @ddt.data("/nowhere.xml", "/")
-    def test_what_cannot_be_read(self, path: str) -> None:
+    def test_unreadable_file_fails_with_status_1(self, path: str) -> None:
         self.assert_fails(1, path, run("--domain-xml", path))
 
     @ddt.data(
@@ -192,9 +196,11 @@ class PlanCommandTest(base.BaseTestCase):
         ("--medium", "/a\nb"),
         ("--no-such-option",),
     )
-    def test_a_wrong_command_line_is_no_refusal(self, words: tuple[str, ...]) -> None:
+    def test_wrong_command_line_fails_with_status_64(
+        self, words: tuple[str, ...]
+    ) -> None:
         self.assert_fails(64, "usage: stable-rescue", run(*words))
 
-    def test_the_installed_command_is_this_one(self) -> None:
+    def test_installed_command_is_this_main(self) -> None:
         text = (ROOT / "setup.cfg").read_text()
         self.assertIn("stable-rescue = stable_rescue.cmd.main:main\n", text)

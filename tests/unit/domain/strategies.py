@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Domains as libvirt could give them back, with the history that servers have.
+"""Hypothesis strategies for domains with a long history of attached devices.
 
-Holes where devices were unplugged, ports in any order, devices beside and behind
-bridges, more than one controller of a kind, units with gaps: libvirt accepts all of
-it, and Nova's servers get there over the years.
+They have holes left by unplugged devices, root ports in any order, devices next to and
+behind bridges, several controllers of a kind, and gaps between units. libvirt accepts
+all of this, and Nova's servers get there over the years.
 """
 
 from dataclasses import dataclass, field
@@ -18,15 +18,15 @@ MACHINES = {
     "q35": ("x86_64", ("q35", "pc-q35-7.2")),
     "virt": ("aarch64", ("virt", "virt-7.2")),
 }
-# The kernel's and libvirt's own limits lie here: 7 is a narrow lsilogic's initiator,
-# 16 its targets, 26 the end of one-letter names.
+# Units around limits: 7 is the initiator of a narrow lsilogic, 16 the number of its
+# targets, 26 the number of names with one letter.
 _UNITS = (0, 1, 2, 5, 6, 7, 8, 15, 16, 17, 25, 26, 27, 254, 255)
 _PLAIN = ("disk", "disk", "nic", "rng", "hostdev", "filesystem")
 _SCSI_MODELS = ("virtio-scsi", "virtio-transitional", "lsilogic")
 _TABLET = (
     "<input type='tablet' bus='usb'><address type='usb' bus='0' port='{}'/></input>"
 )
-# The element of a kind of device without its address.
+# The elements of the kinds of device, without their addresses.
 _XML = {
     "nic": "<interface type='bridge'><mac address='fa:16:3e:00:00:{:02x}'/>"
     "<source bridge='br'/><target dev='tap{}'/><model type='virtio'/></interface>",
@@ -43,7 +43,7 @@ Place = tuple[int, int, int]
 
 @dataclass
 class Builder:
-    """A domain that is being drawn up."""
+    """A domain that is being drawn."""
 
     draw: st.DrawFn
     machine: str
@@ -78,7 +78,7 @@ class Builder:
         self.devices.append(element)
 
     def place(self) -> Place | None:
-        """Take one of the free places, any one; None where there is none."""
+        """Draw one of the free places; return None if there is none."""
         if not self.free:
             return None
         return self.free.pop(self.number(0, len(self.free) - 1))
@@ -120,7 +120,7 @@ def domains(draw: st.DrawFn, machine: str | None = None) -> str:
     if draw(st.integers(0, 7)):
         kinds = draw(st.lists(st.sampled_from(_PLAIN), min_size=1, max_size=12))
     else:
-        kinds = ["disk"] * len(builder.free)  # as many as there is room for
+        kinds = ["disk"] * len(builder.free)  # as many as fit
     for kind in kinds:
         place = builder.place() if len(kinds) <= 12 else builder.free.pop()
         if place is not None:
@@ -135,7 +135,7 @@ def _names(prefix: str) -> list[str]:
 
 
 def _conventional(builder: Builder) -> None:
-    """Draw a pc's buses: any slots, pci-bridges, slots with several functions."""
+    """Draw the buses of a pc: any slots, with or without pci-bridges."""
     builder.add("<controller type='pci' index='0' model='pci-root'/>")
     bridges = builder.some(range(3, 32), most=2)
     buses = [range(3, 32), *(range(1, 32) for _ in bridges)]
@@ -152,13 +152,13 @@ def _conventional(builder: Builder) -> None:
 
 
 def _history(builder: Builder, slots: list[int]) -> list[int]:
-    """Draw how far a bus has been filled: up to a slot, or to the last."""
+    """Draw the highest slot that a bus has ever used."""
     last = builder.draw(st.sampled_from((6, 12, 31, 31)))
     return [slot for slot in slots if slot <= last]
 
 
 def _express(builder: Builder) -> None:
-    """Draw the root ports of q35 and virt: any function, any order, some empty."""
+    """Draw the root ports of q35 and virt: any functions in any order, some empty."""
     builder.add("<controller type='pci' index='0' model='pcie-root'/>")
     slots = builder.some(range(2, 0x1C), most=3)
     places: list[tuple[Place, str]] = []
@@ -197,7 +197,7 @@ def _express(builder: Builder) -> None:
 
 
 def _usb(builder: Builder) -> None:
-    """Draw the USB controllers; the migratable form leaves out a default one."""
+    """Draw the USB controllers; the migratable form leaves out the default one."""
     kind = builder.draw(st.sampled_from(("none", "absent", "xhci", "two", "ich9")))
     tablet = builder.chance() and kind != "none"
     place = builder.place() if kind not in ("none", "absent") else None
@@ -231,7 +231,7 @@ def _usb(builder: Builder) -> None:
 
 
 def _controllers(builder: Builder) -> None:
-    """Draw controllers with units: scsi ones, the machine's own, and a floppy's."""
+    """Draw controllers with units: scsi, the chipset's and a floppy's."""
     for index in range(builder.number(0, 3)):
         place = builder.place()
         if place is None:
@@ -279,7 +279,7 @@ def _on_units(builder: Builder, bus: str, units: list[tuple[int, int, int]]) -> 
 
 
 def _document(builder: Builder, family: str) -> str:
-    """Return the definition, with what else a server may have."""
+    """Return the definition, with the other elements that a server may have."""
     draw = builder.draw
     arch, machines = MACHINES[family]
     name = draw(st.sampled_from(machines))
@@ -314,7 +314,7 @@ def _document(builder: Builder, family: str) -> str:
 
 
 def _boots(builder: Builder, os_element: etree._Element) -> None:
-    """Draw boot orders: of the machine, of some devices, or none."""
+    """Draw boot orders: in <os>, on some devices, or none."""
     kind = builder.draw(st.sampled_from(("os", "devices", "none")))
     if kind == "os":
         for device in ("hd", "network"):
@@ -326,9 +326,9 @@ def _boots(builder: Builder, os_element: etree._Element) -> None:
 
 
 def requests() -> st.SearchStrategy[RescueRequest]:
-    """Draw what a rescue image may ask for and an operator allow.
+    """Draw the request of a rescue image and the settings of an operator.
 
-    Mostly what some machine can do; what none can, too.
+    Most requests are possible on some machine; a few are possible on none.
     """
     disks = (None, "virtio", "scsi", "usb", "sata", "ide")
     wanted = [

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The independent judge tells every kind of difference, and no other."""
+"""The comparison of definitions finds each kind of difference, and no other."""
 
 from collections.abc import Callable
 
@@ -7,61 +7,64 @@ import ddt
 from lxml import etree
 from oslotest import base
 
-from stable_rescue import plan
 from stable_rescue.domain.compare import Comparison, compare
-from stable_rescue.domain.document import Domain
+from stable_rescue.domain.document import Domain, Draft
 from tests.unit.domain import samples
 
 
-def after(spoil: Callable[[Domain], object], name: str = "pc") -> Comparison:
-    """Return what the comparison finds of a change to a sample."""
-    own = samples.domain(name)
-    changed = own.copy()
-    spoil(changed)
-    return compare(own, changed)
+def compare_after(change: Callable[[Draft], object], name: str = "pc") -> Comparison:
+    """Return the comparison of a sample with a changed copy of it."""
+    original = samples.domain(name)
+    changed = original.copy()
+    change(changed)
+    return compare(original, changed)
 
 
-def titles(found: Comparison, word: str) -> list[str]:
-    """Return the devices of which a comparison says one word."""
-    told = getattr(found, word)
-    return [str(getattr(change, "device", change)) for change in told]
+def titles(comparison: Comparison, kind: str) -> list[str]:
+    """Return the devices with one kind of difference."""
+    differing = getattr(comparison, kind)
+    return [str(getattr(change, "device", change)) for change in differing]
 
 
 def disk(domain: Domain, target: str) -> etree._Element:
+    """Return a disk of a domain."""
     return domain.devices.find(f"disk/target[@dev='{target}']").getparent()
 
 
 @ddt.ddt
 class CompareTest(base.BaseTestCase):
-    def assert_only(self, found: Comparison, **expected: list[str]) -> None:
-        words = ("moved", "renamed", "appeared", "vanished", "changed")
-        told = {word: titles(found, word) for word in words}
-        self.assertEqual({word: [] for word in words} | expected, told)
+    def assert_only(self, comparison: Comparison, **expected: list[str]) -> None:
+        """Check that a comparison has the expected devices and no others."""
+        kinds = ("moved", "renamed", "appeared", "vanished", "changed")
+        self.assertEqual(
+            {kind: [] for kind in kinds} | expected,
+            {kind: titles(comparison, kind) for kind in kinds},
+        )
 
     @ddt.data("pc", "q35")
-    def test_the_same_is_the_same(self, name: str) -> None:
-        found = after(lambda domain: None, name)
-        self.assert_only(found)
-        self.assertEqual((), found.rest)
-        every = samples.domain(name).each_device()
-        there = [device for device in every if device.get("model") != "none"]
-        self.assertEqual(len(there), len(found.originals))
+    def test_equal_definitions_do_not_differ(self, name: str) -> None:
+        comparison = compare_after(lambda domain: None, name)
+        self.assert_only(comparison)
+        self.assertEqual((), comparison.rest)
+        devices = samples.domain(name).each_device()
+        real = [device for device in devices if device.get("model") != "none"]
+        self.assertEqual(len(real), len(comparison.originals))
 
-    def test_neither_white_space_nor_ways_to_write_count(self) -> None:
+    def test_white_space_and_notation_do_not_count(self) -> None:
         text = samples.read("pc")
         other = text.replace("\n", "\n\n").replace("slot='0x04'", "slot='4'")
         self.assertNotEqual(text, other)
-        found = compare(Domain.parse(text), Domain.parse(other))
-        self.assert_only(found)
-        self.assertEqual((), found.rest)
+        comparison = compare(Domain.parse(text), Domain.parse(other))
+        self.assert_only(comparison)
+        self.assertEqual((), comparison.rest)
 
-    def test_nor_does_the_order_of_devices(self) -> None:
-        """LIBVIRT F7: libvirt sorts disks."""
+    def test_order_of_devices_does_not_count(self) -> None:
+        """F7: libvirt sorts disks."""
 
-        def reorder(domain: Domain) -> None:
+        def reorder(domain: Draft) -> None:
             domain.devices[:] = reversed(domain.devices)
 
-        self.assert_only(after(reorder))
+        self.assert_only(compare_after(reorder))
 
     @ddt.data(
         ("disk/address", "slot", "0x1e", "disk vda"),
@@ -71,63 +74,75 @@ class CompareTest(base.BaseTestCase):
         ("controller/address", "slot", "0x09", "controller ide 0"),
     )
     @ddt.unpack
-    def test_moved(self, path: str, key: str, value: str, title: str) -> None:
-        found = after(lambda domain: domain.devices.find(path).set(key, value))
-        self.assert_only(found, moved=[title])
-        self.assertEqual([title], titles(found, "disturbed"))
+    def test_device_with_another_address_has_moved(
+        self, path: str, key: str, value: str, title: str
+    ) -> None:
+        comparison = compare_after(
+            lambda domain: domain.devices.find(path).set(key, value)
+        )
+        self.assert_only(comparison, moved=[title])
+        self.assertEqual([title], titles(comparison, "disturbed"))
 
-    def test_two_that_swapped_places_have_moved(self) -> None:
-        def swap(domain: Domain) -> None:
+    def test_devices_that_swapped_addresses_have_moved(self) -> None:
+        def swap(domain: Draft) -> None:
             one, other = (disk(domain, name).find("address") for name in ("vda", "vdb"))
             one.getparent().append(other)
             disk(domain, "vdb").append(one)
 
-        self.assert_only(after(swap), moved=["disk vda", "disk vdb"])
+        self.assert_only(compare_after(swap), moved=["disk vda", "disk vdb"])
 
-    def test_without_an_address_it_has_moved(self) -> None:
-        """libvirt would give it another."""
+    def test_device_that_lost_its_address_has_moved(self) -> None:
+        """libvirt would assign another address."""
 
-        def drop(domain: Domain) -> None:
+        def drop(domain: Draft) -> None:
             disk(domain, "vdb").remove(disk(domain, "vdb").find("address"))
 
-        self.assertEqual(["disk vdb"], titles(after(drop), "moved"))
+        self.assertEqual(["disk vdb"], titles(compare_after(drop), "moved"))
 
-    def test_renamed(self) -> None:
-        """A disk is known again by its source."""
-        found = after(lambda d: disk(d, "vdb").find("target").set("dev", "vdz"))
-        self.assert_only(found, renamed=["disk vdb"])
+    def test_disk_with_another_target_is_renamed(self) -> None:
+        """Disks are matched by their source."""
+        comparison = compare_after(
+            lambda d: disk(d, "vdb").find("target").set("dev", "vdz")
+        )
+        self.assert_only(comparison, renamed=["disk vdb"])
 
-    def test_another_bus_is_another_target(self) -> None:
-        found = after(lambda d: disk(d, "vdb").find("target").set("bus", "scsi"))
-        self.assert_only(found, renamed=["disk vdb"])
+    def test_disk_on_another_bus_is_renamed(self) -> None:
+        comparison = compare_after(
+            lambda d: disk(d, "vdb").find("target").set("bus", "scsi")
+        )
+        self.assert_only(comparison, renamed=["disk vdb"])
 
-    def test_appeared(self) -> None:
-        found = after(lambda d: samples.add_disk(d, "vdd", "virtio", samples.pci(0, 9)))
-        self.assert_only(found, appeared=["disk vdd"])
-        self.assertEqual((), found.disturbed)
+    def test_added_disk_has_appeared(self) -> None:
+        comparison = compare_after(
+            lambda d: samples.add_disk(d, "vdd", "virtio", samples.pci(0, 9))
+        )
+        self.assert_only(comparison, appeared=["disk vdd"])
+        self.assertEqual((), comparison.disturbed)
 
-    def test_vanished(self) -> None:
-        found = after(lambda domain: samples.remove_disk(domain, "vdb"))
-        self.assert_only(found, vanished=["disk vdb"])
-        self.assertEqual(["disk vdb"], titles(found, "disturbed"))
+    def test_removed_disk_has_vanished(self) -> None:
+        comparison = compare_after(lambda domain: samples.remove_disk(domain, "vdb"))
+        self.assert_only(comparison, vanished=["disk vdb"])
+        self.assertEqual(["disk vdb"], titles(comparison, "disturbed"))
 
-    def test_another_in_its_place_is_another(self) -> None:
-        def replace(domain: Domain) -> None:
+    def test_disk_in_place_of_another_has_appeared(self) -> None:
+        def replace(domain: Draft) -> None:
             samples.remove_disk(domain, "vdb")
             samples.add_disk(domain, "vdd", "virtio", samples.pci(0, 5))
 
-        self.assert_only(after(replace), appeared=["disk vdd"], vanished=["disk vdb"])
+        self.assert_only(
+            compare_after(replace), appeared=["disk vdd"], vanished=["disk vdb"]
+        )
 
-    def test_one_of_two_alike_that_vanished(self) -> None:
+    def test_one_of_two_similar_devices_has_vanished(self) -> None:
         rng = "<rng model='virtio'><address {}/></rng>"
         first, second = (rng.format(samples.pci(0, slot)) for slot in (20, 21))
         one, two = samples.domain("pc"), samples.domain("pc")
         for xml in (first, second):
             samples.add(two, xml)
         samples.add(one, second)
-        found = compare(two, one)
-        self.assert_only(found, vanished=["rng virtio"])
-        self.assertEqual("pci 0000:00:14.0", found.vanished[0].address)
+        comparison = compare(two, one)
+        self.assert_only(comparison, vanished=["rng virtio"])
+        self.assertEqual("pci 0000:00:14.0", comparison.vanished[0].address)
 
     @ddt.data(
         ("disk/source", "file", "/other", ("disk vda", "source@file")),
@@ -142,14 +157,17 @@ class CompareTest(base.BaseTestCase):
         ),
     )
     @ddt.unpack
-    def test_changed(
-        self, path: str, key: str, value: str, told: tuple[str, str]
+    def test_device_with_other_content_has_changed(
+        self, path: str, key: str, value: str, expected: tuple[str, str]
     ) -> None:
-        found = after(lambda domain: domain.devices.find(path).set(key, value))
-        self.assert_only(found, changed=[told[0]])
-        self.assertEqual((told[1],), found.changed[0].changed)
+        comparison = compare_after(
+            lambda domain: domain.devices.find(path).set(key, value)
+        )
+        title, difference = expected
+        self.assert_only(comparison, changed=[title])
+        self.assertEqual((difference,), comparison.changed[0].changed)
 
-    def test_values_among_siblings_of_one_name_are_not_mixed_up(self) -> None:
+    def test_order_of_siblings_with_one_tag_counts(self) -> None:
         entries = "<entry name='{}'>1</entry><entry name='{}'>2</entry>"
         one, other = samples.domain("pc"), samples.domain("pc")
         for domain, names in ((one, "ab"), (other, "ba")):
@@ -161,41 +179,48 @@ class CompareTest(base.BaseTestCase):
         )
 
     @ddt.data("name", "uuid", "vcpu", "os/type", "metadata")
-    def test_what_changed_outside_the_devices(self, path: str) -> None:
-        found = after(lambda domain: setattr(domain.root.find(path), "text", "other"))
-        self.assert_only(found)
-        self.assertEqual((path,), found.rest)
+    def test_change_outside_the_devices_is_in_the_rest(self, path: str) -> None:
+        comparison = compare_after(
+            lambda domain: setattr(domain.root.find(path), "text", "other")
+        )
+        self.assert_only(comparison)
+        self.assertEqual((path,), comparison.rest)
 
-    def test_the_type_of_a_domain(self) -> None:
-        found = after(lambda domain: domain.root.set("type", "xen"))
-        self.assertEqual(("@type",), found.rest)
+    def test_type_of_the_domain_is_in_the_rest(self) -> None:
+        comparison = compare_after(lambda domain: domain.root.set("type", "xen"))
+        self.assertEqual(("@type",), comparison.rest)
 
     @ddt.data(("pc", "ide"), ("pc", "usb"), ("q35", "virtio"), ("q35", "scsi"))
     @ddt.unpack
-    def test_a_rescue_disturbs_nothing(self, name: str, bus: str) -> None:
-        own = samples.domain(name)
-        made = plan.derive(own, plan.RescueRequest(bus=bus), samples.MEDIA)
-        found = compare(own, made.rescue)
-        self.assertEqual((), found.disturbed)
-        self.assertEqual(["disk"], [d.kind for d in found.appeared if d.bus])
-        self.assertEqual(("os/boot", "os/boot@dev"), found.rest)
-        self.assertEqual([], titles(found, "changed"))
+    def test_rescue_disturbs_no_device(self, name: str, bus: str) -> None:
+        derived = samples.derive(samples.domain(name), bus=bus)
+        comparison = compare(derived.original, derived.rescue)
+        self.assertEqual((), comparison.disturbed)
+        self.assertEqual(["disk"], [d.kind for d in comparison.appeared if d.bus])
+        self.assertEqual(("os/boot", "os/boot@dev"), comparison.rest)
+        self.assertEqual([], titles(comparison, "changed"))
 
-    def test_a_controller_in_place_of_model_none_has_appeared(self) -> None:
+    def test_controller_in_place_of_model_none_has_appeared(self) -> None:
         controller = "devices/controller[@type='usb']"
-        found = after(lambda domain: domain.root.find(controller).set("model", "ehci"))
-        self.assert_only(found, appeared=["controller usb 0 ehci"])
+        comparison = compare_after(
+            lambda domain: domain.root.find(controller).set("model", "ehci")
+        )
+        self.assert_only(comparison, appeared=["controller usb 0 ehci"])
 
-    def test_told_to_a_person(self) -> None:
-        found = after(lambda d: disk(d, "vdb").find("address").set("slot", "0x1e"))
+    def test_comparison_as_text_names_both_addresses(self) -> None:
+        comparison = compare_after(
+            lambda d: disk(d, "vdb").find("address").set("slot", "0x1e")
+        )
         self.assertEqual(
             "moved: 1 of 17\n  disk vdb: vdb on virtio pci 0000:00:05.0 -> "
             "vdb on virtio pci 0000:00:1e.0",
-            str(found),
+            str(comparison),
         )
 
-    def test_a_secret_that_changed_is_not_told(self) -> None:
-        found = after(lambda d: d.devices.find("graphics").set("passwd", "hunter2"))
-        self.assertIn("changed @passwd", str(found))
-        self.assertNotIn("hunter2", str(found))
-        self.assertNotIn("hunter2", repr(found))
+    def test_comparison_as_text_hides_a_changed_secret(self) -> None:
+        comparison = compare_after(
+            lambda d: d.devices.find("graphics").set("passwd", "hunter2")
+        )
+        self.assertIn("changed @passwd", str(comparison))
+        self.assertNotIn("hunter2", str(comparison))
+        self.assertNotIn("hunter2", repr(comparison))

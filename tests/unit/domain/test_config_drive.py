@@ -28,8 +28,8 @@ class ReplacedTest(base.BaseTestCase):
 
     def test_config_drive_keeps_its_address(self) -> None:
         request = plan.RescueRequest(bus="usb")
-        made = plan.derive(samples.domain("q35"), request, _REPLACED)
-        before, after = layout_of(made.original), layout_of(made.rescue)
+        derived = plan.derive(samples.domain("q35"), request, _REPLACED)
+        before, after = layout_of(derived.original), layout_of(derived.rescue)
         drive = ("disk", "sda", "sata", "1")
         changed = {key for key in before if after.get(key) != before[key]}
         self.assertEqual({samples.USB_NONE, drive}, changed)
@@ -46,12 +46,12 @@ class ReplacedTest(base.BaseTestCase):
         drive = next(original.disks("ide"))
         source = "<source protocol='rbd' name='vms/0f4b_disk.config'/>"
         drive.replace(drive.find("source"), etree.fromstring(source))
-        made = plan.derive(original, plan.RescueRequest(), _REPLACED)
-        self.assertIn('name="vms/0f4b_disk.config.rescue"', made.rescue.to_xml())
+        derived = plan.derive(original, plan.RescueRequest(), _REPLACED)
+        self.assertIn('name="vms/0f4b_disk.config.rescue"', derived.rescue.to_xml())
 
     def test_server_without_config_drive_is_not_changed(self) -> None:
-        made = plan.derive(without_drive("pc"), plan.RescueRequest(), _REPLACED)
-        self.assertNotIn("config drive", [edit.name for edit in made.edits])
+        derived = plan.derive(without_drive("pc"), plan.RescueRequest(), _REPLACED)
+        self.assertNotIn("config drive", [edit.name for edit in derived.edits])
 
 
 @ddt.ddt

@@ -20,10 +20,10 @@ from tests.unit.domain import samples
 
 def difference(machine: str, device: str, bus: str) -> str:
     """Return the lines that a rescue removes from a definition and adds to it."""
-    made = samples.derive(samples.domain(machine), device, bus)
+    derived = samples.derive(samples.domain(machine), device, bus)
     before, after = (
         definition.copy().to_xml().splitlines()
-        for definition in (made.original, made.rescue)
+        for definition in (derived.original, derived.rescue)
     )
     lines = difflib.unified_diff(before, after, "original", "rescue", n=1, lineterm="")
     return "\n".join(lines) + "\n"
@@ -49,8 +49,8 @@ class DeriveTest(base.BaseTestCase):
         self, machine: str, device: str, bus: str
     ) -> None:
         """U1, U2."""
-        made = samples.derive(samples.domain(machine), device, bus)
-        before, after = layout_of(made.original), layout_of(made.rescue)
+        derived = samples.derive(samples.domain(machine), device, bus)
+        before, after = layout_of(derived.original), layout_of(derived.rescue)
         before.pop(samples.USB_NONE)
         self.assertEqual(before, {k: v for k, v in after.items() if k in before})
 
@@ -60,15 +60,15 @@ class DeriveTest(base.BaseTestCase):
         self.assertEqual(first.to_dict(), second.to_dict())
 
     def test_plan_keeps_the_text_of_the_original(self) -> None:
-        made = samples.derive(samples.parsed("q35"), bus="usb")
-        self.assertEqual(samples.read("q35"), made.original.to_xml())
+        derived = samples.derive(samples.parsed("q35"), bus="usb")
+        self.assertEqual(samples.read("q35"), derived.original.to_xml())
 
     def test_plan_as_dict_has_plain_values_only(self) -> None:
-        made = samples.derive(samples.parsed("pc"), bus="usb")
-        content = made.to_dict()
+        derived = samples.derive(samples.parsed("pc"), bus="usb")
+        content = derived.to_dict()
         self.assertEqual(("usb", "disk"), (content["bus"], content["device"]))
         self.assertEqual(samples.read("pc"), content["original"])
-        self.assertEqual(made.rescue.to_xml(), content["rescue"])
+        self.assertEqual(derived.rescue.to_xml(), content["rescue"])
         self.assertEqual(
             {"name", "what", "rule"}, {key for edit in content["edits"] for key in edit}
         )
@@ -137,18 +137,18 @@ class BootTest(base.BaseTestCase):
         original = samples.domain("pc")
         for tag in ("kernel", "initrd", "cmdline"):
             etree.SubElement(original.root.find("os"), tag).text = "/x"
-        made = samples.derive(original)
-        os_element = made.rescue.root.find("os")
+        derived = samples.derive(original)
+        os_element = derived.rescue.root.find("os")
         self.assertEqual(["type", "smbios"], [child.tag for child in os_element])
-        self.assertIn("U13", [edit.rule for edit in made.edits])
+        self.assertIn("U13", [edit.rule for edit in derived.edits])
 
     def test_kernel_of_the_rescue_image_replaces_the_original(self) -> None:
         original = samples.domain("pc")
         etree.SubElement(original.root.find("os"), "kernel").text = "/broken"
         kernel = edits.Kernel("/kernel.rescue", "/ramdisk.rescue", "root=/dev/vdd")
         media = plan.RescueMedia(samples.MEDIUM, kernel=kernel)
-        made = plan.derive(original, plan.RescueRequest(), media)
-        os_element = made.rescue.root.find("os")
+        derived = plan.derive(original, plan.RescueRequest(), media)
+        os_element = derived.rescue.root.find("os")
         self.assertEqual(
             ["/kernel.rescue", "/ramdisk.rescue", "root=/dev/vdd"],
             [os_element.findtext(tag) for tag in ("kernel", "initrd", "cmdline")],

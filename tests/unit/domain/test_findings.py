@@ -64,13 +64,15 @@ class NoRoomTest(base.BaseTestCase):
         self.assertIn("PCI", str(refused))
 
     def test_first_fallback_bus_with_room_is_used(self) -> None:
-        made = self.derive(plan.RescueRequest(fallback_buses=("scsi", "sata", "ide")))
-        self.assertEqual("ide", made.bus)
+        derived = self.derive(
+            plan.RescueRequest(fallback_buses=("scsi", "sata", "ide"))
+        )
+        self.assertEqual("ide", derived.bus)
         self.assertEqual(
-            ("bus virtio has no room; ide is used instead",), made.findings
+            ("bus virtio has no room; ide is used instead",), derived.findings
         )
 
     def test_gap_is_a_finding_if_gaps_are_allowed(self) -> None:
-        made = self.derive(plan.RescueRequest(gaps=True))
-        self.assertEqual("virtio", made.bus)
-        self.assertIn("vdf sits in a gap", made.findings[0])
+        derived = self.derive(plan.RescueRequest(gaps=True))
+        self.assertEqual("virtio", derived.bus)
+        self.assertIn("vdf sits in a gap", derived.findings[0])

@@ -111,17 +111,17 @@ class HostileTest(base.BaseTestCase):
     @ddt.data(*HOSTILE)
     def test_hostile_text_is_rejected_with_little_memory(self, name: str) -> None:
         make, reason = HOSTILE[name]
-        done = subprocess.run(
+        process = subprocess.run(
             [sys.executable, "-I", "-c", READ, str(ROOT), str(_MEMORY)],
             input=make().encode(),
             capture_output=True,
             timeout=120,
             check=False,
         )
-        self.assertEqual(b"", done.stdout)
-        self.assertIn(done.returncode, (1, 2), done.stderr)
-        self.assertIn(reason, done.stderr.decode())
-        self.assertNotIn("root:", done.stderr.decode())
+        self.assertEqual(b"", process.stdout)
+        self.assertIn(process.returncode, (1, 2), process.stderr)
+        self.assertIn(reason, process.stderr.decode())
+        self.assertNotIn("root:", process.stderr.decode())
 
     def test_text_over_the_limit_is_rejected_before_parsing(self) -> None:
         """Only the text and its encoded form are in memory."""

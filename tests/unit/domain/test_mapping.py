@@ -53,8 +53,8 @@ class DifferencesTest(unittest.TestCase):
         self.assertNotIn("/dev", difference)
 
     def test_volume_in_place_of_another_differs_twice(self) -> None:
-        found = differences(with_volume(), BlockDevices({OTHER: "vdd"}, LOCAL))
-        self.assertEqual(2, len(found))
+        both = differences(with_volume(), BlockDevices({OTHER: "vdd"}, LOCAL))
+        self.assertEqual(2, len(both))
 
     def test_disk_added_by_hand_differs(self) -> None:
         (difference,) = differences(with_volume(""), BlockDevices({}, LOCAL))
@@ -123,5 +123,7 @@ class PlanTest(unittest.TestCase):
         self.assertIn(VOLUME, difference)
 
     def test_plan_without_a_mapping_is_not_compared(self) -> None:
-        made = plan.derive(with_volume(), plan.RescueRequest(bus="usb"), samples.MEDIA)
-        self.assertEqual((), made.findings)
+        derived = plan.derive(
+            with_volume(), plan.RescueRequest(bus="usb"), samples.MEDIA
+        )
+        self.assertEqual((), derived.findings)

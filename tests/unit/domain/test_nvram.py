@@ -29,8 +29,8 @@ def uefi(*elements: str, **attributes: str) -> Domain:
 def rescued_os(original: Domain, copy: NvramCopy | None = None) -> etree._Element:
     """Return the <os> element of the rescue definition."""
     media = plan.RescueMedia(samples.MEDIUM, copy)
-    made = plan.derive(original, plan.RescueRequest(bus="usb"), media)
-    return made.rescue.root.find("os")
+    derived = plan.derive(original, plan.RescueRequest(bus="usb"), media)
+    return derived.rescue.root.find("os")
 
 
 @ddt.ddt
@@ -93,8 +93,8 @@ class NvramTest(base.BaseTestCase):
 
     def test_rescue_on_the_original_nvram_breaks_an_invariant(self) -> None:
         original = uefi(LOADER, f"<nvram>{ORIGINAL}</nvram>")
-        made = plan.derive(original, plan.RescueRequest(bus="usb"), samples.MEDIA)
-        made.rescue.root.find("os/nvram").text = ORIGINAL
+        derived = plan.derive(original, plan.RescueRequest(bus="usb"), samples.MEDIA)
+        derived.rescue.root.find("os/nvram").text = ORIGINAL
         self.assertRaises(
-            exception.InvariantBroken, invariants.check, original, made.rescue
+            exception.InvariantBroken, invariants.check, original, derived.rescue
         )

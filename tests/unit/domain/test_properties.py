@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What holds for every domain and every rescue of it (DESIGN.md).
+"""Properties that hold for every domain and every rescue of it (E1 to E6).
 
-Nothing here is told by the code under test: domain.compare shares none with it, and
-what the guest enumerates is drawn up anew below. Set HYPOTHESIS_EXPLORE to look at
-other domains than the last time.
+The checks are independent of the code under test: ``domain.compare`` shares no code
+with it, and the guest's enumeration is computed here again. Set HYPOTHESIS_EXPLORE to a
+number of examples to check other domains than the last time.
 """
 
 import os
@@ -31,7 +31,7 @@ _BOUNDED = settings(
 )
 _RESCUE = "devices/disk/alias[@name='ua-stable-rescue']/.."
 _BOOT = re.compile(r"boot(@.*)?")
-# DESIGN.md, edits 1 and 6; with a NVRAM copy the firmware's selection goes.
+# The differences that E1 and E6 make; E6 also removes the firmware selection.
 _OUTSIDE = re.compile(
     r"os/(boot(\[\d\])?(@dev)?|kernel|initrd|cmdline|nvram(@template)?)|os@firmware"
 )
@@ -39,7 +39,7 @@ _PCI = ("domain", "bus", "slot", "function")
 
 
 def derive(definition: str, request: plan.RescueRequest) -> plan.RescuePlan | None:
-    """Return the plan, or None where it is refused with a reason."""
+    """Return the plan, or None if it is refused with a reason."""
     try:
         return plan.derive(Domain.parse(definition), request, samples.MEDIA)
     except exception.Refused as refused:
@@ -48,9 +48,9 @@ def derive(definition: str, request: plan.RescueRequest) -> plan.RescuePlan | No
 
 
 def seen_by_the_guest(root: etree._Element) -> dict[tuple[int, ...], int]:
-    """Return each PCI function's rank as the kernel adds them (LIBVIRT F7).
+    """Return the position of each PCI function in the kernel's enumeration (F31).
 
-    A bus's own functions come first, then what is behind each bridge of it.
+    The functions of a bus come first, then those behind each of its bridges.
     """
     on_bus: dict[int, list[tuple[int, ...]]] = {}
     behind: dict[tuple[int, ...], int] = {}
@@ -62,21 +62,21 @@ def seen_by_the_guest(root: etree._Element) -> dict[tuple[int, ...], int]:
         on_bus.setdefault(place[1], []).append(place)
         if device.get("type") == "pci" and device.tag == "controller":
             behind[place] = int(device.get("index"))
-    found: list[tuple[int, ...]] = []
+    order: list[tuple[int, ...]] = []
 
     def scan(bus: int) -> None:
-        own = sorted(on_bus.get(bus, ()))
-        found.extend(own)
-        for place in own:
+        functions = sorted(on_bus.get(bus, ()))
+        order.extend(functions)
+        for place in functions:
             if place in behind:
                 scan(behind[place])
 
     scan(0)
-    return {place: rank for rank, place in enumerate(found)}
+    return {place: rank for rank, place in enumerate(order)}
 
 
 def place_of(device: etree._Element, root: etree._Element) -> tuple[int, ...]:
-    """Return what orders a disk among all of its bus, as the guest sees them."""
+    """Return a sort key for the disks of one bus, in the order of the guest."""
     ranks = seen_by_the_guest(root)
     address = device.find("address")
     if address.get("type") == "pci":
@@ -90,9 +90,9 @@ def place_of(device: etree._Element, root: etree._Element) -> tuple[int, ...]:
         if (controller.get("type"), controller.get("index")) == (kind, index)
         and controller.find("address") is not None
     ]
-    own = controllers[0].find("address") if controllers else None
-    # A floppy's controller has no address, nor has what the migratable form omits.
-    rank = -1 if own is None else ranks[tuple(int(own.get(k), 16) for k in _PCI)]
+    first = controllers[0].find("address") if controllers else None
+    # A floppy controller has no address, and the migratable form omits controllers.
+    rank = -1 if first is None else ranks[tuple(int(first.get(k), 16) for k in _PCI)]
     keys = ("port",) if usb else ("bus", "target", "unit")
     return (rank, *(int(address.get(key)) for key in keys))
 
@@ -100,51 +100,49 @@ def place_of(device: etree._Element, root: etree._Element) -> tuple[int, ...]:
 class PropertiesTest(base.BaseTestCase):
     @_BOUNDED
     @given(domains(), requests())
-    def test_a_rescue_definition_is_what_it_must_be(
+    def test_rescue_definition_has_all_properties(
         self, definition: str, request: plan.RescueRequest
     ) -> None:
-        made = derive(definition, request)
-        if made is None:
+        derived = derive(definition, request)
+        if derived is None:
             return
-        self.assertEqual(definition, made.original.to_xml())
-        root = made.rescue.root
+        self.assertEqual(definition, derived.original.to_xml())
+        root = derived.rescue.root
         [rescue] = root.findall(_RESCUE)
         self.assertEqual(
-            (request.device, made.bus),
+            (request.device, derived.bus),
             (rescue.get("device"), rescue.find("target").get("bus")),
         )
-        self._has_nothing_but_the_named_edits(made)
-        self._boots_the_rescue_disk_alone(root, rescue)
-        self._has_the_rescue_disk_last(made, root, rescue)
-        self._has_nothing_twice(root)
-        self._has_the_controller_that_it_needs(made, root, rescue)
+        self._check_edits(derived)
+        self._check_boot_order(root, rescue)
+        self._check_rescue_disk_is_last(derived, root, rescue)
+        self._check_unique(root)
+        self._check_controller(derived, root, rescue)
 
-    def _has_nothing_but_the_named_edits(self, made: plan.RescuePlan) -> None:
-        found = compare(made.original, made.rescue)
-        self.assertEqual((), found.disturbed, str(found))
-        for change in found.changed:
+    def _check_edits(self, derived: plan.RescuePlan) -> None:
+        comparison = compare(derived.original, derived.rescue)
+        self.assertEqual((), comparison.disturbed, str(comparison))
+        for change in comparison.changed:
             self.assertEqual([], [c for c in change.changed if not _BOOT.fullmatch(c)])
-        self.assertEqual([], [p for p in found.rest if not _OUTSIDE.fullmatch(p)])
-        kinds = Counter(device.kind for device in found.appeared)
+        self.assertEqual([], [p for p in comparison.rest if not _OUTSIDE.fullmatch(p)])
+        kinds = Counter(device.kind for device in comparison.appeared)
         self.assertEqual(1, kinds.pop("disk"))
         self.assertLessEqual(kinds.keys(), {"controller"})
         self.assertLessEqual(kinds["controller"], 2)
 
-    def _boots_the_rescue_disk_alone(
-        self, root: etree._Element, rescue: etree._Element
-    ) -> None:
+    def _check_boot_order(self, root: etree._Element, rescue: etree._Element) -> None:
         self.assertEqual([rescue.find("boot")], list(root.iter("boot")))
         self.assertEqual({"order": "1"}, dict(rescue.find("boot").attrib))
 
-    def _has_the_rescue_disk_last(
-        self, made: plan.RescuePlan, root: etree._Element, rescue: etree._Element
+    def _check_rescue_disk_is_last(
+        self, derived: plan.RescuePlan, root: etree._Element, rescue: etree._Element
     ) -> None:
-        if any("gap" in finding for finding in made.findings):
+        if any("gap" in finding for finding in derived.findings):
             return
         on_bus = [
             (place_of(disk, root), disk is rescue)
             for disk in root.findall("devices/disk")
-            if disk.find("target").get("bus") == made.bus
+            if disk.find("target").get("bus") == derived.bus
         ]
         self.assertTrue(max(on_bus)[1], sorted(on_bus))
         name = rescue.find("target").get("dev")
@@ -152,7 +150,7 @@ class PropertiesTest(base.BaseTestCase):
         alike = [other for other in names if other[:2] == name[:2]]
         self.assertEqual(name, max(alike, key=lambda other: (len(other), other)))
 
-    def _has_nothing_twice(self, root: etree._Element) -> None:
+    def _check_unique(self, root: etree._Element) -> None:
         seen: Counter[tuple[str | None, ...]] = Counter()
         for device in root.find("devices"):
             target, address = device.find("target"), device.find("address")
@@ -171,47 +169,48 @@ class PropertiesTest(base.BaseTestCase):
                 seen["controller", device.get("type"), device.get("index")] += 1
         self.assertEqual([], [what for what, times in seen.items() if times > 1])
 
-    def _has_the_controller_that_it_needs(
-        self, made: plan.RescuePlan, root: etree._Element, rescue: etree._Element
+    def _check_controller(
+        self, derived: plan.RescuePlan, root: etree._Element, rescue: etree._Element
     ) -> None:
-        """LIBVIRT F4: libvirt's implicit choice is never relied upon."""
-        if made.bus == "virtio":
+        """F4: libvirt's implicit controllers are not used."""
+        if derived.bus == "virtio":
             return
         address = rescue.find("address")
         index = address.get("controller", address.get("bus"))
-        [found] = root.findall(
-            f"devices/controller[@type='{made.bus}'][@index='{index}']"
+        [controller] = root.findall(
+            f"devices/controller[@type='{derived.bus}'][@index='{index}']"
         )
-        if made.bus == "scsi":
-            self.assertIn("virtio", found.get("model"))
-        if made.bus == "usb":
-            self.assertEqual("qemu-xhci", found.get("model"))
+        if derived.bus == "scsi":
+            self.assertIn("virtio", controller.get("model"))
+        if derived.bus == "usb":
+            self.assertEqual("qemu-xhci", controller.get("model"))
 
     @_BOUNDED
     @given(domains(), requests())
-    def test_twice_gives_the_same_bytes_and_a_rescue_is_no_input(
+    def test_plan_is_repeatable_and_its_result_is_refused(
         self, definition: str, request: plan.RescueRequest
     ) -> None:
-        made = derive(definition, request)
+        derived = derive(definition, request)
         again = derive(definition, request)
-        self.assertIs(made is None, again is None)
-        if made is not None:
-            self.assertEqual(made.to_dict(), again.to_dict())
+        self.assertIs(derived is None, again is None)
+        if derived is not None:
+            self.assertEqual(derived.to_dict(), again.to_dict())
             refused = self.assertRaises(
-                exception.Refused, plan.derive, made.rescue, request, samples.MEDIA
+                exception.Refused, plan.derive, derived.rescue, request, samples.MEDIA
             )
-            # UEFI takes no floppy, which is said before.
             self.assertIn("rescue definition", str(refused))
 
     @_BOUNDED
     @given(domains(), st.sampled_from(("virtio", "scsi", "usb", "sata", "ide", "fdc")))
     @example(samples.read("pc"), "virtio")
-    def test_a_refused_disk_changed_nothing(self, definition: str, bus: str) -> None:
-        own = Domain.parse(definition).copy()
-        text = own.to_xml()
+    def test_disk_that_is_refused_changes_nothing(
+        self, definition: str, bus: str
+    ) -> None:
+        draft = Domain.parse(definition).copy()
+        text = draft.to_xml()
         try:
-            edits.add_rescue_disk(own, samples.MEDIUM, "disk", bus)
+            edits.add_rescue_disk(draft, samples.MEDIUM, "disk", bus)
         except exception.Refused:
-            self.assertEqual(text, own.to_xml())
+            self.assertEqual(text, draft.to_xml())
         else:
-            self.assertNotEqual(text, own.to_xml())
+            self.assertNotEqual(text, draft.to_xml())

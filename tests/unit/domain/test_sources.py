@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The volumes' sources (DESIGN.md, edit 4)."""
+"""Volumes are read from their current sources (E4, U16)."""
 
 import unittest
 
@@ -13,7 +13,7 @@ from tests.unit.domain import samples
 RBD, ISCSI = (f"{n}0000000-0000-4000-8000-000000000000" for n in "12")
 OLD_SECRET, NEW_SECRET = (f"{n}0000000-1111-4000-8000-000000000000" for n in "45")
 
-# As libvirt gives them back: its own order, its own attributes.
+# As libvirt returns them, with its order and attributes.
 RBD_DISK = f"""<disk type='network' device='disk'>
       <driver name='qemu' type='raw' cache='writeback' discard='unmap'/>
       <auth username='cinder'>
@@ -47,7 +47,7 @@ ISCSI_DISK = f"""<disk type='block' device='disk'>
 
 
 def rbd(hosts: str, secret: str = OLD_SECRET, name: str = f"volumes/volume-{RBD}"):
-    """Return what Nova writes: no iotune here, another target, another cache mode."""
+    """Return what Nova writes: without iotune, with another target and cache mode."""
     return (
         "<disk type='network' device='disk'><driver name='qemu' type='raw'/>"
         f"<source protocol='rbd' name='{name}'>{hosts}</source>"
@@ -57,6 +57,7 @@ def rbd(hosts: str, secret: str = OLD_SECRET, name: str = f"volumes/volume-{RBD}
 
 
 def iscsi(dev: str, secret: str = OLD_SECRET) -> str:
+    """Return what Nova writes for an encrypted volume."""
     return (
         f"<disk type='block' device='disk'><source dev='{dev}'/>"
         f"<target dev='vdz' bus='scsi'/><serial>{ISCSI}</serial>"
@@ -65,57 +66,63 @@ def iscsi(dev: str, secret: str = OLD_SECRET) -> str:
     )
 
 
-SAME = "<host name='192.0.2.1' port='6789'/><host name='[fd00::1]' port='6789'/>"  #
+SAME = "<host name='192.0.2.1' port='6789'/><host name='[fd00::1]' port='6789'/>"
 MOVED = "<host name='192.0.2.9' port='6789'/>"
 
 
 def definition() -> Domain:
-    found = samples.domain("q35")
+    """Return a definition with both volumes."""
+    domain = samples.domain("q35")
     for disk in (RBD_DISK, ISCSI_DISK):
-        samples.add(found, disk)
-    return Domain.parse(found.to_xml())
+        samples.add(domain, disk)
+    return Domain.parse(domain.to_xml())
 
 
 def disk_of(domain: Domain, serial: str) -> etree._Element:
+    """Return the disk of a volume."""
     return next(d for d in domain.disks() if sources.serial_of(d) == serial)
 
 
 class RefreshTest(unittest.TestCase):
     def setUp(self) -> None:
-        self.own = definition()
+        self.original = definition()
 
     def refresh(self, **fresh: str) -> Domain:
+        """Return the definition with the current sources."""
         targets = {"rbd": "vdd", "iscsi": "vde", "nfs": "vdf"}
-        found, done = sources.refreshed(
-            self.own, {targets[name]: disk for name, disk in fresh.items()}
+        refreshed, edits = sources.refreshed(
+            self.original, {targets[name]: disk for name, disk in fresh.items()}
         )
-        self.assertEqual(found is not self.own, bool(done))
-        return found
+        self.assertEqual(refreshed is not self.original, bool(edits))
+        return refreshed
 
     def replace(self, *pairs: tuple[str, str]) -> None:
         """Replace each text once in the definition."""
-        text = self.own.to_xml()
+        text = self.original.to_xml()
         for old, new in pairs:
             text = text.replace(old, new, 1)
-        self.own = Domain.parse(text)
+        self.original = Domain.parse(text)
 
     def assert_only(self, after: Domain, *paths: str) -> None:
-        """Check that nothing but paths of one disk has changed, and nothing moved."""
-        found = compare.compare(self.own, after)
-        self.assertEqual((), found.disturbed)
-        self.assertEqual((), found.appeared)
-        self.assertEqual(set(paths), {p for c in found.changed for p in c.changed})
+        """Check that only these paths of a disk have changed, and nothing has moved."""
+        comparison = compare.compare(self.original, after)
+        self.assertEqual((), comparison.disturbed)
+        self.assertEqual((), comparison.appeared)
+        changed = {path for change in comparison.changed for path in change.changed}
+        self.assertEqual(set(paths), changed)
 
-    def test_the_same_sources_leave_every_byte(self) -> None:
-        self.assertIs(self.own, self.refresh(rbd=rbd(SAME), iscsi=iscsi("/dev/dm-3")))
+    def test_same_sources_change_nothing(self) -> None:
+        self.assertIs(
+            self.original, self.refresh(rbd=rbd(SAME), iscsi=iscsi("/dev/dm-3"))
+        )
 
-    def test_of_a_volume_that_the_definition_does_not_have(self) -> None:
-        self.assertIs(self.own, self.refresh(nfs=rbd(MOVED)))
+    def test_volume_missing_in_the_definition_is_ignored(self) -> None:
+        self.assertIs(self.original, self.refresh(nfs=rbd(MOVED)))
 
-    def test_of_a_hole_in_the_mapping(self) -> None:
-        self.assertIs(self.own, self.refresh())
+    def test_volume_missing_in_the_mapping_is_ignored(self) -> None:
+        self.assertIs(self.original, self.refresh())
 
-    def test_monitors(self) -> None:
+    def test_monitors_that_differ_are_replaced(self) -> None:
         after = self.refresh(rbd=rbd(MOVED))
         self.assert_only(
             after,
@@ -127,44 +134,44 @@ class RefreshTest(unittest.TestCase):
         hosts = disk_of(after, RBD).findall("source/host")
         self.assertEqual(["192.0.2.9"], [host.get("name") for host in hosts])
 
-    def test_monitors_that_nova_does_not_know_stay(self) -> None:
-        self.assertIs(self.own, self.refresh(rbd=rbd("")))
+    def test_monitors_that_nova_does_not_name_are_kept(self) -> None:
+        self.assertIs(self.original, self.refresh(rbd=rbd("")))
 
-    def test_multipath_device(self) -> None:
+    def test_multipath_device_that_differs_is_replaced(self) -> None:
         after = self.refresh(iscsi=iscsi("/dev/dm-7"))
         self.assert_only(after, "source@dev")
         self.assertEqual("/dev/dm-7", sources.path_of(disk_of(after, ISCSI)))
 
-    def test_secret_of_an_encrypted_volume(self) -> None:
+    def test_secret_of_an_encrypted_volume_is_replaced(self) -> None:
         after = self.refresh(iscsi=iscsi("/dev/dm-3", NEW_SECRET))
         self.assert_only(after, "source/encryption/secret@uuid")
         secret = disk_of(after, ISCSI).find("source/encryption/secret")
         self.assertEqual(NEW_SECRET, secret.get("uuid"))
 
-    def test_secret_of_ceph(self) -> None:
+    def test_secret_of_ceph_is_replaced(self) -> None:
         after = self.refresh(rbd=rbd(SAME, NEW_SECRET))
         self.assert_only(after, "auth/secret@uuid")
 
-    def test_a_secret_that_the_definition_has_by_usage_stays(self) -> None:
+    def test_secret_that_is_named_by_usage_is_kept(self) -> None:
         self.replace((f'uuid="{OLD_SECRET}"', 'usage="client.cinder"'))
-        self.assertIn("client.cinder", self.own.to_xml())
-        self.assertIs(self.own, self.refresh(rbd=rbd(SAME, NEW_SECRET)))
+        self.assertIn("client.cinder", self.original.to_xml())
+        self.assertIs(self.original, self.refresh(rbd=rbd(SAME, NEW_SECRET)))
 
-    def test_ceph_that_asks_for_a_user_now(self) -> None:
-        self.own = self.own.copy()
-        disk = disk_of(self.own, RBD)
+    def test_user_that_ceph_now_requires_is_added(self) -> None:
+        self.original = self.original.copy()
+        disk = disk_of(self.original, RBD)
         disk.remove(disk.find("auth"))
         after = disk_of(self.refresh(rbd=rbd(SAME)), RBD)
         self.assertEqual("cinder", after.find("auth").get("username"))
 
-    def test_encryption_is_never_added(self) -> None:
-        """The guest would see another disk."""
+    def test_encryption_is_not_added(self) -> None:
+        """With it, the guest would see another disk."""
         self.replace(("<encryption ", "<!-- "), ("</encryption>", "-->"))
-        self.assertIsNone(self.own.root.find(".//encryption"))
-        self.assertIs(self.own, self.refresh(iscsi=iscsi("/dev/dm-3")))
+        self.assertIsNone(self.original.root.find(".//encryption"))
+        self.assertIs(self.original, self.refresh(iscsi=iscsi("/dev/dm-3")))
 
-    def test_another_kind_of_source(self) -> None:
-        """A volume that was migrated to another backend while the server was off."""
+    def test_source_of_another_type_is_replaced(self) -> None:
+        """The volume has migrated to another backend while the server was off."""
         after = self.refresh(iscsi=rbd(MOVED, NEW_SECRET))
         disk = disk_of(after, ISCSI)
         self.assertEqual("network", disk.get("type"))
@@ -172,31 +179,31 @@ class RefreshTest(unittest.TestCase):
         self.assertEqual("cinder", disk.find("auth").get("username"))
         self.assertEqual(("vde", "virtio"), tuple(disk.find("target").attrib.values()))
         self.assertIsNotNone(disk.find("readonly"))
-        # What the volume holds is encrypted as before.
+        # The content of the volume is still encrypted.
         secret = disk.find("source/encryption/secret")
         self.assertEqual(OLD_SECRET, secret.get("uuid"))
 
-    def test_another_kind_of_source_that_asks_for_no_user(self) -> None:
+    def test_source_of_another_type_has_no_user_of_the_old(self) -> None:
         disk = disk_of(self.refresh(rbd=iscsi("/dev/dm-7")), RBD)
         self.assertEqual("block", disk.get("type"))
         self.assertIsNone(disk.find("auth"))
         self.assertEqual({"dev": "/dev/dm-7"}, dict(disk.find("source").attrib))
 
-    def test_a_drive_that_was_empty(self) -> None:
-        self.own = self.own.copy()
-        disk = disk_of(self.own, ISCSI)
+    def test_empty_drive_gets_a_source(self) -> None:
+        self.original = self.original.copy()
+        disk = disk_of(self.original, ISCSI)
         disk.remove(disk.find("source"))
         after = disk_of(self.refresh(iscsi=iscsi("/dev/dm-7")), ISCSI)
         self.assertEqual("/dev/dm-7", sources.path_of(after))
         self.assertEqual(["driver", "source"], [child.tag for child in after][:2])
 
-    def test_garbage(self) -> None:
+    def test_text_that_is_not_a_disk_is_rejected(self) -> None:
         for text in ("", "<disk/>", "<domain/>", "<disk><source/>", "&lt;"):
             with self.subTest(text), self.assertRaises(exception.InvalidDomain):
                 self.refresh(rbd=text)
 
-    def test_what_the_guest_sees_is_kept(self) -> None:
-        """QoS, multi-attach, read-only, cache mode: of the definition, not Nova's."""
+    def test_content_that_the_guest_sees_is_kept(self) -> None:
+        """QoS, multi-attach, read-only and cache mode come from the definition."""
         after = self.refresh(rbd=rbd(MOVED), iscsi=iscsi("/dev/dm-7"))
         volume = disk_of(after, RBD)
         self.assertEqual("100", volume.findtext("iotune/total_iops_sec"))
@@ -211,6 +218,7 @@ class RefreshTest(unittest.TestCase):
 
 class PlanTest(unittest.TestCase):
     def derive(self, **fresh: str) -> plan.RescuePlan:
+        """Return the plan of a rescue with the current sources of the volumes."""
         targets = {"rbd": "vdd", "iscsi": "vde"}
         volumes = {targets[name]: disk for name, disk in fresh.items()}
         return plan.derive(
@@ -220,23 +228,21 @@ class PlanTest(unittest.TestCase):
             plan.ServerDisks(volumes=volumes),
         )
 
-    def test_new_sources_are_an_edit_and_are_there_after_the_rescue_too(self) -> None:
-        made = self.derive(rbd=rbd(MOVED))
-        (edit,) = (edit for edit in made.edits if edit.name == "volume source")
+    def test_new_source_is_in_the_original_and_in_the_rescue(self) -> None:
+        derived = self.derive(rbd=rbd(MOVED))
+        (edit,) = (edit for edit in derived.edits if edit.name == "volume source")
         self.assertIn("vdd", edit.what)
-        for text in (made.original.to_xml(), made.rescue.to_xml()):
+        for text in (derived.original.to_xml(), derived.rescue.to_xml()):
             self.assertIn("192.0.2.9", text)
             self.assertNotIn("192.0.2.1'", text)
 
-    def test_unchanged_sources_leave_the_definition_as_it_was_read(self) -> None:
-        made = self.derive(rbd=rbd(SAME), iscsi=iscsi("/dev/dm-3"))
-        self.assertEqual(definition().to_xml(), made.original.to_xml())
-        self.assertNotIn("volume source", [edit.name for edit in made.edits])
+    def test_unchanged_source_leaves_the_original_alone(self) -> None:
+        derived = self.derive(rbd=rbd(SAME), iscsi=iscsi("/dev/dm-3"))
+        self.assertEqual(definition().to_xml(), derived.original.to_xml())
+        self.assertNotIn("volume source", [edit.name for edit in derived.edits])
 
-    def test_what_says_how_the_guest_sees_a_volume_is_in_the_rescue_too(self) -> None:
-        made = self.derive(rbd=rbd(MOVED), iscsi=iscsi("/dev/dm-7"))
+    def test_volume_is_the_same_in_original_and_rescue(self) -> None:
+        derived = self.derive(rbd=rbd(MOVED), iscsi=iscsi("/dev/dm-7"))
         for serial in (RBD, ISCSI):
-            own, rescue = disk_of(made.original, serial), disk_of(made.rescue, serial)
-            self.assertEqual(
-                *(etree.tostring(d, with_tail=False) for d in (own, rescue))
-            )
+            disks = (disk_of(d, serial) for d in (derived.original, derived.rescue))
+            self.assertEqual(*(etree.tostring(d, with_tail=False) for d in disks))
