@@ -217,10 +217,10 @@ class Judge:
     ) -> Iterator[str]:
         """Yield what is wrong with the rescue definition that libvirt returns."""
         rescue = Domain.parse(defined)
-        kept = compare.compare(derived.rescue, rescue)
+        kept = compare.compare(Domain.parse(derived.rescue.to_xml()), rescue)
         if kept.disturbed or kept.changed or kept.appeared or kept.rest:
             yield f"libvirt changed the rescue definition: {kept}"
-        comparison = compare.compare(derived.original, rescue)
+        comparison = compare.compare(Domain.parse(self.original_xml), rescue)
         yield from self._device_complaints(comparison)
         changed = [path for path in comparison.rest if not _MAY_DIFFER.fullmatch(path)]
         if changed:
