@@ -59,6 +59,7 @@ class FailedTest(FailureTestBase):
         self.fail_launch(of_rescue=False)
         self.error_of(self.unrescue, self.server)
         self.assert_rescued()
+        # The next start succeeds.
         with fixtures.MonkeyPatch(
             "nova.virt.libvirt.guest.Guest.launch",
             lambda guest, pause=False: guest._domain.createWithFlags(0),

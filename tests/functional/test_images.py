@@ -23,65 +23,76 @@ LONG_AGO = 1_000_000_000
 class HostileImageTest(images.ImagesTestBase):
     """A hostile image is refused before Nova caches it."""
 
-    def assert_not_cached(self, image_id: str, reason: str) -> None:
+    def assert_refused_uncached(self, image_id: str, reason: str) -> None:
         """Assert that the rescue is refused and that the image is not in the cache."""
         self.assert_refused(reason, image=image_id)
         self.assertFalse(self.base_of(image_id).exists())
 
     def test_image_with_a_backing_file_is_refused(self) -> None:
         data = self.make("qcow2", "-u", "-b", "/etc/shadow", "-F", "raw")
-        self.assert_not_cached(self.add_image(data, "qcow2"), "safety check")
+        self.assert_refused_uncached(self.add_image(data, "qcow2"), "safety check")
 
     def test_image_with_a_data_file_is_refused(self) -> None:
         data_file = str(self.files_made / "data")
         data = self.make("qcow2", "-o", f"data_file={data_file}")
         data = data.replace(data_file.encode(), b"/etc/shadow")
-        self.assert_not_cached(self.add_image(data, "qcow2"), "safety check")
+        self.assert_refused_uncached(self.add_image(data, "qcow2"), "safety check")
 
     def test_vmdk_image_is_refused(self) -> None:
-        self.assert_not_cached(
+        self.assert_refused_uncached(
             self.add_image(self.make("vmdk"), "vmdk"), "has disk format vmdk"
         )
 
     @ddt.data("vmdk", "qcow2", "vdi")
     def test_other_format_declared_as_raw_is_refused(self, image_format: str) -> None:
-        self.assert_not_cached(
+        self.assert_refused_uncached(
             self.add_image(self.make(image_format)), "not in a supported format"
         )
 
     def test_huge_virtual_size_is_refused(self) -> None:
         """The file has some hundred kilobytes, but Nova would convert it to raw."""
         data = self.make("qcow2", size="200T")
-        self.assert_not_cached(self.add_image(data, "qcow2"), "at most 100 GiB")
+        self.assert_refused_uncached(self.add_image(data, "qcow2"), "at most 100 GiB")
 
     def test_huge_size_in_glance_is_refused_without_download(self) -> None:
         image = self.add_image(DATA, size=200 * units.Ti)
-        self.assert_not_cached(image, "at most 100 GiB")
+        self.assert_refused_uncached(image, "at most 100 GiB")
         self.assertNotIn("download", self.glance_server.requests)
 
     def test_truncated_qcow2_is_refused(self) -> None:
         image = self.add_image(self.make("qcow2")[:64], "qcow2")
-        self.assert_not_cached(image, "not in a supported format")
+        self.assert_refused_uncached(image, "not in a supported format")
 
     def test_cdrom_on_usb_is_refused_by_old_libvirt(self) -> None:
         """F34: before libvirt 11.5 the guest would see a hard disk."""
         # The primary volume descriptor of ISO 9660 is in sector 16.
         iso = bytes(16 * 2048) + b"\x01CD001\x01" + bytes(2041)
         image = self.add_image(iso, "iso", {"hw_rescue_device": "cdrom"})
-        self.assert_not_cached(image, "take one on usb for a disk")
+        self.assert_refused_uncached(image, "take one on usb for a disk")
 
     def test_wrong_checksum_is_refused(self) -> None:
         image = self.add_image(DATA, os_hash_value="0" * 128)
-        self.assert_not_cached(image, "Corrupt image download")
+        self.assert_refused_uncached(image, "Corrupt image download")
 
     def test_wrong_checksum_of_a_large_image_is_refused(self) -> None:
         """The inspection does not read all of it; Nova's download does."""
         data = os.urandom(units.Mi) * 6
         image = self.add_image(data, os_hash_value="0" * 128)
-        self.assert_not_cached(image, "Corrupt image download")
+        self.assert_refused_uncached(image, "Corrupt image download")
 
 
 class GlanceDownTest(images.ImagesTestBase):
+    """A rescue is refused if Glance fails at any point (U6)."""
+
+    def after_glance_went_down(self, function: Any) -> Any:
+        """Return the function, preceded by a failure of Glance."""
+
+        def call(*args: Any, **kwargs: Any) -> Any:
+            self.glance_server.down.add("show")
+            return function(*args, **kwargs)
+
+        return call
+
     def test_glance_down_for_the_api_is_refused(self) -> None:
         """The API reads the image before it calls the host."""
         image = self.add_image(DATA)
@@ -94,15 +105,6 @@ class GlanceDownTest(images.ImagesTestBase):
         get = self.after_glance_went_down(image_api.get)
         with mock.patch.object(image_api, "get", side_effect=get):
             self.assert_refused("image service does not answer", image=image)
-
-    def after_glance_went_down(self, function: Any) -> Any:
-        """Return the function, preceded by a failure of Glance."""
-
-        def call(*args: Any, **kwargs: Any) -> Any:
-            self.glance_server.down.add("show")
-            return function(*args, **kwargs)
-
-        return call
 
     def test_glance_down_for_the_download_is_refused(self) -> None:
         image = self.add_image(DATA)
