@@ -162,6 +162,7 @@ def replace_definition(
 ) -> None:
     """Power the guest off and define another definition, without starting it.
 
+    The old definition is not undefined before: that would delete a vTPM's state (F22).
     Errors of libvirt propagate.
     """
     power_off(driver, instance)

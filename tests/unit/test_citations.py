@@ -6,6 +6,7 @@ difference from stock rescue, a fact about libvirt, an edit. Three digits are co
 linter, and letters or digits around it make it a part of something else.
 """
 
+import ast
 import re
 import subprocess
 import unittest
@@ -17,13 +18,14 @@ PAGES = ROOT / "doc" / "source" / "contributor"
 
 _CITATION = re.compile(r"(?<![\w.#/-])[UFE][1-9]\d?(?![\w-])")
 _LABEL = re.compile(r"^\.\. _([UFE]\d+):$", re.MULTILINE)
+_TEST = re.compile(r"``(tests\.[\w.]+)``")
 
 #: By file: no citations, and why.
 _NO_CITATIONS = {
     "tests/unit/tempest/test_plugin.py": {"U99"},  # a number that does not exist
 }
-#: Facts for work that is planned: nothing relies on them yet.
-_PLANNED = {"E7", "F8", "F9", "F25"}
+#: Numbers of planned work: nothing relies on them yet.
+_PLANNED = {"E7", "F8", "F9", "F25", "U35"}
 
 
 def tree() -> Iterator[tuple[str, str]]:
@@ -74,6 +76,32 @@ class CitationsTest(unittest.TestCase):
         cited = self.cited(in_pages=True)
         self.assertEqual({}, {n: p for n, p in cited.items() if n not in self.defined})
 
+    def test_defined_numbers_are_cited(self) -> None:
+        cited = self.cited(in_pages=False)
+        self.assertEqual(set(), self.defined - cited.keys() - _PLANNED)
+
     def test_planned_numbers_are_defined_and_not_cited_yet(self) -> None:
         self.assertLessEqual(_PLANNED, self.defined)
         self.assertEqual(set(), _PLANNED & self.cited(in_pages=False).keys())
+
+    def test_named_tests_exist(self) -> None:
+        missing = [
+            f"{name}: {test}"
+            for name, text in self.files.items()
+            if name.startswith("doc/source/")
+            for test in _TEST.findall(text)
+            if not self._exists(test)
+        ]
+        self.assertEqual([], missing)
+
+    def _exists(self, test: str) -> bool:
+        """Return True if a dotted name is a module, a package, or a class in one."""
+        path = ROOT.joinpath(*test.split("."))
+        if path.is_dir() or path.with_suffix(".py").is_file():
+            return True
+        module, _, class_name = test.rpartition(".")
+        source = self.files.get(f"{module.replace('.', '/')}.py", "")
+        return any(
+            isinstance(node, ast.ClassDef) and node.name == class_name
+            for node in ast.parse(source).body
+        )
