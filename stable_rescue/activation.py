@@ -1,17 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
 
-"""The way into an unmodified nova-compute.
+"""Activates stable rescue in an unmodified nova-compute.
 
 nova-compute calls ``os_vif.initialize()`` after it has parsed its configuration and
 before it creates its service (nova/cmd/compute.py). os-vif loads every entry point of
-the group ``os_vif``, ours among them, and so gives us the one moment at which
+the group ``os_vif``; stable rescue has one there. This is the only moment to
 
-* a name can be added to ``nova.virt``, where Nova looks for compute drivers, and
-* the class of the compute manager can still be chosen.
+* add a module to ``nova.virt``, where Nova looks for compute drivers, and
+* replace the class of the compute manager.
 
-A fault here would stop the nova-compute of an operator, who perhaps does not even use
-our driver: nothing in this module raises, nothing of Nova is imported unless
-``[DEFAULT] compute_driver`` names our driver, and Nova's drivers never are.
+An exception here would stop nova-compute, even on hosts that do not use
+StableRescueDriver. So the plugin raises nothing when it is loaded, imports Nova only if
+``[DEFAULT] compute_driver`` names StableRescueDriver, and never imports Nova's drivers.
 """
 
 from __future__ import annotations
@@ -42,15 +42,15 @@ BINARY = "nova-compute"
 NOVA_MANAGER = "nova.compute.manager.ComputeManager"
 MANAGER = "stable_rescue.compute.manager.ComputeManager"
 
-MANAGER_LOST = (
-    "stable_rescue: Nova's own compute manager stays in place. Servers are rescued, "
-    "but a rescue that cannot succeed is refused only after the server has been "
-    "powered off. Reason: %s"
+MANAGER_NOT_INSTALLED = (
+    "stable_rescue could not install its compute manager; nova-compute keeps Nova's. "
+    "Servers can be rescued, but an impossible rescue is refused only after the server "
+    "was powered off. Reason: %s"
 )
 
 
 class NovaVirtFinder(importlib.abc.MetaPathFinder):
-    """Answers for ``nova.virt.stable_rescue`` and for nothing else."""
+    """Finds the module ``nova.virt.stable_rescue`` and no other."""
 
     def find_spec(
         self,
@@ -58,69 +58,70 @@ class NovaVirtFinder(importlib.abc.MetaPathFinder):
         path: Sequence[str] | None,
         target: ModuleType | None = None,
     ) -> ModuleSpec | None:
-        """Return the spec of our module, which is an ordinary file, or None."""
+        """Return the spec of nova_virt.py, or None for another module."""
         if fullname != MODULE:
             return None
         return importlib.util.spec_from_file_location(fullname, MODULE_FILE)
 
 
 class Activation(PluginBase):
-    """The os-vif plugin that plugs nothing: loading it activates the driver."""
+    """An os-vif plugin without VIF types: loading it activates stable rescue."""
 
     @classmethod
     def load(cls, plugin_name: str) -> Self:
-        """Return the plugin, after :func:`activate`. Raises nothing."""
+        """Call :func:`activate`, and return the plugin."""
         activate()
         plugin: Self = super().load(plugin_name)
         return plugin
 
     def describe(self) -> os_vif.objects.host_info.HostPluginInfo:
-        """Return that no kind of VIF is supported."""
+        """Return a description without VIF types."""
         return os_vif.objects.host_info.HostPluginInfo(
             plugin_name="stable_rescue", vif_info=[]
         )
 
     def plug(self, vif: Any, instance_info: Any) -> None:
-        """Raise NotImplementedError: no VIF asks for this plugin."""
+        """Not called by os-vif, because the plugin has no VIF types."""
         raise NotImplementedError
 
     def unplug(self, vif: Any, instance_info: Any) -> None:
-        """Raise NotImplementedError: no VIF asks for this plugin."""
+        """Not called by os-vif, because the plugin has no VIF types."""
         raise NotImplementedError
 
 
 def activate() -> None:
-    """Make our driver known to Nova and, where it is configured, our manager.
+    """Install the driver's module and, if the driver is configured, the manager.
 
-    Raises nothing: what fails is logged with what is lost by it. Calling it again
+    Errors are logged with their consequence and do not propagate. A second call
     changes nothing.
     """
     try:
         install_finder()
     except Exception:
         LOG.exception(
-            "stable_rescue: compute_driver = %s cannot be loaded in this process",
+            "stable_rescue could not add its driver to nova.virt; nova-compute does "
+            "not start if compute_driver is %s",
             COMPUTE_DRIVER,
         )
     try:
-        # Not registered where os-vif serves another program than Nova.
+        # Another program that uses os-vif has no option compute_driver.
         if getattr(cfg.CONF, "compute_driver", None) == COMPUTE_DRIVER:
             install_manager()
     except Exception as error:
-        LOG.exception(MANAGER_LOST, error)
+        LOG.exception(MANAGER_NOT_INSTALLED, error)
 
 
 def install_finder() -> None:
-    """Have ``nova.virt.stable_rescue`` found, after everything else was asked."""
+    """Make ``nova.virt.stable_rescue`` importable, after all other finders."""
     if not any(isinstance(finder, NovaVirtFinder) for finder in sys.meta_path):
         sys.meta_path.append(NovaVirtFinder())
 
 
 def install_manager() -> None:
-    """Put our manager in the place of Nova's in ``nova.service.SERVICE_MANAGERS``.
+    """Replace Nova's compute manager in ``nova.service.SERVICE_MANAGERS``.
 
-    :raises ImportError: Nova's table or our manager cannot be imported.
-    :raises LookupError: the table does not name the manager that ours extends.
+    :raises ImportError: if nova.service or stable rescue's manager cannot be imported
+    :raises LookupError: if the table does not name Nova's manager, which is extended
     """
     service = importlib.import_module("nova.service")
     managers = getattr(service, "SERVICE_MANAGERS", {})
@@ -132,7 +133,7 @@ def install_manager() -> None:
             f"nova.service.SERVICE_MANAGERS[{BINARY!r}] is {current!r}, "
             f"not {NOVA_MANAGER!r}"
         )
-    # Imported now, so that a manager which cannot be is never asked for. Nova
-    # imports it next anyway; no driver comes along with it.
+    # An import error has to occur here, where Nova's manager can be kept. Nova imports
+    # the class next anyway, and the import loads no driver.
     importutils.import_class(MANAGER)
     managers[BINARY] = MANAGER

@@ -8,7 +8,7 @@ from stable_rescue import properties
 GROUP = cfg.OptGroup(
     "stable_rescue",
     title="Stable rescue",
-    help="How the stable_rescue compute driver rescues servers.",
+    help="How StableRescueDriver rescues servers.",
 )
 
 OPTIONS = [
@@ -16,88 +16,92 @@ OPTIONS = [
         "default_mode",
         default="legacy",
         choices=[
-            ("legacy", "Nova's own rescue, as without this driver"),
-            ("stable", "a stable rescue by default_device and default_bus"),
+            ("legacy", "stock rescue, as with libvirt.LibvirtDriver"),
+            ("stable", "stable rescue with default_device and default_bus"),
         ],
-        help="How to rescue with an image that has neither hw_rescue_device nor "
+        help="Kind of rescue for an image with neither hw_rescue_device nor "
         "hw_rescue_bus.",
     ),
     cfg.StrOpt(
         "default_device",
         default="disk",
         choices=properties.DEVICES,
-        help="The rescue device where default_mode is stable.",
+        help="Rescue device if default_mode is stable and the image has neither "
+        "hw_rescue_device nor hw_rescue_bus.",
     ),
     cfg.StrOpt(
         "default_bus",
         choices=properties.BUSES,
-        help="The rescue device's bus where default_mode is stable. Without it, a "
-        "disk takes the bus of the server's root disk and a cdrom what the server's "
-        "machine has.",
+        help="Bus of the rescue device if default_mode is stable and the image has "
+        "neither hw_rescue_device nor hw_rescue_bus. If not set, a disk uses the bus "
+        "of the server's root disk, and a cdrom the bus that the server's machine "
+        "type has for it.",
     ),
     cfg.ListOpt(
         "fallback_buses",
         default=[],
         item_type=cfg.types.String(choices=properties.BUSES),
-        help="Buses to try, in this order, where the one that the rescue asks for "
-        "has no room left. Empty: such a rescue is refused.",
+        help="Buses to try, in this order, if the requested bus has no free place for "
+        "the rescue device. If empty, such a rescue is refused.",
     ),
     cfg.BoolOpt(
         "allow_gaps",
         default=False,
-        help="Where there is room only between the server's own devices, put the "
-        "rescue disk there. No device moves, but disks behind the gap change their "
-        "names in the guest (vdb becomes vdc) while it is rescued.",
+        help="Allow the rescue disk at an address before other devices of the server "
+        "if there is no free address after them. No device moves, but the disks after "
+        "the rescue disk change their names in the guest (vdb becomes vdc) during the "
+        "rescue. If false, such a rescue is refused.",
     ),
     cfg.StrOpt(
         "config_drive",
         default="keep",
         choices=[
-            ("keep", "a server that has one sees it made anew, with the password"),
-            ("always", "a server that has none sees one while it is rescued, too"),
+            ("keep", "a server with a config drive sees a new one with the password"),
+            ("always", "also add a config drive to a server without one"),
         ],
-        help="Which servers have a config drive while they are rescued. One that is "
-        "added comes behind all devices of the server, as the rescue disk does, and "
-        "goes with it.",
+        help="Which servers have a config drive during a rescue. A config drive that "
+        "is added gets an address after all devices of the server, like the rescue "
+        "disk, and is removed by unrescue.",
     ),
     cfg.IntOpt(
         "max_medium_size",
         default=100,
         min=0,
-        help="The largest virtual size of a rescue image, in GiB; 0: any. An image "
-        "of a few kilobytes can have a virtual size of many terabytes, which Nova "
-        "writes out when it converts the image to raw. A larger one is refused "
-        "before it is fetched.",
+        help="Maximum virtual size of a rescue image in GiB; 0 means no limit. A "
+        "larger image is refused before it is fetched. An image of a few kilobytes "
+        "can have a virtual size of many terabytes, which Nova writes to disk when it "
+        "converts the image to raw.",
     ),
     cfg.IntOpt(
         "volume_connect_workers",
         default=4,
         min=1,
-        help="How many volumes of a server to connect to the host, or to check, at "
-        "once. os-brick still connects volumes of one kind one by one where that is "
-        "needed (iSCSI, FC, NVMe-oF, ScaleIO).",
+        help="Number of volumes of a server that are connected or checked at the same "
+        "time. os-brick still connects the volumes of some protocols one by one "
+        "(iSCSI, FC, NVMe-oF, ScaleIO).",
     ),
     cfg.BoolOpt(
         "allow_mapping_mismatch",
         default=False,
-        help="Rescue also where the disks in a server's definition are not those of "
-        "its block device mapping in Nova's database: a volume that was detached, or a "
-        "disk that was added, behind Nova's back. The rescue has what the definition "
-        "has; the difference is logged. Without it, such a rescue is refused.",
+        help="Rescue a server even if the disks in its definition differ from its "
+        "block device mapping in Nova's database, for example because a volume was "
+        "detached with virsh. The rescue has the disks of the definition, and the "
+        "difference is logged. If false, such a rescue is refused.",
     ),
     cfg.IntOpt(
         "recovery_workers",
         default=4,
         min=1,
-        help="How many servers whose rescue was cut short nova-compute brings to rest "
-        "at once when it starts.",
+        help="Number of interrupted rescues that nova-compute recovers at the same "
+        "time when it starts.",
     ),
     cfg.IntOpt(
         "recovery_timeout",
         default=60,
         min=0,
-        help="How many seconds the start of nova-compute waits for that. What takes "
-        "longer goes on behind it; those servers are initialized when it is done.",
+        help="Seconds that the start of nova-compute waits for the recovery of "
+        "interrupted rescues. A recovery that takes longer continues in the "
+        "background; its server is initialized afterwards.",
     ),
     cfg.IntOpt(
         "stalled_after",
@@ -114,7 +118,7 @@ OPTIONS = [
 
 
 def register_opts(conf: cfg.ConfigOpts) -> None:
-    """Register the options; doing it twice is harmless."""
+    """Register the options; a second call changes nothing."""
     conf.register_group(GROUP)
     conf.register_opts(OPTIONS, group=GROUP)
 

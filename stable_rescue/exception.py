@@ -1,32 +1,32 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The errors of this package. Where Nova is spoken to, they become Nova's."""
+"""The exceptions of stable rescue; ``virt.refusal`` turns them into Nova's."""
 
 
 class StableRescueError(Exception):
-    """Base of all errors of this package."""
+    """Base class of all exceptions of stable rescue."""
 
 
 class Refused(StableRescueError):
-    """This rescue cannot be done; the text is the reason, fit for a tenant."""
+    """The rescue is not possible; the text is a reason for the server's owner."""
 
 
 class NoRoom(Refused):
-    """A bus that the machine has is full, or full behind its last device."""
+    """A bus of the machine has no free place, or none after its last device."""
 
 
 class InvalidDomain(StableRescueError):
-    """The input is no libvirt domain definition that may be worked on."""
+    """The input is not a usable libvirt domain definition."""
 
 
 class InvariantBroken(StableRescueError):
-    """A derived definition differs from its original by more than its edits.
+    """A derived definition differs from the original by more than its edits.
 
-    It is always a fault of this package, and is raised before anything is touched.
+    This is always a bug in stable rescue. The check is made before any change.
     """
 
 
 class NotAccepted(StableRescueError):
-    """Libvirt does not accept a rescue definition; its reason is the cause."""
+    """libvirt rejects a rescue definition; the cause has libvirt's reason."""
 
 
 class InvalidRecord(StableRescueError):

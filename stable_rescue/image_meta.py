@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a rescue image asks for: Nova's ImageMetaProps, extended."""
+"""The properties of a rescue image: Nova's ImageMetaProps with allowed values."""
 
 from typing import Any, Self
 
@@ -9,12 +9,12 @@ from oslo_versionedobjects import fields
 from stable_rescue import exception, properties
 
 
-# Not registered: what goes over RPC stays Nova's own class (DESIGN.md).
+# Not registered, so that RPC messages keep using Nova's class.
 @base.NovaObjectRegistry.register_if(False)
 class RescueImageMetaProps(image_meta.ImageMetaProps):
-    """The properties of a rescue image, with the rescue's own in typed fields.
+    """The properties of a rescue image, with fields that reject other values.
 
-    Nova's hw_rescue_bus takes every bus that Nova knows, lxc and xen among them.
+    Nova's field for hw_rescue_bus allows every bus of Nova, such as lxc and xen.
     """
 
     VERSION = "1.0"
@@ -27,10 +27,10 @@ class RescueImageMetaProps(image_meta.ImageMetaProps):
 
     @classmethod
     def from_image(cls, image: dict[str, Any]) -> Self:
-        """Return the properties of an image as Nova's image API gives it.
+        """Return the properties of an image.
 
-        :raises Refused: where one has a value that it cannot have, naming those
-            that it can
+        :param image: the image as Nova's image API returns it
+        :raises Refused: if a value is not allowed; the reason lists the allowed values
         """
         raw = image.get("properties") or {}
         properties.check(raw, f"rescue image {image['id']}")
@@ -38,10 +38,10 @@ class RescueImageMetaProps(image_meta.ImageMetaProps):
             return cls.from_dict(raw)
         except ValueError as exc:
             raise exception.Refused(
-                f"rescue image {image['id']} has a property that Nova refuses: {exc}"
+                f"rescue image {image['id']} has a property that Nova rejects: {exc}"
             ) from exc
 
     @property
     def asks_for_stable(self) -> bool:
-        """Whether the image has one of the properties of a stable rescue."""
+        """True if the image has one of the properties of a stable rescue."""
         return any(self.obj_attr_is_set(name) for name in properties.ALLOWED)

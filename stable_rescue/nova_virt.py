@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 
-"""What Nova imports as ``nova.virt.stable_rescue``.
+"""The module that Nova imports as ``nova.virt.stable_rescue``.
 
-Executed only when Nova loads the configured compute driver; see
+Nova imports it only if ``compute_driver`` names StableRescueDriver; see
 ``stable_rescue.activation``.
 """
 

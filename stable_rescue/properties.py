@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The properties of a rescue image, and the values that they take (DESIGN.md)."""
+"""The image properties of a stable rescue, and their allowed values."""
 
 from collections.abc import Mapping
 
@@ -10,15 +10,14 @@ BUSES = ("virtio", "scsi", "usb", "sata", "ide", "fdc")
 ALLOWED = {"hw_rescue_device": DEVICES, "hw_rescue_bus": BUSES}
 
 
-def check(given: Mapping[str, object], of: str = "rescue image") -> None:
-    """Check the values of those that are given; other properties are passed over.
+def check(given: Mapping[str, object], owner: str = "rescue image") -> None:
+    """Check the values of the rescue properties; other properties are ignored.
 
-    :param of: whose properties they are, for the message
-    :raises Refused: where one has a value that it cannot have, naming those that
-        it can
+    :param owner: what has the properties, for the message
+    :raises Refused: if a value is not allowed; the reason lists the allowed values
     """
     for name, allowed in ALLOWED.items():
         if name in given and given[name] not in allowed:
             raise exception.Refused(
-                f"{of} has {name}={given[name]!r}; allowed are {', '.join(allowed)}"
+                f"{owner} has {name}={given[name]!r}; allowed are {', '.join(allowed)}"
             )

@@ -26,9 +26,9 @@ from stable_rescue.nova_internals.guests import (
     define_guest,
     guest_of,
     has_usb_cdroms,
-    outlive_libvirts_connection,
     power_off_values,
     start_guest,
+    use_reentrant_connection_lock,
 )
 from stable_rescue.nova_internals.hooks import HOOKS, Hook
 from stable_rescue.nova_internals.instances import (
@@ -70,7 +70,6 @@ __all__ = [
     "make_config_drive",
     "make_volume_secret",
     "mount_shares",
-    "outlive_libvirts_connection",
     "power_off_values",
     "power_state",
     "replace_periodic_tasks",
@@ -79,6 +78,7 @@ __all__ = [
     "rescue_image_ref",
     "shares_of",
     "start_guest",
+    "use_reentrant_connection_lock",
     "volume_api_of",
     "volume_disk_xml",
     "volume_lock",

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The rescue disk and config drive, through the configured image backend."""
+"""The rescue disk and the config drive, made by the configured image backend."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ def fetch_rescue_disk(
     image_id: str,
     mapping: dict[str, str],
 ) -> None:
-    """Create the rescue disk from its image through the configured image backend.
+    """Make the rescue disk from its image.
 
     :param mapping: the disk's bus, dev and type, as in Nova's disk_info
-    :raises nova.exception.NovaException: where the image cannot be had or used
+    :raises nova.exception.NovaException: if the image cannot be fetched or used
     """
     driver._create_and_inject_local_root(
         context,
@@ -51,11 +51,9 @@ def make_config_drive(
     instance: objects.Instance,
     admin_password: str,
 ) -> None:
-    """Create the rescue's config drive through the configured image backend.
+    """Make the rescue's config drive; Nova keeps an existing one unchanged.
 
-    One that is there already is left as it is.
-
-    :raises Exception: what stood in the way
+    Errors of Nova's image backends propagate.
     """
     from nova.virt.libvirt.driver import InjectionInfo
 
@@ -72,8 +70,8 @@ def rescue_disk_xml(
 ) -> str:
     """Return the <disk> element that Nova writes for the rescue disk.
 
-    The host's discard and I/O settings and the flavor's quotas are in it, and the
-    host's cache mode, which Nova's own rescue forgets (UPSTREAM U27).
+    The element has the host's discard and I/O settings, the flavor's quotas, and the
+    host's cache mode, which stock rescue does not set (U27).
     """
     return _local_disk_xml(driver, instance, RESCUE_DISK, mapping)
 
@@ -85,7 +83,7 @@ def config_drive_xml(
 ) -> str:
     """Return the <disk> element that Nova would write for the rescue's config drive.
 
-    :param mapping: its bus, dev and type, as in Nova's disk_info
+    :param mapping: the drive's bus, dev and type, as in Nova's disk_info
     """
     name = CONFIG_DRIVE + RESCUE_SUFFIX
     image_type = driver._get_disk_config_image_type()
@@ -107,7 +105,7 @@ def _local_disk_xml(
 
 
 def text_of(config: Any) -> str:
-    """Return what one of Nova's configuration objects is in XML."""
+    """Return one of Nova's configuration objects as XML."""
     xml = config.to_xml()
     return xml.decode() if isinstance(xml, bytes) else xml
 
@@ -115,6 +113,6 @@ def text_of(config: Any) -> str:
 def rescue_disks_of_lvm(
     driver: libvirt_driver.LibvirtDriver, instance: objects.Instance
 ) -> list[str]:
-    """Return the LVM volumes that hold an instance's rescue disk; usually none."""
+    """Return the LVM volumes of an instance's rescue; [] unless Nova stores on LVM."""
     volumes = driver._lvm_disks(instance) or []
     return [volume for volume in volumes if volume.endswith(RESCUE_SUFFIX)]

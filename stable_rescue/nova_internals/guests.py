@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A guest: its definition in libvirt, its start, its shutdown."""
+"""The guest of an instance in libvirt: define, start and shut down."""
 
 from __future__ import annotations
 
@@ -21,16 +21,17 @@ if TYPE_CHECKING:
 
 CONF = nova_conf.CONF
 
-# Nova asks every 10 seconds; a guest that was just booted may miss the first time.
+# Nova repeats the request every 10 seconds. A guest that is booting may miss the first
+# one, and a rescue system has often just booted.
 _SHUTDOWN_RETRY_SECONDS = 5
 
 
-def outlive_libvirts_connection(driver: libvirt_driver.LibvirtDriver) -> None:
-    """Keep a thread that finds the connection to libvirt lost from waiting for itself.
+def use_reentrant_connection_lock(driver: libvirt_driver.LibvirtDriver) -> None:
+    """Prevent a deadlock in nova-compute when the connection to libvirt breaks (U34).
 
-    With native threads (Nova 34) libvirt's client tells of the loss within the very
-    call that finds it out. Nova makes that call under a lock, asks for the lock once
-    more to be told, and no thread of nova-compute talks to libvirt ever again.
+    With native threads (Nova 34), libvirt's client calls Nova's handler from the call
+    that detects the broken connection. Nova makes that call under a lock which the
+    handler needs as well. The thread would wait for itself, and all others for it.
     """
     with_threads = getattr(utils, "concurrency_mode_threading", None)
     if with_threads and with_threads():
@@ -42,16 +43,16 @@ def guest_of(
 ) -> libvirt_guest.Guest:
     """Return the instance's guest.
 
-    :raises nova.exception.InstanceNotFound: where libvirt has no definition of it
+    :raises nova.exception.InstanceNotFound: if libvirt has no definition of it
     """
     return driver._host.get_guest(instance)
 
 
 @steps.changes("define a domain")
 def define_guest(driver: libvirt_driver.LibvirtDriver, xml: str) -> None:
-    """Define a domain, over one that may be there, without starting it.
+    """Define a domain, or redefine it, without starting it.
 
-    :raises libvirt.libvirtError: where libvirt refuses it
+    :raises libvirt.libvirtError: if libvirt rejects the definition
     """
     driver._host.write_instance_config(xml)
 
@@ -62,10 +63,11 @@ def build_definition(
     instance: objects.Instance,
     devices: dict[str, Any],
 ) -> str:
-    """Return the definition that Nova would start the instance with, all devices in it.
+    """Return the definition that Nova would start the instance with.
 
-    :param devices: the instance's block devices, as drivers take them
-    :raises Exception: what stood in the way
+    Errors of Nova's driver propagate.
+
+    :param devices: the instance's block_device_info
     """
     from nova.virt.libvirt import blockinfo
 
@@ -96,26 +98,26 @@ def start_guest(
     xml: str,
     instance: objects.Instance,
 ) -> None:
-    """Define a domain and start it, its vTPM's secret and its CPUs made ready.
+    """Define a domain and start it, after Nova has prepared its vTPM and its CPUs.
 
-    :raises libvirt.libvirtError: where libvirt refuses to define or start it
+    :raises libvirt.libvirtError: if libvirt does not define or start the domain
     """
     driver._create_guest(context, xml, instance, post_xml_callback=_is_defined)
 
 
 def has_usb_cdroms(driver: libvirt_driver.LibvirtDriver) -> bool:
-    """Say whether guests take a cdrom on USB for one.
+    """Return True if guests see a cdrom on USB as a cdrom.
 
-    Libvirt before 11.5 makes it a usb-storage device, which QEMU, given its drive by
-    -blockdev, presents as a hard disk.
+    libvirt before 11.5 makes it a usb-storage device, and QEMU presents that as a hard
+    disk (F34).
     """
     return bool(driver._host.has_min_version(lv_ver=(11, 5, 0)))
 
 
 def power_off_values(instance: objects.Instance) -> tuple[int, int]:
-    """Return how many seconds a guest has to shut down, and between two requests.
+    """Return the seconds until a shutdown is forced, and between two requests.
 
-    As Nova's compute manager has it (_get_power_off_values).
+    The first is read as in Nova's compute manager (_get_power_off_values).
     """
     timeout = compute_utils.get_value_from_system_metadata(
         instance,

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What Nova's database, Cinder and the compute manager know of an instance."""
+"""What Nova's database, Cinder and the compute manager know about an instance."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ def fresh_block_device_info(
     context: nova_context.RequestContext,
     instance: objects.Instance,
 ) -> dict[str, Any]:
-    """Return an instance's block devices with the connections that Cinder has now.
+    """Return an instance's block_device_info with the current connections from Cinder.
 
-    :raises Exception: where Cinder does not tell
+    Errors of Cinder's client propagate.
     """
     copies = [
         mapping.obj_clone()
@@ -31,8 +31,8 @@ def fresh_block_device_info(
         )
     ]
     for mapping in copies:
-        # Nova's refresh saves what Cinder tells, which lacks the device that the
-        # volume is connected as: StorPool's could not be disconnected any more.
+        # Nova's refresh saves what Cinder returns. That lacks the device of the
+        # connected volume, without which StorPool's connector cannot disconnect it.
         mapping.save = lambda: None
     return dict(
         compute._get_instance_block_device_info(
@@ -44,7 +44,7 @@ def fresh_block_device_info(
 def block_device_info(
     context: nova_context.RequestContext, instance: objects.Instance
 ) -> dict[str, Any]:
-    """Return the instance's block devices as drivers take them."""
+    """Return the instance's block_device_info from Nova's database."""
     mappings = block_device_mapping.BlockDeviceMappingList.get_by_instance_uuid(
         context, instance.uuid
     )
@@ -54,7 +54,7 @@ def block_device_info(
 def shares_of(
     context: nova_context.RequestContext, instance: objects.Instance
 ) -> objects.ShareMappingList:
-    """Return the instance's Manila shares, as drivers take them."""
+    """Return the instance's Manila shares."""
     return share_mapping.ShareMappingList.get_by_instance_uuid(context, instance.uuid)
 
 
@@ -63,19 +63,19 @@ def mount_shares(
     context: nova_context.RequestContext,
     instance: objects.Instance,
 ) -> None:
-    """Mount the instance's Manila shares on the host; one that is mounted stays.
+    """Mount the instance's Manila shares on the host, unless they are mounted.
 
-    :raises Exception: what Nova's drivers of shares raise
+    Errors of Nova's share drivers propagate.
     """
-    shares = getattr(compute, "share_manager", None)
-    if shares is not None:  # Nova 34
-        found = shares.get_share_info(context, instance, check_status=False)
-        mount = shares.mount_all
+    share_manager = getattr(compute, "share_manager", None)
+    if share_manager is not None:  # Nova 34
+        shares = share_manager.get_share_info(context, instance, check_status=False)
+        mount = share_manager.mount_all
     else:
-        found = compute._get_share_info(context, instance, check_status=False)
+        shares = compute._get_share_info(context, instance, check_status=False)
         mount = compute._mount_all_shares
-    if len(found):
-        mount(context, instance, found)
+    if len(shares):
+        mount(context, instance, shares)
 
 
 def rescue_image_ref(
@@ -86,21 +86,21 @@ def rescue_image_ref(
 ) -> str:
     """Return the id of the image that Nova rescues with.
 
-    :raises ValueError: where Nova refuses one of the image's properties
-    :raises nova.exception.NovaException: where Glance does not give the image
+    :raises ValueError: if Nova rejects one of the image's properties
+    :raises nova.exception.NovaException: if Glance does not return the image
     """
     return str(compute._get_rescue_image(context, instance, image_ref).id)
 
 
 def power_state(compute: manager.ComputeManager, instance: objects.Instance) -> int:
-    """Return the guest's power state, as libvirt has it now."""
+    """Return the guest's current power state from libvirt."""
     return int(compute._get_power_state(instance))
 
 
 def replace_periodic_tasks(manager_class: type) -> None:
-    """Have a class run its own periodic tasks in place of its base's of the same name.
+    """Make a manager run an overridden periodic task once, as the override.
 
-    oslo.service runs both.
+    oslo.service would run both the task of the base class and the override.
     """
     tasks = dict(manager_class._periodic_tasks)
     manager_class._periodic_tasks = list(tasks.items())

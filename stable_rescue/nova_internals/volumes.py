@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Cinder's volumes, through Nova's volume drivers and os-brick."""
+"""Cinder volumes on this host, through Nova's volume drivers and os-brick."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ LOG = logging.getLogger(__name__)
 def connector_of(
     driver: libvirt_driver.LibvirtDriver, connection_info: dict[str, Any]
 ) -> Any:
-    """Return os-brick's connector for a volume; None: its driver has no need of one.
+    """Return os-brick's connector for a volume; None if its driver uses none.
 
-    :raises nova.exception.VolumeDriverNotFound: where the host knows no such volumes
+    :raises nova.exception.VolumeDriverNotFound: if the host has no driver for it
     """
     volume_driver = driver._get_volume_driver(connection_info)
     return getattr(volume_driver, "connector", None)
@@ -38,12 +38,10 @@ def connect_volume(
     instance: objects.Instance,
     connection_info: dict[str, Any],
 ) -> None:
-    """Connect a volume to the host as Nova's hard reboot does; one there stays.
+    """Connect a volume to the host as a hard reboot does, even if it is connected.
 
-    The secret of an encrypted volume is made where it is missing. Nova writes into
-    connection_info what device it has become.
-
-    :raises Exception: what the volume's driver raises
+    Nova makes a missing secret of an encrypted volume, and writes the path of the
+    device into connection_info. Errors of the volume's driver propagate.
     """
     driver._connect_volume(context, connection_info, instance)
 
@@ -56,9 +54,9 @@ def disconnect_volume(
     connection_info: dict[str, Any],
     keep_secret: bool,
 ) -> None:
-    """Disconnect a volume from the host, unless another server here has it too.
+    """Disconnect a volume from the host, unless another server here uses it.
 
-    :raises Exception: what the volume's driver raises
+    Errors of the volume's driver propagate.
     """
     driver._disconnect_volume(
         context, connection_info, instance, destroy_secrets=not keep_secret
@@ -71,11 +69,10 @@ def volume_lock(
     context: nova_context.RequestContext,
     volume_id: str,
 ) -> Iterator[None]:
-    """Hold the lock that Nova holds around the attachment of a volume.
+    """Hold the lock that Nova holds while it attaches or detaches a volume.
 
-    It is os-brick's, for backends whose volumes share a target, and keeps others of
-    this host from attaching and detaching volumes there. Where Cinder does not say
-    whether there is need for it, it is not taken: so does Nova's hard reboot.
+    os-brick needs the lock for a backend whose volumes share a target. If Cinder does
+    not answer whether they do, there is no lock, as in Nova's hard reboot.
     """
     from nova.virt.block_device import DriverVolumeBlockDevice
     from os_brick.initiator import utils as brick_utils
@@ -85,7 +82,12 @@ def volume_lock(
             context, driver._volume_api, volume_id
         )
     except Exception:
-        LOG.warning("Volume %s: connecting without its lock", volume_id, exc_info=True)
+        LOG.warning(
+            "Failed to get volume %s from Cinder; connecting the volume without "
+            "os-brick's lock",
+            volume_id,
+            exc_info=True,
+        )
         volume = {}
     with brick_utils.guard_connection(volume):
         yield
@@ -98,16 +100,17 @@ def volume_disk_xml(
 ) -> str:
     """Return the <disk> element that Nova writes for a connected volume.
 
+    Errors of the volume's driver propagate.
+
     :param mapping: the disk's bus, dev and type, as in Nova's disk_info
-    :raises Exception: where Nova cannot make anything of the connection_info
     """
-    # (Nova's _get_volume_config, which takes other arguments in 34.)
+    # Like Nova's _get_volume_config, whose signature changed in Nova 34.
     volume_driver = driver._get_volume_driver(connection_info)
     return text_of(volume_driver.get_config(connection_info, mapping))
 
 
 def has_volume_secret(driver: libvirt_driver.LibvirtDriver, volume_id: str) -> bool:
-    """Say whether libvirt has the secret of an encrypted volume."""
+    """Return True if libvirt has the secret of an encrypted volume."""
     return driver._host.find_secret("volume", volume_id) is not None
 
 
@@ -117,11 +120,11 @@ def make_volume_secret(
     context: nova_context.RequestContext,
     connection_info: dict[str, Any],
 ) -> None:
-    """Make the libvirt secret of a natively encrypted volume, where it is missing.
+    """Make the libvirt secret of a volume that QEMU decrypts, if it is missing.
 
-    :raises Exception: where Cinder or the key manager does not give the key
+    Errors of Cinder and of the key manager propagate.
     """
-    # Told of a device, Nova would format one on which it finds no LUKS.
+    # If Nova gets a device without a LUKS header, it formats the device.
     data = {k: v for k, v in connection_info["data"].items() if k != "device_path"}
     driver._attach_encryptor(context, {**connection_info, "data": data}, None)
 

@@ -39,7 +39,7 @@ class StableRescueDriver(libvirt_driver.LibvirtDriver):
 
     def __init__(self, virtapi: Any, read_only: bool = False) -> None:
         super().__init__(virtapi, read_only)
-        nova_internals.outlive_libvirts_connection(self)
+        nova_internals.use_reentrant_connection_lock(self)
         # What this process has prepared and not begun, by instance UUID. After a
         # crash the next process goes by the record on disk.
         self._prepared: dict[str, Prepared] = {}

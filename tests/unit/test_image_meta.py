@@ -26,16 +26,16 @@ class RescueImageMetaPropsTest(base.BaseTestCase):
         ({"hw_rescue_device": "floppy", "hw_rescue_bus": "fdc"}, True, "floppy", "fdc"),
     )
     @ddt.unpack
-    def test_read(
+    def test_properties_are_read(
         self, raw: dict[str, str], stable: bool, device: str | None, bus: str | None
     ) -> None:
-        found = props(**raw)
+        image = props(**raw)
         self.assertEqual(
             (stable, device, bus),
             (
-                found.asks_for_stable,
-                found.get("hw_rescue_device"),
-                found.get("hw_rescue_bus"),
+                image.asks_for_stable,
+                image.get("hw_rescue_device"),
+                image.get("hw_rescue_bus"),
             ),
         )
 
@@ -47,21 +47,21 @@ class RescueImageMetaPropsTest(base.BaseTestCase):
         ("hw_rescue_device", "tape", "disk, cdrom, floppy"),
     )
     @ddt.unpack
-    def test_other_values_are_refused(self, name: str, value: str, rest: str) -> None:
+    def test_other_value_is_refused(self, name: str, value: str, allowed: str) -> None:
         refused = self.assertRaises(exception.Refused, props, **{name: value})
         self.assertEqual(
-            f"rescue image i has {name}={value!r}; allowed are {rest}", str(refused)
+            f"rescue image i has {name}={value!r}; allowed are {allowed}", str(refused)
         )
 
-    def test_what_nova_refuses_is_refused_with_its_reason(self) -> None:
+    def test_value_that_nova_rejects_is_refused(self) -> None:
         refused = self.assertRaises(exception.Refused, props, hw_disk_bus="tape")
         self.assertIn("tape", str(refused))
 
-    def test_novas_own_properties_are_there(self) -> None:
+    def test_other_properties_of_nova_are_kept(self) -> None:
         self.assertEqual("q35", props(hw_machine_type="q35").get("hw_machine_type"))
 
-    def test_novas_own_class_stays_registered(self) -> None:
-        """What goes over RPC is Nova's (DESIGN.md)."""
+    def test_class_is_not_registered(self) -> None:
+        """RPC messages use Nova's class."""
         registered = nova_base.NovaObjectRegistry.obj_classes()
         names = [c for n in registered.values() for c in n]
         self.assertNotIn(RescueImageMetaProps, names)
