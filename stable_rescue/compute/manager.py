@@ -197,12 +197,14 @@ class StableRescueMixin(RecoveryMixin):
             )
         elevated = context.elevated()
         try:
-            return self.driver.prepare_rescue(
-                elevated,
-                instance,
-                image_ref,
-                rescue_password,
-                functools.partial(block_device.rebuild, self, elevated, instance),
+            return bool(
+                self.driver.prepare_rescue(
+                    elevated,
+                    instance,
+                    image_ref,
+                    rescue_password,
+                    functools.partial(block_device.rebuild, self, elevated, instance),
+                )
             )
         except nova_exception.InstanceNotRescuable as exc:
             if self._is_still(instance, task_states.RESCUING):

@@ -4,7 +4,7 @@
 import time
 from concurrent.futures import Future, ThreadPoolExecutor
 from concurrent.futures import TimeoutError as FutureTimeoutError
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from nova import conf as nova_conf
 from nova import context as nova_context
@@ -16,6 +16,14 @@ from oslo_log import log as logging
 
 from stable_rescue import nova_internals, steps
 from stable_rescue.outcome import Outcome
+
+if TYPE_CHECKING:
+    # The mixins of this package complete Nova's manager, which has no types.
+    from nova.compute import manager
+
+    ManagerBase = manager.ComputeManager
+else:
+    ManagerBase = object
 
 CONF = nova_conf.CONF
 LOG = logging.getLogger(__name__)
@@ -34,7 +42,7 @@ EXPECTED_ATTRS = [
 _SAVE_INSTANCE = steps.changes("save the instance")
 
 
-class RecoveryMixin:
+class RecoveryMixin(ManagerBase):
     """Recovers this host's instances whose rescue was interrupted (U24)."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:

@@ -23,7 +23,7 @@ CONF = nova_conf.CONF
 LOG = logging.getLogger(__name__)
 
 
-class StalledRescueMixin:
+class StalledRescueMixin(recovery.ManagerBase):
     """Recovers instances whose rescue or unrescue nobody works on any more."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
