@@ -16,7 +16,7 @@ from stable_rescue.domain import (
     names,
     nvram,
     passthrough,
-    recognise,
+    recognize,
     sources,
 )
 from stable_rescue.domain.document import Domain
@@ -132,7 +132,7 @@ def derive(
     :raises InvariantBroken: if the result is not what it must be (a bug)
     """
     wanted_bus = _bus_of(original, request)
-    if recognise.is_rescue(original):
+    if recognize.is_rescue(original):
         raise exception.Refused(
             "the server's definition is already a rescue definition; unrescue or hard "
             "reboot the server first"
@@ -154,7 +154,7 @@ def derive(
     if media.replaces_config_drive:
         applied += edits.swap_config_drive(draft)
     added_drive = media.config_drive
-    if recognise.has_config_drive(original):
+    if recognize.has_config_drive(original):
         added_drive = None
     bus, rescue, added = _add_disks(
         draft, request, wanted_bus, media.medium, added_drive

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from lxml import etree
 
-from stable_rescue.domain import controllers, document, nvram, recognise
+from stable_rescue.domain import controllers, document, nvram, recognize
 from stable_rescue.domain.document import Domain, Draft
 from stable_rescue.domain.medium import Medium
 from stable_rescue.domain.nvram import NvramCopy
@@ -99,10 +99,10 @@ def swap_config_drive(draft: Draft) -> list[Edit]:
         source = disk.find("source")
         if source is None:
             continue
-        for key in recognise.SOURCE_KEYS:
+        for key in recognize.SOURCE_KEYS:
             value = source.get(key, "")
-            if value.endswith(recognise.CONFIG_DRIVE):
-                source.set(key, value + recognise.RESCUE_SUFFIX)
+            if value.endswith(recognize.CONFIG_DRIVE):
+                source.set(key, value + recognize.RESCUE_SUFFIX)
                 what = f"{document.target_of(disk)[0]} reads the new config drive"
                 edits.append(Edit("config drive", what, "U3"))
     return edits
@@ -151,7 +151,7 @@ def _append_disk(
         etree.SubElement(disk, "boot", order="1")
     if bus == "virtio":
         _share_iothread(draft, disk)
-    alias = recognise.RESCUE_ALIAS if boots else recognise.CONFIG_DRIVE_ALIAS
+    alias = recognize.RESCUE_ALIAS if boots else recognize.CONFIG_DRIVE_ALIAS
     etree.SubElement(disk, "alias", name=alias)
     disk.append(seat.address)
     draft.append_device(disk)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from lxml import etree
 
-from stable_rescue.domain import document, recognise, sources
+from stable_rescue.domain import document, recognize, sources
 from stable_rescue.domain.document import Domain
 
 # Nova's names for the disks that it makes on the compute host or in a pool.
@@ -72,6 +72,6 @@ def _name(disk: etree._Element, uuid: str) -> str:
     source = disk.find("source")
     if source is None:
         return ""
-    values = (source.get(key) for key in recognise.SOURCE_KEYS)
+    values = (source.get(key) for key in recognize.SOURCE_KEYS)
     text = next((value for value in values if value), "")
     return text.rpartition("/")[2].removeprefix(f"{uuid}_")

@@ -7,7 +7,7 @@ the controllers (F7, F31).
 
 from lxml import etree
 
-from stable_rescue.domain import document, pci, recognise
+from stable_rescue.domain import document, pci, recognize
 from stable_rescue.domain.address import Drive
 from stable_rescue.domain.document import Domain
 
@@ -20,7 +20,7 @@ def overtaken(rescue: Domain) -> list[str]:
     Their addresses have not changed. The list is empty if the rescue disk is last, as
     it is on a controller that was added for it.
     """
-    rescue_disk = recognise.rescue_disk(rescue)
+    rescue_disk = recognize.rescue_disk(rescue)
     if rescue_disk is None:
         return []
     controllers = {

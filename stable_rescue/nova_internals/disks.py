@@ -6,7 +6,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from stable_rescue import steps
-from stable_rescue.domain.recognise import CONFIG_DRIVE, RESCUE_DISK, RESCUE_SUFFIX
+from stable_rescue.domain.recognize import CONFIG_DRIVE, RESCUE_DISK, RESCUE_SUFFIX
 
 if TYPE_CHECKING:
     from nova import context as nova_context

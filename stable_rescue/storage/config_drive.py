@@ -12,7 +12,7 @@ from nova.virt.libvirt import driver as libvirt_driver
 from nova.virt.libvirt import utils as libvirt_utils
 
 from stable_rescue import nova_internals, steps
-from stable_rescue.domain import recognise
+from stable_rescue.domain import recognize
 from stable_rescue.domain.document import Domain
 from stable_rescue.domain.medium import Medium
 
@@ -26,7 +26,7 @@ def is_wanted(original: Domain) -> bool:
 
     :param original: the server's original definition
     """
-    return CONF.stable_rescue.config_drive == "always" or recognise.has_config_drive(
+    return CONF.stable_rescue.config_drive == "always" or recognize.has_config_drive(
         original
     )
 
@@ -65,7 +65,7 @@ def make(
     nova_internals.make_config_drive(driver, context, instance, admin_password)
     path = Path(
         libvirt_utils.get_instance_path(instance),
-        recognise.CONFIG_DRIVE + recognise.RESCUE_SUFFIX,
+        recognize.CONFIG_DRIVE + recognize.RESCUE_SUFFIX,
     )
     if path.exists():  # A drive on RBD is no file.
         with _MAKE_PRIVATE:

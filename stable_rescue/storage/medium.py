@@ -19,7 +19,7 @@ from nova.virt.libvirt.storage import lvm
 
 from stable_rescue import nova_internals, steps
 from stable_rescue.domain.medium import Medium
-from stable_rescue.domain.recognise import CONFIG_DRIVE, RESCUE_DISK, RESCUE_SUFFIX
+from stable_rescue.domain.recognize import CONFIG_DRIVE, RESCUE_DISK, RESCUE_SUFFIX
 from stable_rescue.plan import RescueRequest
 from stable_rescue.storage import disk_info, files, kernel, nvram
 

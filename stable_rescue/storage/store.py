@@ -11,7 +11,7 @@ from nova.virt.libvirt import utils as libvirt_utils
 from oslo_log import log as logging
 
 from stable_rescue import exception
-from stable_rescue.domain import recognise
+from stable_rescue.domain import recognize
 from stable_rescue.domain.document import Domain
 from stable_rescue.storage import files
 from stable_rescue.storage.known_rescue import KnownRescue
@@ -81,7 +81,7 @@ class Store:
                 exc,
             )
             return None
-        return None if recognise.is_rescue(saved) else saved
+        return None if recognize.is_rescue(saved) else saved
 
     def has_original(self) -> bool:
         """Return True if there is an unrescue.xml with content, even a damaged one."""

@@ -16,7 +16,7 @@ from oslo_log import log as logging
 from oslo_utils import units
 
 from stable_rescue import exception, nova_internals
-from stable_rescue.domain import document, recognise, sources
+from stable_rescue.domain import document, recognize, sources
 from stable_rescue.domain.document import Domain
 from stable_rescue.storage import rbd
 
@@ -75,7 +75,7 @@ def volumes_of(block_device_info: dict[str, Any], domain: Domain) -> list[Volume
         for disk in disks
         # The rescue disk may use the target name of a volume without a disk.
         if not sources.serial_of(disk)
-        and disk.find(f"alias[@name='{recognise.RESCUE_ALIAS}']") is None
+        and disk.find(f"alias[@name='{recognize.RESCUE_ALIAS}']") is None
     }
     volumes = []
     for device in virt_driver.block_device_info_get_mapping(block_device_info):

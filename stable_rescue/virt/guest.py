@@ -10,7 +10,7 @@ from oslo_concurrency import lockutils
 from oslo_log import log as logging
 
 from stable_rescue import exception, nova_internals, steps
-from stable_rescue.domain import live, nics, recognise
+from stable_rescue.domain import live, nics, recognize
 from stable_rescue.domain.document import Domain
 from stable_rescue.domain.layout import differences, layout_of
 
@@ -96,7 +96,7 @@ def is_rescue(
         guest = nova_internals.guest_of(driver, instance)
     except nova_exception.InstanceNotFound:
         return False
-    return recognise.is_rescue(Domain.parse(guest.get_xml_desc()))
+    return recognize.is_rescue(Domain.parse(guest.get_xml_desc()))
 
 
 def try_out(
@@ -153,7 +153,7 @@ def end_trial(
         guest = nova_internals.guest_of(driver, instance)
     except nova_exception.InstanceNotFound:
         return
-    if recognise.is_rescue(defined(guest)):
+    if recognize.is_rescue(defined(guest)):
         nova_internals.define_guest(driver, previous_xml)
 
 

@@ -12,7 +12,7 @@ from nova.virt.libvirt import driver as libvirt_driver
 from oslo_log import log as logging
 
 from stable_rescue import nova_internals
-from stable_rescue.domain import recognise
+from stable_rescue.domain import recognize
 from stable_rescue.domain.document import Domain
 from stable_rescue.storage.store import store_of
 from stable_rescue.virt import guest
@@ -70,7 +70,7 @@ def find(
         built = guest.defined(nova_internals.guest_of(driver, instance))
         return Origin(built, built, is_active=False, was_running=was_active)
     original = guest.read_original(found)
-    if recognise.is_rescue(original):
+    if recognize.is_rescue(original):
         saved = store_of(instance).load_original()
         if saved is not None:
             LOG.warning(

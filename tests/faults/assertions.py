@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 from nova.compute import power_state, vm_states
 
-from stable_rescue.domain import recognise
+from stable_rescue.domain import recognize
 from stable_rescue.domain.document import Domain
 
 
@@ -63,7 +63,7 @@ class RecoveryAssertions:
         """Assert that the guest is on and boots the rescue disk."""
         self.assertTrue(self.observed()["running"])
         domain = Domain.parse(self.live_definition())
-        self.assertIsNotNone(recognise.rescue_disk(domain))
+        self.assertIsNotNone(recognize.rescue_disk(domain))
 
     def assert_recovered(self, running: bool) -> None:
         """Assert that the server is rescued if Nova says so, and restored if not."""

@@ -8,7 +8,7 @@ import fixtures
 from nova import exception as nova_exception
 from nova.virt.libvirt import guest as libvirt_guest
 
-from stable_rescue.domain import recognise
+from stable_rescue.domain import recognize
 from stable_rescue.domain.document import Domain
 from tests.functional.server import ServerTestBase
 
@@ -23,7 +23,7 @@ class FailureTestBase(ServerTestBase):
         launch = libvirt_guest.Guest.launch
 
         def fail(guest: libvirt_guest.Guest, pause: bool = False) -> Any:
-            if recognise.is_rescue(Domain.parse(guest._encoded_xml)) is of_rescue:
+            if recognize.is_rescue(Domain.parse(guest._encoded_xml)) is of_rescue:
                 raise NO_MEMORY
             return launch(guest, pause)
 

@@ -8,7 +8,7 @@ from lxml import etree
 from nova import objects
 from nova.tests.fixtures import libvirt
 
-from stable_rescue.domain import recognise
+from stable_rescue.domain import recognize
 from stable_rescue.domain.document import Domain
 from stable_rescue.storage.record import Record
 from stable_rescue.storage.store import Store
@@ -65,7 +65,7 @@ class ServerTestBase(RecoveryAssertions, base.RescueTestBase):
 
     def rescue_disk(self) -> etree._Element | None:
         """Return the rescue disk in the server's definition, or None."""
-        return recognise.rescue_disk(Domain.parse(self.definition(self.server)))
+        return recognize.rescue_disk(Domain.parse(self.definition(self.server)))
 
     def set_nova_state(self, vm_state: str, task_state: str | None) -> None:
         """Set the server's states in Nova's database."""

@@ -7,7 +7,7 @@ from unittest import mock
 
 from oslo_utils import units
 
-from stable_rescue.domain import recognise
+from stable_rescue.domain import recognize
 from tests.functional import images
 
 ONE, TWO = b"1" * units.Mi, b"2" * units.Mi
@@ -84,7 +84,7 @@ class MediumTest(images.ImagesTestBase):
                 data, "iso", {"hw_rescue_device": "cdrom", "hw_rescue_bus": "ide"}
             )
         )
-        disk = recognise.rescue_disk(self.recorded_rescue())
+        disk = recognize.rescue_disk(self.recorded_rescue())
         self.assertEqual("cdrom", disk.get("device"))
         self.assertIsNotNone(disk.find("readonly"))
         self.assertEqual(data, self.content_of(self.medium())[: len(data)])
@@ -104,7 +104,7 @@ class MediumTest(images.ImagesTestBase):
         self.flags(hw_disk_discard="unmap", group="libvirt")
         self.restart_compute_service("compute1")
         self.rescue_server(self.add_image(ONE))
-        driver = recognise.rescue_disk(self.recorded_rescue()).find("driver")
+        driver = recognize.rescue_disk(self.recorded_rescue()).find("driver")
         self.assertEqual("writethrough", driver.get("cache"))
         self.assertEqual("unmap", driver.get("discard"))
 

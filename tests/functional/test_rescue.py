@@ -7,7 +7,7 @@ import fixtures
 from nova import exception as nova_exception
 from nova.tests.fixtures import libvirt
 
-from stable_rescue.domain import recognise
+from stable_rescue.domain import recognize
 from stable_rescue.domain.document import Domain
 from tests.functional import base
 from tests.functional.server import ServerTestBase
@@ -150,7 +150,7 @@ class TrialTest(ServerTestBase):
         define = libvirt.Connection.defineXML
 
         def reject_rescue(connection: libvirt.Connection, xml: str) -> object:
-            if recognise.is_rescue(Domain.parse(xml)):
+            if recognize.is_rescue(Domain.parse(xml)):
                 raise libvirt.make_libvirtError(
                     libvirt.libvirtError, "no such machine in /etc/libvirt/x.xml"
                 )

@@ -8,7 +8,7 @@ from nova.compute import task_states, vm_states
 
 from stable_rescue import nova_internals
 from stable_rescue.compute.watch import Watch
-from stable_rescue.domain import recognise
+from stable_rescue.domain import recognize
 from stable_rescue.domain.document import Domain
 from stable_rescue.storage.record import State
 from tests.functional.failures import NO_MEMORY, FailureTestBase
@@ -80,7 +80,7 @@ class StalledTest(FailureTestBase):
         with mock.patch("stable_rescue.nova_internals.define_guest", define):
             self.error_of(self.rescue, self.server, self.image)
         self.assert_status("ACTIVE")
-        self.assertTrue(recognise.is_rescue(Domain.parse(self.next_definition())))
+        self.assertTrue(recognize.is_rescue(Domain.parse(self.next_definition())))
         self.run_periodic_task(0, 120)
         self.assert_restored()
 

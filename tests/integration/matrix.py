@@ -21,7 +21,7 @@ from stable_rescue import plan
 from stable_rescue.domain import compare
 from stable_rescue.domain.document import Domain
 from stable_rescue.domain.medium import Medium
-from stable_rescue.domain.recognise import RESCUE_ALIAS
+from stable_rescue.domain.recognize import RESCUE_ALIAS
 from stable_rescue.exception import Refused
 from tests.integration import base
 from tests.integration.scene import Scene

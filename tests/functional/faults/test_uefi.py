@@ -12,7 +12,7 @@ import fixtures
 from lxml import etree
 from nova.tests.fixtures import libvirt
 
-from stable_rescue.domain import recognise
+from stable_rescue.domain import recognize
 from stable_rescue.domain.document import Domain
 from tests.faults.engine import EveryFault
 from tests.faults.places import Place
@@ -50,7 +50,7 @@ class NvramFixture(fixtures.Fixture):
                 template = Path(domain._def["os"]["nvram_template"])
                 of_server = template.parent == self.folder
                 nvram.write_bytes(template.read_bytes() if of_server else ENTRY)
-            if recognise.rescue_disk(Domain.parse(domain.XMLDesc(0))) is not None:
+            if recognize.rescue_disk(Domain.parse(domain.XMLDesc(0))) is not None:
                 # The firmware drops the entries of disks that it does not find (U31).
                 nvram.write_bytes(NO_ENTRY)
             return create(domain, flags)

@@ -10,7 +10,7 @@ import ddt
 from oslotest import base
 
 from stable_rescue import properties
-from stable_rescue.domain import recognise
+from stable_rescue.domain import recognize
 from stable_rescue.domain.compare import compare
 from stable_rescue.domain.document import Domain
 from tests.unit.domain import samples
@@ -81,7 +81,7 @@ class PlanCommandTest(base.BaseTestCase):
             *("--medium-format", "qcow2", "--format", "xml"),
         )
         rescue = Domain.parse(output)
-        disk = recognise.rescue_disk(rescue)
+        disk = recognize.rescue_disk(rescue)
         self.assertEqual(
             ("/images/it's & <that>", "qcow2", "usb"),
             (

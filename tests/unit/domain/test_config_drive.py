@@ -6,7 +6,7 @@ from lxml import etree
 from oslotest import base
 
 from stable_rescue import exception, plan
-from stable_rescue.domain import recognise
+from stable_rescue.domain import recognize
 from stable_rescue.domain.document import Domain, Draft
 from stable_rescue.domain.layout import layout_of
 from stable_rescue.domain.medium import Medium
@@ -81,7 +81,7 @@ class AddedTest(base.BaseTestCase):
         self.assertEqual("cdrom", drive.get("device"))
         self.assertIsNotNone(drive.find("readonly"))
         self.assertIsNone(drive.find("boot"))
-        self.assertIs(recognise.rescue_disk(rescue), last)
+        self.assertIs(recognize.rescue_disk(rescue), last)
         before, after = layout_of(original), layout_of(rescue)
         before.pop(samples.USB_NONE)
         self.assertEqual(before, {k: v for k, v in after.items() if k in before})

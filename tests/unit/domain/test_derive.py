@@ -13,7 +13,7 @@ from lxml import etree
 from oslotest import base
 
 from stable_rescue import exception, plan
-from stable_rescue.domain import edits, recognise
+from stable_rescue.domain import edits, recognize
 from stable_rescue.domain.layout import layout_of
 from tests.unit.domain import samples
 
@@ -128,7 +128,7 @@ class BootTest(base.BaseTestCase):
         etree.SubElement(original.devices.find("interface"), "boot", order="1")
         rescue = samples.derive(original).rescue
         self.assertEqual(
-            [recognise.rescue_disk(rescue)],
+            [recognize.rescue_disk(rescue)],
             [boot.getparent() for boot in rescue.root.iter("boot")],
         )
 
@@ -162,7 +162,7 @@ class IoThreadTest(base.BaseTestCase):
         original = samples.domain("q35")
         next(original.disks("virtio")).find("driver").set("iothread", "2")
         rescue = samples.derive(original, "disk", bus).rescue
-        return recognise.rescue_disk(rescue).find("driver").get("iothread")
+        return recognize.rescue_disk(rescue).find("driver").get("iothread")
 
     def test_iothread_is_shared_on_virtio(self) -> None:
         self.assertEqual("2", self.iothread_on("virtio"))

@@ -5,7 +5,7 @@ import ddt
 from oslotest import base
 
 from stable_rescue import exception
-from stable_rescue.domain import edits, machine, pci, recognise
+from stable_rescue.domain import edits, machine, pci, recognize
 from stable_rescue.domain.address import Drive, Pci
 from stable_rescue.domain.document import Domain
 from tests.unit.domain import samples
@@ -15,7 +15,7 @@ def rescue(original: Domain, bus: str, device: str = "disk"):
     """Return the rescue disk that was added to a copy of a domain, and the copy."""
     draft = original.copy()
     edits.add_rescue_disk(draft, samples.MEDIUM, device, bus)
-    return recognise.rescue_disk(draft), draft
+    return recognize.rescue_disk(draft), draft
 
 
 class PcTest(base.BaseTestCase):
@@ -251,7 +251,7 @@ class ControllerTest(base.BaseTestCase):
         refused = self.assertRaises(exception.NoRoom, rescue, original, "ide")
         self.assertIn("behind its last disk", str(refused))
         edits.add_rescue_disk(original, samples.MEDIUM, "disk", "ide", gaps=True)
-        self.assertEqual(Drive(0, 1, 0, 0), Drive.of(recognise.rescue_disk(original)))
+        self.assertEqual(Drive(0, 1, 0, 0), Drive.of(recognize.rescue_disk(original)))
 
     @ddt.data(("pc", "ide", Pci(0, 0, 1, 1)), ("q35", "sata", Pci(0, 0, 31, 2)))
     @ddt.unpack
