@@ -26,6 +26,8 @@ _NO_CITATIONS = {
 }
 #: Numbers of planned work: nothing relies on them yet.
 _PLANNED = {"E7", "F8", "F9", "F25", "U35"}
+#: Names of documents that are not in the repository.
+_UNKNOWN = re.compile(r"\b(UPSTREAM|LIBVIRT|(DESIGN|LAB|STYLE|VOICE)\.md)\b")
 
 
 def tree() -> Iterator[tuple[str, str]]:
@@ -105,3 +107,12 @@ class CitationsTest(unittest.TestCase):
             isinstance(node, ast.ClassDef) and node.name == class_name
             for node in ast.parse(source).body
         )
+
+    def test_no_document_outside_the_repository_is_named(self) -> None:
+        found = [
+            f"{name}:{line}: {content.strip()}"
+            for name, text in self.files.items()
+            for line, content in enumerate(text.splitlines(), 1)
+            if _UNKNOWN.search(content)
+        ]
+        self.assertEqual([], found)
