@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The [stable_rescue] options of nova.conf."""
 
-from oslo_config import cfg
+from oslo_config import cfg, types
 
 from stable_rescue import properties
 
@@ -40,7 +40,7 @@ OPTIONS = [
     cfg.ListOpt(
         "fallback_buses",
         default=[],
-        item_type=cfg.types.String(choices=properties.BUSES),
+        item_type=types.String(choices=properties.BUSES),
         help="Buses to try, in this order, if the requested bus has no free place for "
         "the rescue device. If empty, such a rescue is refused.",
     ),

@@ -35,11 +35,12 @@ class RescueImageMetaProps(image_meta.ImageMetaProps):
         raw = image.get("properties") or {}
         properties.check(raw, f"rescue image {image['id']}")
         try:
-            return cls.from_dict(raw)
+            props: Self = cls.from_dict(raw)
         except ValueError as exc:
             raise exception.Refused(
                 f"rescue image {image['id']} has a property that Nova rejects: {exc}"
             ) from exc
+        return props
 
     @property
     def asks_for_stable(self) -> bool:

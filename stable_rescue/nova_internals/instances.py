@@ -97,7 +97,7 @@ def power_state(compute: manager.ComputeManager, instance: objects.Instance) -> 
     return int(compute._get_power_state(instance))
 
 
-def replace_periodic_tasks(manager_class: type) -> None:
+def replace_periodic_tasks(manager_class: Any) -> None:
     """Make a manager run an overridden periodic task once, as the override.
 
     oslo.service would run both the task of the base class and the override.

@@ -23,7 +23,7 @@ def host_changes(info: dict[str, Any], connector: dict[str, Any]) -> list[str]:
     """
     stored = info.get("connector") or {}
     data = info["data"]
-    changed = [
+    changed: list[str] = [
         key
         for key in ("initiator", "ip", "multipath", "nqn", "wwpns")
         if key in stored and key in connector and stored[key] != connector[key]

@@ -42,6 +42,7 @@ class RescueMedium:
     ) -> None:
         self._driver = driver
         self._instance = instance
+        assert request.bus is not None  # plan.resolve() has chosen it
         # Nova needs some target name; the plan chooses the real one.
         self._mapping = {"bus": request.bus, "type": request.device, "dev": "rescue"}
 

@@ -34,7 +34,6 @@ from nova.virt.libvirt import driver as libvirt_driver
 from os_brick import exception as brick_exception
 from oslo_concurrency import processutils
 from oslo_log import log as logging
-from oslo_utils import excutils
 
 from stable_rescue import exception, nova_internals
 from stable_rescue.domain import document, sources
@@ -189,9 +188,9 @@ def connect(
         if refused is not None:
             raise refused
         return Connected(_save(context, instance, checked), connections)
-    except Exception:  # noqa: BLE001 - reraises it
-        with excutils.save_and_reraise_exception(logger=LOG):
-            disconnect(driver, context, instance, connections)
+    except Exception:
+        disconnect(driver, context, instance, connections)
+        raise
 
 
 def connect_again(
