@@ -18,10 +18,10 @@ from stable_rescue import nova_internals, steps
 from stable_rescue.outcome import Outcome
 
 if TYPE_CHECKING:
-    # The mixins of this package complete Nova's manager, which has no types.
     from nova.compute import manager
 
-    ManagerBase = manager.ComputeManager
+    class ManagerBase(manager.ComputeManager):
+        """What a mixin of this package completes, for the type checker."""
 else:
     ManagerBase = object
 
