@@ -68,7 +68,7 @@ class HostileImageTest(images.ImagesTestBase):
         # The primary volume descriptor of ISO 9660 is in sector 16.
         iso = bytes(16 * 2048) + b"\x01CD001\x01" + bytes(2041)
         image = self.add_image(iso, "iso", {"hw_rescue_device": "cdrom"})
-        self.assert_refused_uncached(image, "take one on usb for a disk")
+        self.assert_refused_uncached(image, "see a cdrom on usb as a disk")
 
     def test_wrong_checksum_is_refused(self) -> None:
         image = self.add_image(DATA, os_hash_value="0" * 128)
@@ -150,7 +150,7 @@ class UnsuitableImageTest(ServerTestBase):
 
     def test_image_for_another_machine_type_is_refused(self) -> None:
         image = self.make_image({}, hw_machine_type="q35")
-        self.assert_refused("is of type pc", image=image)
+        self.assert_refused("but the server has pc", image=image)
 
 
 class EncryptedTest(ServerTestBase):
@@ -202,7 +202,7 @@ class ImageChoiceTest(ServerTestBase):
     def test_image_of_the_user_comes_first(self) -> None:
         used, log = self.rescue_with(self.image)
         self.assertEqual(self.image, used)
-        self.assertIn("the user names it", log)
+        self.assertIn("the user has named it", log)
 
     def test_image_of_the_operator_comes_second(self) -> None:
         with mock.patch(
