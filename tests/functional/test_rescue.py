@@ -132,7 +132,7 @@ class RefusalTest(ServerTestBase):
     def test_read_only_instances_path_is_refused(self) -> None:
         self.useFixture(
             fixtures.MockPatch(
-                "stable_rescue.storage.files._write_beside",
+                "stable_rescue.storage.files._write_temporary",
                 side_effect=OSError(30, "Read-only file system"),
             )
         )
