@@ -4,6 +4,10 @@
 The multipath device of a volume, the address of a Ceph monitor or the secret of an
 encrypted volume may have changed since the definition was written. Only these are
 replaced. Target, address, alias, serial and everything else that the guest sees stay.
+
+The format is replaced together with the source, and only then. As long as the source
+is the same, the definition knows the format best: after a snapshot, Cinder updates the
+name of the file in the attachment, but not the format.
 """
 
 import copy
@@ -62,14 +66,12 @@ def _parse(text: str) -> etree._Element:
 
 def _refresh(disk: etree._Element, fresh: etree._Element) -> list[str]:
     """Update a disk; return the names of what has changed."""
-    source, new = disk.find("source"), fresh.find("source")
-    assert new is not None  # _parse() has checked this
-    if source is None or disk.get("type") != fresh.get("type"):
-        _replace(disk, source, new)
-        disk.set("type", fresh.get("type", ""))
-        changed = ["source"]
-    else:
-        changed = _set(source, new) + _set_hosts(source, new)
+    changed = _set_source(disk, fresh)
+    if changed:
+        changed += _set_format(disk, fresh)
+        for chain in disk.findall("backingStore"):
+            disk.remove(chain)  # belongs to the old source
+    changed += _set_hosts(_source(disk), _source(fresh))
     for tag in _ACCESS:
         current, given = _find(disk, tag), _find(fresh, tag)
         if given is None:
@@ -83,19 +85,44 @@ def _refresh(disk: etree._Element, fresh: etree._Element) -> list[str]:
     return changed
 
 
-def _replace(
-    disk: etree._Element, source: etree._Element | None, new: etree._Element
-) -> None:
-    """Replace a source by one of another type; the encryption of its content stays."""
+def _source(disk: etree._Element) -> etree._Element:
+    source = disk.find("source")
+    assert source is not None  # _parse() has checked this
+    return source
+
+
+def _set_source(disk: etree._Element, fresh: etree._Element) -> list[str]:
+    """Set the source, without hosts; return the names of what has changed."""
+    source, new = disk.find("source"), _source(fresh)
+    if source is not None and disk.get("type") == fresh.get("type"):
+        return _set(source, new)
     added = copy.deepcopy(new)
     for auth in disk.findall("auth"):
         disk.remove(auth)  # belongs to the old type
     if source is None:
         disk.insert(1 + _index(disk, "driver"), added)
     else:
+        # The content of the volume is still encrypted.
         added.extend(source.findall("encryption"))
         added.tail = source.tail
         disk.replace(source, added)
+    disk.set("type", fresh.get("type", ""))
+    return ["source"]
+
+
+def _set_format(disk: etree._Element, fresh: etree._Element) -> list[str]:
+    """Set the format, and no other attribute of the driver; return what has changed."""
+    given, driver = fresh.find("driver"), disk.find("driver")
+    image_format = None if given is None else given.get("type")
+    if image_format is None:
+        return []
+    if driver is None:
+        driver = etree.Element("driver", name="qemu")
+        disk.insert(0, driver)
+    if driver.get("type") == image_format:
+        return []
+    driver.set("type", image_format)
+    return ["format"]
 
 
 def _set(element: etree._Element, new: etree._Element) -> list[str]:

@@ -10,7 +10,7 @@ from stable_rescue.domain import compare, sources
 from stable_rescue.domain.document import Domain
 from tests.unit.domain import samples
 
-RBD, ISCSI = (f"{n}0000000-0000-4000-8000-000000000000" for n in "12")
+RBD, ISCSI, NFS = (f"{n}0000000-0000-4000-8000-000000000000" for n in "123")
 OLD_SECRET, NEW_SECRET = (f"{n}0000000-1111-4000-8000-000000000000" for n in "45")
 
 # As libvirt returns them, with its order and attributes.
@@ -45,6 +45,15 @@ ISCSI_DISK = f"""<disk type='block' device='disk'>
       <address type='pci' domain='0x0000' bus='0x08' slot='0x00' function='0x0'/>
     </disk>"""
 
+NFS_DISK = f"""<disk type='file' device='disk'>
+      <driver name='qemu' type='raw' cache='writethrough' discard='unmap' queues='4'/>
+      <source file='/mnt/volume'/>
+      <backingStore/>
+      <target dev='vdf' bus='virtio'/>
+      <serial>{NFS}</serial>
+      <address type='pci' domain='0x0000' bus='0x09' slot='0x00' function='0x0'/>
+    </disk>"""
+
 
 def rbd(hosts: str, secret: str = OLD_SECRET, name: str = f"volumes/volume-{RBD}"):
     """Return what Nova writes: without iotune, with another target and cache mode."""
@@ -66,14 +75,24 @@ def iscsi(dev: str, secret: str = OLD_SECRET) -> str:
     )
 
 
+def nfs(path: str, image_format: str | None = None) -> str:
+    """Return what Nova writes for a file, without the driver if it has no format."""
+    driver = f"<driver name='qemu' type='{image_format}' cache='none' io='native'/>"
+    return (
+        f"<disk type='file' device='disk'>{driver if image_format else ''}"
+        f"<source file='{path}'/><target dev='vdz' bus='scsi'/>"
+        f"<serial>{NFS}</serial></disk>"
+    )
+
+
 SAME = "<host name='192.0.2.1' port='6789'/><host name='[fd00::1]' port='6789'/>"
 MOVED = "<host name='192.0.2.9' port='6789'/>"
 
 
 def definition() -> Domain:
-    """Return a definition with both volumes."""
+    """Return a definition with the three volumes."""
     domain = samples.domain("q35")
-    for disk in (RBD_DISK, ISCSI_DISK):
+    for disk in (RBD_DISK, ISCSI_DISK, NFS_DISK):
         samples.add(domain, disk)
     return Domain.parse(domain.to_xml())
 
@@ -89,7 +108,7 @@ class RefreshTest(unittest.TestCase):
 
     def refresh(self, **fresh: str) -> Domain:
         """Return the definition with the current sources."""
-        targets = {"rbd": "vdd", "iscsi": "vde", "nfs": "vdf"}
+        targets = {"rbd": "vdd", "iscsi": "vde", "nfs": "vdf", "other": "vdg"}
         refreshed, edits = sources.refreshed(
             self.original, {targets[name]: disk for name, disk in fresh.items()}
         )
@@ -113,11 +132,14 @@ class RefreshTest(unittest.TestCase):
 
     def test_same_sources_change_nothing(self) -> None:
         self.assertIs(
-            self.original, self.refresh(rbd=rbd(SAME), iscsi=iscsi("/dev/dm-3"))
+            self.original,
+            self.refresh(
+                rbd=rbd(SAME), iscsi=iscsi("/dev/dm-3"), nfs=nfs("/mnt/volume", "raw")
+            ),
         )
 
     def test_volume_missing_in_the_definition_is_ignored(self) -> None:
-        self.assertIs(self.original, self.refresh(nfs=rbd(MOVED)))
+        self.assertIs(self.original, self.refresh(other=rbd(MOVED)))
 
     def test_volume_missing_in_the_mapping_is_ignored(self) -> None:
         self.assertIs(self.original, self.refresh())
@@ -141,6 +163,46 @@ class RefreshTest(unittest.TestCase):
         after = self.refresh(iscsi=iscsi("/dev/dm-7"))
         self.assert_only(after, "source@dev")
         self.assertEqual("/dev/dm-7", sources.path_of(disk_of(after, ISCSI)))
+
+    def test_file_that_differs_is_replaced_with_its_format(self) -> None:
+        """As raw, QEMU would destroy a qcow2 file."""
+        after = self.refresh(nfs=nfs("/mnt/volume.snapshot", "qcow2"))
+        self.assert_only(after, "source@file", "driver@type", "backingStore")
+        driver = dict(disk_of(after, NFS).find("driver").attrib)
+        expected = {
+            "name": "qemu",
+            "type": "qcow2",
+            "cache": "writethrough",
+            "discard": "unmap",
+            "queues": "4",
+        }
+        self.assertEqual(expected, driver)
+
+    def test_same_file_keeps_its_format(self) -> None:
+        """Cinder's attachment has the format from before a snapshot."""
+        self.replace(
+            ('type="raw" cache="writethrough"', 'type="qcow2" cache="writethrough"')
+        )
+        self.assertIs(self.original, self.refresh(nfs=nfs("/mnt/volume", "raw")))
+
+    def test_format_that_nova_does_not_name_is_kept(self) -> None:
+        after = disk_of(self.refresh(nfs=nfs("/mnt/other")), NFS)
+        self.assertEqual("raw", after.find("driver").get("type"))
+
+    def test_format_of_a_disk_without_driver_is_added(self) -> None:
+        self.original = self.original.copy()
+        disk = disk_of(self.original, NFS)
+        disk.remove(disk.find("driver"))
+        after = disk_of(self.refresh(nfs=nfs("/mnt/other", "qcow2")), NFS)
+        self.assertEqual(
+            {"name": "qemu", "type": "qcow2"}, dict(after.find("driver").attrib)
+        )
+
+    def test_file_instead_of_a_device_has_its_format(self) -> None:
+        after = disk_of(self.refresh(iscsi=nfs("/mnt/volume", "qcow2")), ISCSI)
+        self.assertEqual("file", after.get("type"))
+        self.assertEqual("qcow2", after.find("driver").get("type"))
+        self.assertEqual("native", after.find("driver").get("io"))
 
     def test_secret_of_an_encrypted_volume_is_replaced(self) -> None:
         after = self.refresh(iscsi=iscsi("/dev/dm-3", NEW_SECRET))
