@@ -28,9 +28,7 @@ class _Parser(argparse.ArgumentParser):
 
 def parser() -> argparse.ArgumentParser:
     """Return the parser of the command line."""
-    main_parser = _Parser(
-        prog="stable-rescue", description="Examine rescues that move no device."
-    )
+    main_parser = _Parser(prog="stable-rescue", description="Examine stable rescues.")
     commands = main_parser.add_subparsers(title="commands", required=True)
     plan.add_parser(commands)
     return main_parser

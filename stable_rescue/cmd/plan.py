@@ -21,10 +21,10 @@ def add_parser(commands: Any) -> None:
     parser = commands.add_parser(
         "plan",
         help="show what a rescue would do to a definition",
-        description="Show what a rescue would do to a definition. Nothing is changed. "
-        "Nova, libvirt, a configuration file or root are not needed. Exit status: 0 if "
-        "there is a plan, 2 if the rescue is refused, 1 if the input is not a domain. "
-        "The reason is on stderr.",
+        description="Show what a rescue would do to a definition. The command changes "
+        "nothing, and needs no Nova, libvirt, configuration file or root. Exit status: "
+        "0 if there is a plan, 2 if the rescue would be refused, 1 if the input is not "
+        "a domain definition. The reason is on stderr.",
     )
     parser.add_argument(
         "--domain-xml",
@@ -59,13 +59,14 @@ def add_parser(commands: Any) -> None:
         choices=properties.BUSES,
         action="append",
         default=[],
-        help="a bus to use if the first one has no room, as with fallback_buses",
+        help="a bus to use if the first one has no room, like [stable_rescue] "
+        "fallback_buses",
     )
     parser.add_argument(
         "--allow-gaps",
         action="store_true",
         help="use a place between the server's devices if there is none behind them, "
-        "as with allow_gaps",
+        "like [stable_rescue] allow_gaps",
     )
     parser.add_argument(
         "--format",

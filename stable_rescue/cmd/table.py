@@ -8,8 +8,8 @@ from stable_rescue.domain.compare import Device
 from stable_rescue.domain.document import Domain
 from stable_rescue.plan import RescuePlan
 
-# The kinds of device that are listed first and last, by interest to the server's owner.
-# The others follow the order of the definition.
+# The kinds of device that are listed first, because they matter most to the server's
+# owner, and last. The others follow the order of the definition.
 _FIRST = ("disk", "interface", "hostdev", "filesystem")
 _LAST = ("controller",)
 

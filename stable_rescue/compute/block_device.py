@@ -58,9 +58,13 @@ def rebuild(
             f"volume {', '.join(volume_ids)} is not attached to the server any more"
         ) from exc
     except _CINDER_FAILED as exc:
-        LOG.exception("Could not read the volumes from Cinder", instance=instance)
+        LOG.exception(
+            "Could not read the volumes from Cinder; refusing the rescue",
+            instance=instance,
+        )
         raise exception.Refused(
-            "the volume service does not answer, and the server has volumes"
+            "the volume service does not answer, so the server's volumes cannot be "
+            "checked; try again later"
         ) from exc
 
 

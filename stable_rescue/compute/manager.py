@@ -101,15 +101,16 @@ class StableRescueMixin(RecoveryMixin):
         instance: "objects.Instance",
         task_state: str,
     ) -> Iterator[bool]:
-        """Recover the instance if the block fails; yield False if it is not wanted.
+        """Mark an instance for recovery in case the block fails.
 
-        The caller holds the instance's lock, which Nova takes to delete an instance, so
-        other operations block until this one completes. An earlier operation may have
-        changed the task state while the caller waited, so it is read again.
+        Yield False if the request is outdated: an earlier operation may have changed
+        the task state while the caller waited for the instance's lock. The caller holds
+        this lock, which Nova takes to delete an instance, so other operations block
+        until this one completes.
         """
         if not self._is_still(instance, task_state):
             LOG.warning(
-                "The request is dropped: the instance is not %s any more",
+                "Dropping a request for this instance, which is not %s any more",
                 task_state,
                 instance=instance,
             )
@@ -144,7 +145,8 @@ class StableRescueMixin(RecoveryMixin):
                 return
             LOG.exception(
                 "Could not recover the server, which is neither restored nor rescued. "
-                "The rescue record is kept: restart nova-compute on this host to retry",
+                "nova-compute tries again after [stable_rescue] stalled_after seconds "
+                "or at its next start",
                 instance=instance,
             )
             super()._set_instance_obj_error_state(instance, clean_task_state)
@@ -165,7 +167,7 @@ class StableRescueMixin(RecoveryMixin):
         instance: "objects.Instance",
         clean_shutdown: bool = True,
     ) -> None:
-        """Power off an instance; show it as a phase of a stable rescue."""
+        """Power off an instance; in a stable rescue, report the phase as an event."""
         with contextlib.ExitStack() as stack:
             if instance.uuid in self._guarded:
                 stack.enter_context(phase(context, instance, "rescue_power_off"))

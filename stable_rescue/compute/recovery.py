@@ -137,8 +137,8 @@ class RecoveryMixin(ManagerBase):
             )
         except OSError:
             LOG.exception(
-                "Cannot look for leftovers of a rescue: the instance's directory "
-                "cannot be read; skipping the instance",
+                "Could not read the instance's directory to look for leftovers of a "
+                "rescue; the next start of nova-compute tries again",
                 instance=instance,
             )
             return False
@@ -151,8 +151,8 @@ class RecoveryMixin(ManagerBase):
                 self._recover(context, instance)
         except Exception:
             LOG.exception(
-                "Could not recover the rescue; the next start of nova-compute tries "
-                "again",
+                "Could not recover the rescue; nova-compute tries again after "
+                "[stable_rescue] stalled_after seconds or at its next start",
                 instance=instance,
             )
 
@@ -177,11 +177,11 @@ class RecoveryMixin(ManagerBase):
                 self._keep_launched_at(instance)
         elif has_leftovers:
             # The server was restored since, perhaps in another way. Leave the guest.
-            found = self._power_state(instance)
-            self._keep_stopped(instance, found)
+            current_state = self._power_state(instance)
+            self._keep_stopped(instance, current_state)
             if instance.obj_what_changed():
-                # The earlier process ended before Nova could save this.
-                instance.power_state = found
+                # The previous nova-compute ended before Nova could save this.
+                instance.power_state = current_state
                 self._save(instance)
             self.driver.clean_up_rescue(context, instance)
 
@@ -206,7 +206,7 @@ class RecoveryMixin(ManagerBase):
             instance.vm_state = vm_states.RESCUED
         elif outcome is Outcome.RESTORED and (
             instance.vm_state == vm_states.RESCUED
-            # The previous process could not roll the rescue back.
+            # The previous nova-compute could not roll the rescue back.
             or (finish and instance.vm_state == vm_states.ERROR)
         ):
             was_running = known.was_running
@@ -225,20 +225,21 @@ class RecoveryMixin(ManagerBase):
         except Exception:
             LOG.exception(
                 "Could not remove the record of an ended rescue; nova-compute tries "
-                "again later",
+                "again after [stable_rescue] stalled_after seconds or at its next "
+                "start",
                 instance=instance,
             )
 
-    def _keep_stopped(self, instance: "objects.Instance", found: int) -> None:
+    def _keep_stopped(self, instance: "objects.Instance", current_state: int) -> None:
         """Set an instance to STOPPED if it was stopped before its rescue (U18).
 
-        Nova sets each instance to ACTIVE that it has unrescued.
+        Nova sets every instance to ACTIVE after unrescue.
 
-        :param found: the guest's power state
+        :param current_state: the guest's power state
         """
         if (
             instance.vm_state == vm_states.ACTIVE
-            and found != power_state.RUNNING
+            and current_state != power_state.RUNNING
             and self.driver.known_rescue(instance).was_running is False
         ):
             instance.vm_state = vm_states.STOPPED
@@ -247,7 +248,7 @@ class RecoveryMixin(ManagerBase):
         """Give launched_at the value from before the rescue (U29)."""
         launched_at = self.driver.known_rescue(instance).launched_at
         instance.launched_at = launched_at or instance.launched_at
-        # Nova saves NOSTATE if libvirt did not answer it.
+        # Nova has saved NOSTATE if libvirt did not answer.
         instance.power_state = self._power_state(instance)
         if instance.obj_what_changed():
             self._save(instance)

@@ -55,7 +55,8 @@ class StalledRescueMixin(recovery.ManagerBase):
     def _recover_stalled(self, context: nova_context.RequestContext) -> None:
         """Recover what has been stalled for longer than ``stalled_after``.
 
-        If the request arrives after all, it finds the task ended and is dropped.
+        If the lost request arrives after all, the task has ended, and the request is
+        dropped.
         """
         seconds = CONF.stable_rescue.stalled_after
         if not seconds or not self._watch.is_due(seconds / 2):
@@ -76,7 +77,11 @@ class StalledRescueMixin(recovery.ManagerBase):
     def _candidates(
         self, context: nova_context.RequestContext
     ) -> Iterator["objects.Instance"]:
-        """Yield instances in a rescue's task, and others with an outdated record."""
+        """Yield the instances that may have stalled.
+
+        These are rescuing or unrescuing, or have a record although they are neither in
+        a task nor rescued: the record is outdated, or an earlier recovery failed.
+        """
         here = {"host": self.host, "deleted": False}
         yield from objects.InstanceList.get_by_filters(
             context,

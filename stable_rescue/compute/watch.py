@@ -54,7 +54,7 @@ class Watch:
                 if uuid not in self._workers
             }
             stalled = {u for u, since in waiting.items() if now - since >= seconds}
-            # The time starts anew for what is returned now, or leaves its task.
+            # The time starts anew for an instance that is returned or leaves its task.
             self._waiting_since = {
                 uuid: since for uuid, since in waiting.items() if uuid not in stalled
             }

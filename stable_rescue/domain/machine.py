@@ -145,7 +145,7 @@ def buses_for(domain: Domain, device: str) -> tuple[str, ...]:
     buses = carries(domain).get(device, ())
     if not buses:
         raise exception.Refused(
-            f"a {device} is not possible on this server's machine; {takes(domain)}"
+            f"a {device} is not possible on this server's machine; {supported(domain)}"
         )
     return buses
 
@@ -158,14 +158,14 @@ def check(domain: Domain, device: str, bus: str) -> None:
     if bus not in buses_for(domain, device):
         raise exception.Refused(
             f"a {device} on bus {bus} is not possible on this server's machine; "
-            f"{takes(domain)}"
+            f"{supported(domain)}"
         )
 
 
-def takes(domain: Domain) -> str:
+def supported(domain: Domain) -> str:
     """Return a phrase that names what the domain's machine type can carry."""
     pairs = "; ".join(
         f"{device} on {', '.join(buses)}" for device, buses in carries(domain).items()
     )
     firmware = " with UEFI" if is_uefi(domain) else ""
-    return f"{family_of(domain).value}{firmware} takes {pairs}"
+    return f"{family_of(domain).value}{firmware} supports {pairs}"

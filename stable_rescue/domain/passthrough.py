@@ -3,10 +3,10 @@
 
 They come from <qemu:commandline> and <qemu:override>. A device with an address occupies
 a place that looks free to libvirt. A device without one gets the first slot of the root
-bus whose function 0 is free, when QEMU starts. QEMU creates the devices that are given
-as JSON, as all of libvirt's devices are, in the order of its command line; all others
-before them, when the bus is still empty (QEMU, softmmu/vl.c, qemu_create_cli_devices;
-seen with 7.2).
+bus whose function 0 is free, when QEMU starts. QEMU first creates the devices that are
+not given as JSON, while the bus is still empty. The devices given as JSON, which
+include all of libvirt's, follow in the order of the command line (QEMU, softmmu/vl.c,
+qemu_create_cli_devices; seen with 7.2).
 """
 
 import json

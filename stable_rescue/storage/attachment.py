@@ -17,9 +17,9 @@ _SAVE = steps.changes("save a volume's connection")
 def host_changes(info: dict[str, Any], connector: dict[str, Any]) -> list[str]:
     """Return the properties of this host that changed since a volume was attached.
 
-    Cinder's API does not return the connector of an attachment. Compared are the
-    connector that older releases of Nova stored in the connection_info, and the host's
-    Fibre Channel and NVMe addresses in it.
+    Cinder's API does not return the connector of an attachment. The current connector
+    is therefore compared with what the connection_info has: the connector that older
+    releases of Nova stored, and the host's Fibre Channel and NVMe addresses.
     """
     stored = info.get("connector") or {}
     data = info["data"]
@@ -50,11 +50,11 @@ def update(
     volume: Volume,
     connector: dict[str, Any],
 ) -> dict[str, Any]:
-    """Have Cinder export a volume for this host as the host is now.
+    """Let Cinder export a volume again, with this host's current connector.
 
     The order is Nova's for a new attachment: update, save, complete. A rescue that
-    fails later keeps the update, because the old export was for another host.
-    Errors of Cinder's client propagate.
+    fails later keeps the update, because the old export does not fit this host any
+    more. Errors of Cinder's client propagate.
 
     :returns: the new connection_info
     """

@@ -39,14 +39,15 @@ def read(
 ) -> Content | None:
     """Inspect an image in Glance and return what it contains.
 
-    None if signatures are verified: that needs the whole image, and Nova does it when
-    it fetches the image. Nova's inspection is skipped if the operator turned it off
-    with ``[workarounds] disable_deep_image_inspection``. Errors of Glance propagate.
+    Return None if signatures are verified: Nova does that when it fetches the image,
+    because it needs the whole image. Nova's inspection is skipped if the operator
+    turned it off with ``[workarounds] disable_deep_image_inspection``. Errors of Glance
+    propagate.
 
     :param image_api: Nova's image API
     :param image: the image as Nova's image API returns it
-    :raises nova.exception.ImageUnacceptable: if the content is not of the image's disk
-        format, or refers to other files
+    :raises nova.exception.ImageUnacceptable: if the content does not have the image's
+        disk format, or refers to other files
     """
     if CONF.glance.verify_glance_signatures:
         return None

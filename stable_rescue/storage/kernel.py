@@ -25,7 +25,7 @@ _FETCH = steps.changes("fetch a kernel or ramdisk")
 
 
 def kernel_of(instance: "objects.Instance", image: dict[str, Any]) -> Kernel | None:
-    """Return the kernel that the rescue boots; None if the image has none."""
+    """Return the image's kernel, which the rescue boots; None if it has none."""
     properties = image.get("properties") or {}
     if _id(properties, "kernel_id") is None:
         return None

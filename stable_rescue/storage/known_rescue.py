@@ -11,9 +11,9 @@ from stable_rescue.storage.record import Record
 class KnownRescue:
     """A snapshot of what the host knows about an instance's rescue.
 
-    ``record`` is None if there is none that can be read. ``has_leftovers`` says
-    whether a record exists, damaged or not. ``is_lost`` says that Nova calls the
-    instance rescued, but neither the record nor unrescue.xml survives (U19).
+    ``record`` is None if there is none that can be read. ``has_leftovers`` is True if a
+    record exists, even a damaged one. ``is_lost`` is True if the instance is RESCUED
+    in Nova, but neither the record nor unrescue.xml survives (U19).
     """
 
     record: Record | None
@@ -22,20 +22,20 @@ class KnownRescue:
 
     @property
     def is_stable(self) -> bool:
-        """Whether this is a stable rescue, or a lost one, which is treated alike."""
+        """True for a stable rescue, and for a lost one, which is handled like it."""
         return self.record is not None or self.is_lost
 
     @property
     def was_running(self) -> bool | None:
-        """Whether the guest ran before the rescue; None if that is not known."""
+        """True if the guest ran before the rescue; None if that is unknown."""
         return self.record.was_running if self.record else None
 
     @property
     def launched_at(self) -> datetime.datetime | None:
-        """When Nova launched the server, in UTC, if a record says so."""
+        """When Nova launched the server, in UTC; None if that is unknown."""
         return self.record.launched_at if self.record else None
 
     @property
     def rescued_at(self) -> datetime.datetime | None:
-        """When the rescue system was started, in UTC, if a record says so."""
+        """When the rescue system was started, in UTC; None if that is unknown."""
         return self.record.rescued_at if self.record else None

@@ -28,7 +28,10 @@ def copy_for(instance: "objects.Instance", original: Domain) -> NvramCopy | None
 
 
 def remove(instance: "objects.Instance") -> None:
-    """Remove the copy, because libvirt would use a stale one; none is no error."""
+    """Remove the copy, because libvirt would use a stale one.
+
+    A missing copy is no error.
+    """
     files.remove(_path(instance))
 
 

@@ -18,10 +18,10 @@ _DEFAULT_TIMEOUT = 5
 def size_of(data: dict[str, Any], name: str) -> int | None:
     """Return the size of an RBD volume in bytes.
 
-    None if nova-compute has no access: QEMU gets the key from libvirt, nova-compute
-    needs a keyring, which may be missing.
+    Return None if nova-compute has no access. QEMU gets the key from libvirt, but
+    nova-compute needs a keyring, which may be missing.
 
-    :param data: of the volume's connection_info, as Cinder's RBD driver writes it
+    :param data: the ``data`` of the connection_info that Cinder's RBD driver returns
     :param name: the volume as messages name it
     :raises Refused: if Ceph does not answer or does not have the image
     """
@@ -45,7 +45,7 @@ def size_of(data: dict[str, Any], name: str) -> int | None:
             return int(image.size())
     except rbd.ImageNotFound as exc:
         raise exception.Refused(
-            f"{name} is missing in its Ceph pool; ask the operator"
+            f"{name} is missing from its Ceph pool; ask the operator"
         ) from exc
     except (rados.Error, rbd.Error) as exc:
         if getattr(exc, "errno", None) == errno.ETIMEDOUT:

@@ -19,7 +19,7 @@ from stable_rescue.domain.document import Domain
 from stable_rescue.plan import RescuePlan
 
 _FORMAT = 2
-# Format 1 had other names for the definitions, and "" for a time that is not known.
+# Format 1 had other names for the definitions, and "" for an unknown time.
 _FORMAT_1_NAMES = {
     "before": "original_xml",
     "after": "rescue_xml",
@@ -78,7 +78,7 @@ class Record:
         defined: Domain | None = None,
         launched_at: datetime.datetime | None = None,
     ) -> Self:
-        """Return the record of a plan of which nothing is done yet.
+        """Return the record of a plan that nothing has been done for yet.
 
         :param image: the rescue image, as Nova's image API returns it
         :param defined: what libvirt would start next, if it is not the original

@@ -21,8 +21,8 @@ CONF = nova_conf.CONF
 LOG = logging.getLogger(__name__)
 
 _RECORD = "stable_rescue.json"
-# Nova keeps the original definition here, too. So either driver can unrescue what the
-# other has rescued.
+# Nova keeps the original definition in the same file, so each driver can unrescue a
+# server that the other has rescued.
 _UNRESCUE_XML = "unrescue.xml"
 
 
@@ -102,7 +102,7 @@ class Store:
         files.remove(self._unrescue_xml)
 
     def remove_all(self) -> None:
-        """Remove both files. The record goes last: it says that work is left."""
+        """Remove both files; the record last, because it shows that work is left."""
         self.remove_original()
         self.remove_record()
 

@@ -105,7 +105,7 @@ def is_connected(
     connector = nova_internals.connector_of(driver, info)
     if connector is None:
         path = sources.path_of(volume.disk)
-        # Only a device or a file can be left on the host.
+        # A volume without a connector is connected if its device or file exists.
         return path is not None and os.path.exists(path)  # noqa: PTH110
     # StorPool's connector rejects the device_path that it returned earlier.
     data = {k: v for k, v in info["data"].items() if k != "device_path"}

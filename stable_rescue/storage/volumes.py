@@ -294,7 +294,7 @@ def _connector(
 ) -> dict[str, Any]:
     """Return the volume connector properties of this host, {} if they are unknown.
 
-    They are needed only if the attachment has to be updated.
+    The properties are only needed to update an attachment.
     """
     try:
         return dict(driver.get_volume_connector(instance))
@@ -333,8 +333,8 @@ def _connect(
                 brick_exception.BrickException,
                 processutils.ProcessExecutionError,
             ):
-                # Cinder does not say for which initiator, address or setting of this
-                # host it has exported a volume. A failure may mean that one changed.
+                # Cinder does not return the initiator, address or settings that it has
+                # exported a volume for. The host's may have changed since.
                 if not connector or not volume.device["attachment_id"]:
                     raise
                 LOG.warning(

@@ -40,11 +40,11 @@ class StableRescueDriver(libvirt_driver.LibvirtDriver):
     def __init__(self, virtapi: Any, read_only: bool = False) -> None:
         super().__init__(virtapi, read_only)
         nova_internals.use_reentrant_connection_lock(self)
-        # What this process has prepared and not begun, by instance UUID. After a
-        # crash the next process goes by the record on disk.
+        # The rescues that this process has prepared and not begun, by instance UUID.
+        # After a crash, recovery relies on the record on disk instead.
         self._prepared: dict[str, Prepared] = {}
-        # True if a StableRescueMixin saves to Nova's database how a rescue ended. The
-        # mixin then calls remove_rescue_record itself.
+        # True if the compute manager has StableRescueMixin, which calls
+        # remove_rescue_record when Nova's database has the result of a rescue.
         self.managed = False
 
     def prepare_rescue(
@@ -55,7 +55,7 @@ class StableRescueDriver(libvirt_driver.LibvirtDriver):
         admin_password: str,
         get_block_device_info: Callable[[], dict[str, Any]],
     ) -> bool:
-        """Decide a rescue and prepare it, without touching the guest.
+        """Plan a rescue and prepare it, without touching the guest.
 
         :param admin_password: the password that the API has returned to the user; it
             goes to the config drive
@@ -102,7 +102,7 @@ class StableRescueDriver(libvirt_driver.LibvirtDriver):
         block_device_info: dict[str, Any] | None,
         share_info: "objects.ShareMappingList",
     ) -> None:
-        """Boot the server from its rescue disk, every device where it was.
+        """Boot the server from its rescue disk; no device moves.
 
         Errors of a stock rescue propagate.
 
@@ -149,7 +149,7 @@ class StableRescueDriver(libvirt_driver.LibvirtDriver):
     def unrescue(
         self, context: nova_context.RequestContext, instance: "objects.Instance"
     ) -> None:
-        """Restore the original definition and the power state it had.
+        """Restore the original definition and power state.
 
         Errors of a stock unrescue propagate.
 
@@ -223,7 +223,7 @@ class StableRescueDriver(libvirt_driver.LibvirtDriver):
     def clean_up_rescue(
         self, context: nova_context.RequestContext, instance: "objects.Instance"
     ) -> None:
-        """Remove the leftovers of a rescue that has ended; the guest goes on.
+        """Remove the leftovers of a rescue that has ended; the guest keeps running.
 
         Errors of libvirt and of the storage propagate.
         """
@@ -238,7 +238,7 @@ class StableRescueDriver(libvirt_driver.LibvirtDriver):
         share_info: "objects.ShareMappingList",
         block_device_info: dict[str, Any] | None = None,
     ) -> None:
-        """Start an instance after a host boot; a rescued one into its rescue (U14).
+        """Start an instance after a host boot; start its rescue if it is rescued (U14).
 
         Errors of libvirt propagate.
         """
@@ -258,10 +258,11 @@ class StableRescueDriver(libvirt_driver.LibvirtDriver):
         destroy_disks: bool = True,
         destroy_secrets: bool = True,
     ) -> None:
-        """Destroy an instance; a rescued one with everything the original owns.
+        """Destroy an instance, with the files that its original definition names.
 
         Libvirt removes the UEFI variables that the definition names, so the original
-        definition is put back first. Errors of Nova's driver propagate.
+        definition of a rescued instance is put back first. Errors of Nova's driver
+        propagate.
         """
         transitions.before_destroy(self, instance)
         super().destroy(

@@ -62,7 +62,7 @@ def without_deleted_ports(instance: "objects.Instance", original: Domain) -> Dom
     """Return a definition without the NICs whose ports were deleted (U25)."""
     macs = [vif["address"] for vif in instance.get_network_info()]
     if not macs:
-        return original  # Nova may just not have asked Neutron.
+        return original  # The server's network info in Nova may be out of date.
     remaining, deleted = nics.without_gone(original, macs)
     if deleted:
         LOG.info(
@@ -108,9 +108,9 @@ def try_out(
 
     Defining over a running domain only changes its next start (F26), so libvirt
     checks exactly what will be started. The previous definition is put back at once.
-    Nova's instance lock is held meanwhile, or a domain that is deleted in between
-    would be defined again. Errors of libvirt propagate if it does not accept the
-    previous definition any more.
+    Nova's instance lock is held meanwhile. Otherwise a domain that is deleted in
+    between would be defined again. If libvirt rejects the previous definition, the
+    error propagates.
 
     :raises NotAccepted: if libvirt rejects the rescue definition
     :raises nova.exception.InstanceNotFound: if the domain is gone
@@ -133,9 +133,9 @@ def try_out(
         nova_internals.define_guest(driver, previous)
         if defined(guest).to_xml() != previous:
             LOG.warning(
-                "Libvirt formats the definition differently after it was put back; "
-                "if devices moved, compare `virsh dumpxml --inactive` with "
-                "unrescue.xml after the rescue",
+                "Libvirt returns the original definition in another form after it was "
+                "put back; the rescue continues. If devices move, compare the output "
+                "of `virsh dumpxml --inactive` with unrescue.xml",
                 instance=instance,
             )
 
@@ -145,7 +145,7 @@ def end_trial(
     instance: "objects.Instance",
     previous_xml: str,
 ) -> None:
-    """Define what was defined before :func:`try_out`, if that was interrupted.
+    """Put the previous definition back if :func:`try_out` was interrupted.
 
     Errors of libvirt propagate.
     """
@@ -162,7 +162,8 @@ def replace_definition(
 ) -> None:
     """Power the guest off and define another definition, without starting it.
 
-    The old definition is not undefined before: that would delete a vTPM's state (F22).
+    The old definition is replaced, never undefined: undefine deletes a vTPM's state
+    (F22).
     Errors of libvirt propagate.
     """
     power_off(driver, instance)
@@ -175,7 +176,7 @@ def power_off(
     timeout: int = 0,
     retry_interval: int = 0,
 ) -> None:
-    """Power the guest off. Errors of libvirt propagate if it still runs.
+    """Power the guest off. If it still runs, errors of libvirt propagate.
 
     :param timeout: seconds that the guest gets to shut down; 0 means none
     :param retry_interval: seconds between two shutdown requests
@@ -223,6 +224,6 @@ def start_as_defined(
     """
     if is_active(driver, instance):
         return False
-    found = defined(nova_internals.guest_of(driver, instance))
-    start(driver, context, instance, found.to_xml())
+    definition = defined(nova_internals.guest_of(driver, instance))
+    start(driver, context, instance, definition.to_xml())
     return True

@@ -55,7 +55,7 @@ def find(
     """
     was_active = instance.vm_state == vm_states.ACTIVE
     try:
-        found = nova_internals.guest_of(driver, instance)
+        nova_guest = nova_internals.guest_of(driver, instance)
     except nova_exception.InstanceNotFound:
         LOG.warning(
             "Libvirt has no definition of the server; building it from Nova's database",
@@ -69,22 +69,22 @@ def find(
         )
         built = guest.defined(nova_internals.guest_of(driver, instance))
         return Origin(built, built, is_active=False, was_running=was_active)
-    original = guest.read_original(found)
+    original = guest.read_original(nova_guest)
     if recognize.is_rescue(original):
         saved = store_of(instance).load_original()
         if saved is not None:
             LOG.warning(
-                "A failed rescue has left its rescue definition in libvirt; "
-                "using the original definition from unrescue.xml",
+                "A failed rescue has left its rescue definition in libvirt; deriving "
+                "the rescue from the original definition in unrescue.xml",
                 instance=instance,
             )
             return Origin(
                 saved, saved, is_active=False, was_running=True, is_misplaced=True
             )
-    is_active = bool(found.is_active())
+    is_active = bool(nova_guest.is_active())
     return Origin(
         original,
-        guest.defined(found),
+        guest.defined(nova_guest),
         is_active,
         was_running=is_active or (was_active and not managed),
     )

@@ -52,7 +52,8 @@ def request_of(image: dict[str, Any]) -> RescueRequest | None:
     """Return what a rescue image asks for, or None for a stock rescue.
 
     :param image: the image, as Nova's image API returns it
-    :raises Refused: if it asks for something that does not exist
+    :raises Refused: if a property has a value that is not allowed, or if the host's
+        virt_type has no stable rescue
     """
     props = RescueImageMetaProps.from_image(image)
     if props.asks_for_stable:
@@ -99,8 +100,8 @@ def prepare(
     """
     with phase(context, instance, "rescue_plan"), refusing(instance):
         block_device_info = get_block_device_info()
-        found = origin.find(driver, context, instance, block_device_info, managed)
-        original = found.original
+        server = origin.find(driver, context, instance, block_device_info, managed)
+        original = server.original
         request = plan.resolve(original, request)
         findings = _inspect(driver, context, instance, image, request, original)
         rescue_medium = RescueMedium(driver, instance, request)
@@ -120,17 +121,17 @@ def prepare(
             return dataclasses.replace(derived, findings=(*findings, *derived.findings))
 
         record = Record.of(
-            derive({}), image, found.was_running, found.defined, instance.launched_at
+            derive({}), image, server.was_running, server.defined, instance.launched_at
         )
     store = store_of(instance)
     rollback = Rollback(instance, lastly=store.remove_record)
     with phase(context, instance, "rescue_prepare"), refusing(instance), rollback:
         store.save(record)
-        if found.is_misplaced:
+        if server.is_misplaced:
             guest.replace_definition(driver, instance, original.to_xml())
-        # A running guest has its volumes. The host of a stopped one may have been
-        # rebooted.
-        attach = volumes.verify if found.is_active else volumes.connect
+        # The volumes of a running guest are connected. The host of a stopped guest may
+        # have been rebooted, so its volumes may not be.
+        attach = volumes.verify if server.is_active else volumes.connect
         attached = attach(driver, context, instance, block_device_info, original)
         rollback.add(
             volumes.disconnect, driver, context, instance, attached.connections
@@ -154,7 +155,9 @@ def _log(final: RescuePlan, instance: "objects.Instance") -> None:
     for edit in final.edits:
         LOG.debug("Rescue: %s (%s)", edit.what, edit.rule, instance=instance)
     for finding in final.findings:
-        LOG.warning("Rescue: %s", finding, instance=instance)
+        LOG.warning(
+            "The rescue continues with a warning: %s", finding, instance=instance
+        )
 
 
 def _inspect(

@@ -53,7 +53,11 @@ def failing(instance: "objects.Instance", what: str) -> Iterator[None]:
     except nova_exception.InstanceNotRescuable:
         raise
     except Exception as exc:
-        LOG.exception("Rescue: %s", what, instance=instance)
+        LOG.exception(
+            "Stable rescue: %s; its record is kept until the server is recovered",
+            what,
+            instance=instance,
+        )
         raise nova_exception.InstanceNotRescuable(
             instance_id=instance.uuid,
             reason=f"{what}; ask the operator",
@@ -69,18 +73,18 @@ def _reason(exc: Exception) -> str:
     if isinstance(exc, exception.StableRescueError):
         return "no rescue can be derived from the server's definition; ask the operator"
     if isinstance(exc, nova_exception.InstanceNotFound):
-        return "the hypervisor has no definition of this server"
+        return "the hypervisor has no definition of this server; hard reboot the server"
     if isinstance(exc, nova_exception.ImageNotFound):
-        return "the rescue image is not found"
+        return "the rescue image does not exist"
     if isinstance(exc, nova_exception.ImageNotAuthorized):
-        return "the rescue image may not be read"
+        return "the image service denies access to the rescue image"
     if isinstance(exc, nova_exception.ImageUnacceptable):
         message = exc.format_message()
         # If a conversion fails, Nova's message has the command with the host's paths.
         details = "" if "/" in message else f": {message}"
         return f"the rescue image cannot be used{details}"
     if isinstance(exc, nova_exception.GlanceConnectionFailed):
-        return "the image service does not answer"
+        return "the image service does not answer; try again later"
     if isinstance(exc, OSError):
         error = exc.strerror or "a transfer failed"
         return f"the compute host cannot prepare the rescue: {error}"

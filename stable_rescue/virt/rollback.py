@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What has been done so far, and how to undo it."""
+"""The steps that a preparation has taken so far, and how to undo each."""
 
 import contextlib
 from collections.abc import Callable
@@ -18,7 +18,7 @@ class Rollback(contextlib.AbstractContextManager["Rollback"]):
     The first error propagates. A step that cannot be undone is logged, and the
     remaining ones are undone anyway.
 
-    :param lastly: called in the end if every step was undone: removes the record
+    :param lastly: called at the end if every step was undone; removes the record
     """
 
     def __init__(
@@ -29,7 +29,7 @@ class Rollback(contextlib.AbstractContextManager["Rollback"]):
         self._undo: list[tuple[Callable[..., object], tuple[Any, ...]]] = []
 
     def add(self, undo: Callable[..., object], *args: Any) -> None:
-        """Register how to undo the next step, even if that is only done in part."""
+        """Register how to undo the next step, even if the step fails halfway."""
         self._undo.append((undo, args))
 
     def __enter__(self) -> Self:
@@ -45,7 +45,7 @@ class Rollback(contextlib.AbstractContextManager["Rollback"]):
             self.run()
 
     def run(self) -> None:
-        """Undo every step; also after the block, if its result is not wanted."""
+        """Undo every step. Also used to discard a result that is not wanted."""
         undone = [self._try(undo, *args) for undo, args in reversed(self._undo)]
         if all(undone):
             self._try(self._lastly)
@@ -55,8 +55,8 @@ class Rollback(contextlib.AbstractContextManager["Rollback"]):
             undo(*args)
         except Exception:
             LOG.exception(
-                "A step of the rescue could not be undone; the next start of "
-                "nova-compute tries again",
+                "Could not undo a step of preparing a rescue; nova-compute tries again "
+                "after [stable_rescue] stalled_after seconds or at its next start",
                 instance=self._instance,
             )
             return False

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What ends or recovers a stock rescue, or a stable one whose record is lost.
+"""End or recover a stock rescue, or a stable rescue whose record is lost.
 
-Nova's driver keeps no record. All that shows its rescue is the instance's vm_state, the
-definition in libvirt, and unrescue.xml.
+Nova's driver keeps no record. Only the instance's vm_state, the definition in libvirt
+and unrescue.xml show that the instance is rescued.
 """
 
 from collections.abc import Callable
@@ -56,7 +56,7 @@ def recover(
     finish: bool,
     stock_unrescue: Callable[[], None],
 ) -> Outcome | None:
-    """Recover a rescue of which there is no record.
+    """Recover a rescue that has no record.
 
     Errors of Nova's driver propagate; the files are then still there.
 

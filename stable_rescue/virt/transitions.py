@@ -92,7 +92,7 @@ def discard(
     instance: "objects.Instance",
     preparing: Record,
 ) -> None:
-    """Remove everything that an interrupted preparation left; the guest goes on.
+    """Remove everything that an interrupted preparation left; the guest keeps running.
 
     Errors of libvirt and of the storage propagate; the record is then kept.
     """
@@ -160,7 +160,7 @@ def recover(
     record = store.load()
     if record is None:
         if not store.has_record():
-            store.remove_record()  # a half-written one may lie beside its place
+            store.remove_record()  # a temporary file of it may be left
         return None
     if record.state is State.RESCUED or (
         record.state is State.ENDING
@@ -177,11 +177,11 @@ def finish_earlier_rescue(
     context: nova_context.RequestContext,
     instance: "objects.Instance",
 ) -> None:
-    """Make way for a new rescue if an earlier one left something.
+    """Recover from an earlier rescue, if it left a record, before a new one.
 
-    A server in ERROR is restored first. Any other one has been restored since,
-    perhaps in another way: its record is outdated, and only leftovers are removed.
-    Errors propagate; the record is then kept.
+    A server in ERROR is restored. Any other server has been restored since the earlier
+    rescue, perhaps by a hard reboot: its record is outdated, and only leftovers are
+    removed. Errors propagate; the record is then kept.
     """
     store = store_of(instance)
     record = store.load()
@@ -200,7 +200,7 @@ def before_destroy(
 ) -> None:
     """Replace the rescue definition by the original one, if there is a record.
 
-    An error is logged only: the server is destroyed anyway.
+    An error is only logged, because the server is destroyed anyway.
     """
     record = store_of(instance).load()
     if record is None:
@@ -278,8 +278,9 @@ def _restore(
         store.save(record.at(State.ENDED))
     except Exception:
         LOG.exception(
-            "The server is restored, but not everything of its rescue could be "
-            "removed; nova-compute tries again later",
+            "The server is restored, but leftovers of its rescue could not be removed; "
+            "nova-compute tries again after [stable_rescue] stalled_after seconds or "
+            "at its next start",
             instance=instance,
         )
 
@@ -305,8 +306,8 @@ def _reconnect(
 ) -> Record:
     """Connect the volumes of a guest that is off (U16).
 
-    The host may have been rebooted since, so a volume may have another path. The
-    returned record and unrescue.xml have the new ones.
+    After a reboot of the host, a volume may have another path. The returned record and
+    unrescue.xml have the current paths.
 
     :raises Refused: if a volume cannot be connected
     """

@@ -106,7 +106,7 @@ class RefusalTest(ServerTestBase):
             hw_rescue_device="cdrom", hw_rescue_bus="virtio"
         )
         self.assert_refused(
-            "a cdrom on bus virtio is not possible", "pc takes", image=image
+            "a cdrom on bus virtio is not possible", "pc supports", image=image
         )
 
     def test_missing_image_is_refused(self) -> None:

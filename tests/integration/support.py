@@ -151,7 +151,7 @@ def other_machines() -> str:
             ".. list-table::",
             "   :header-rows: 1",
             "   :widths: 20 10 70\n",
-            _cells("Machine", "Supported", "What it takes, or the message"),
+            _cells("Machine", "Supported", "Devices, or the message"),
             *rows,
             "",
         )

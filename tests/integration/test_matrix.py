@@ -51,7 +51,7 @@ class Matrix:
         """Return the pattern that a result's message must match."""
         original, device, bus = result.original, result.device, result.bus
         if (device, bus) not in self.supported:
-            return rf"^a {device} (on bus {bus} )?is not possible .* takes disk on "
+            return rf"^a {device} (on bus {bus} )?is not possible .* supports disk on "
         # The disk or its controller needs a PCI slot (F15).
         needs_slot = bus in ("virtio", "usb") or (
             bus == "scsi" and original.scsi == "none"

@@ -61,7 +61,7 @@ class RefusalTest(base.TestCase):
             with self.subTest(f"{machine} {device} {bus}"):
                 original_xml = base.definition(self.new_domain(machine))
                 self.assertTrue(self.libvirt_error(original_xml, device, bus, target))
-                self.assertIn("takes", self.refusal(original_xml, device, bus))
+                self.assertIn("supports", self.refusal(original_xml, device, bus))
 
     def test_fifth_ide_drive_is_refused_and_rejected(self):
         domain = Domain.parse(base.definition(self.new_domain("pc"))).copy()

@@ -66,7 +66,7 @@ class MachineTest(base.BaseTestCase):
             exception.Refused, samples.derive, samples.domain(machine), device, bus
         )
         self.assertIn(f"a {device}", str(refused))
-        self.assertIn(f"{machine} takes disk on virtio, scsi, usb", str(refused))
+        self.assertIn(f"{machine} supports disk on virtio, scsi, usb", str(refused))
 
     @ddt.data(
         ("aarch64", "pc"),
@@ -91,13 +91,13 @@ class MachineTest(base.BaseTestCase):
         original = domain_of(machine, sample="q35")
         self.assertEqual("sata", samples.derive(original, "cdrom").bus)
 
-    def test_virt_takes_a_cdrom_on_scsi_and_no_sata(self) -> None:
+    def test_virt_supports_cdrom_on_scsi_but_not_sata(self) -> None:
         original = domain_of("virt-7.2", "aarch64", sample="q35")
         self.assertEqual("scsi", samples.derive(original, "cdrom").bus)
         refused = self.assertRaises(
             exception.Refused, samples.derive, original, "disk", "sata"
         )
-        self.assertIn("virt with UEFI takes disk on virtio, scsi, usb", str(refused))
+        self.assertIn("virt with UEFI supports disk on virtio, scsi, usb", str(refused))
 
     def test_floppy_is_refused_with_uefi(self) -> None:
         original = samples.domain("q35")
@@ -105,4 +105,4 @@ class MachineTest(base.BaseTestCase):
         refused = self.assertRaises(
             exception.Refused, samples.derive, original, "floppy", "fdc"
         )
-        self.assertIn("q35 with UEFI takes disk on", str(refused))
+        self.assertIn("q35 with UEFI supports disk on", str(refused))

@@ -23,16 +23,16 @@ class RefusingTest(base.BaseTestCase):
             with refusing(self.instance):
                 raise error
 
-        found = self.assertRaises(nova_exception.InstanceNotRescuable, rescue)
-        self.assertIs(error, found.__cause__)
-        return found.format_message()
+        refusal = self.assertRaises(nova_exception.InstanceNotRescuable, rescue)
+        self.assertIs(error, refusal.__cause__)
+        return refusal.format_message()
 
     @ddt.data(
         (exception.Refused("no room"), "no room"),
         (exception.InvalidDomain("/etc/x"), "ask the operator"),
         (nova_exception.InstanceNotFound(instance_id=UUID), "has no definition"),
-        (nova_exception.ImageNotFound(image_id="i"), "is not found"),
-        (nova_exception.ImageNotAuthorized(image_id="i"), "may not be read"),
+        (nova_exception.ImageNotFound(image_id="i"), "does not exist"),
+        (nova_exception.ImageNotAuthorized(image_id="i"), "denies access"),
         (
             nova_exception.ImageUnacceptable(image_id="i", reason="vmdk"),
             "cannot be used: Image i is unacceptable: vmdk",
