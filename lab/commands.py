@@ -83,7 +83,7 @@ def up(lab: Lab, options: Options) -> None:
 def down(lab: Lab) -> None:
     """End everything of the lab and check that nothing is left.
 
-    :raises LabError: naming each thing that is left
+    :raises LabError: naming everything that is left
     """
     clock = Clock()
     with locked(lab):

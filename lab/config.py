@@ -143,7 +143,7 @@ class Lab:
         folder.mkdir(parents=True, exist_ok=True, mode=0o755)
         return folder
 
-    # -- things -------------------------------------------------------------------
+    # -- sandbox, passwords and URLs ----------------------------------------------
 
     @cached_property
     def sandbox(self) -> Sandbox:

@@ -45,7 +45,7 @@ RIVALS: dict[str, Callable[[ChaosServer], None]] = {
 }
 
 
-def everyone(
+def request_all(
     servers: Sequence[ChaosServer], action: str, status: Callable[[ChaosServer], str]
 ) -> float:
     """Request an action for all servers at once; return the seconds until all end.
@@ -165,15 +165,17 @@ def crowd(
 
 
 def play(lab: Lab, count: int) -> bool:
-    """Do all of it; return True if no server was lost and nothing left behind."""
+    """Play both parts; return True if no server was lost and nothing left behind."""
     clock, host = Clock(), Host(lab)
     cloud = connect(api_timeout=REQUEST_SECONDS)
-    things = host.things()
+    resources = host.resources()
     faults: list[str] = []
     with crowd(lab, cloud, count, clock) as servers:
-        seconds = everyone(servers, "rescue", lambda server: "RESCUE")
+        seconds = request_all(servers, "rescue", lambda server: "RESCUE")
         clock.say(f"{count} rescues at once: all servers RESCUE after {seconds:.1f} s")
-        seconds = everyone(servers, "unrescue", lambda server: server.original.status)
+        seconds = request_all(
+            servers, "unrescue", lambda server: server.original.status
+        )
         clock.say(f"{count} unrescues at once: all servers back after {seconds:.1f} s")
         for server in servers:
             problems = complaints(judge_unrescued(server, "ACTIVE"))
@@ -182,7 +184,9 @@ def play(lab: Lab, count: int) -> bool:
         for number, server in enumerate(servers[: 2 * len(RIVALS)]):
             rival = tuple(RIVALS)[number // 2]
             faults += compete(server, rival, clock, rescue_first=number % 2 == 0)
-    faults += [f"left behind: {thing}" for thing in sorted(host.things() - things)]
+    faults += [
+        f"left behind: {resource}" for resource in sorted(host.resources() - resources)
+    ]
     for fault in faults:
         print(f"fault: {fault}")
     print(f"\n{count} servers at once: {len(faults)} lost or left behind")

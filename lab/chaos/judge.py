@@ -60,7 +60,7 @@ def judge(original: View, before: View, now: View, extra: frozenset[str]) -> Ver
 
     :param original: the server before anything was killed
     :param before: the server before this run
-    :param extra: what is new on the host, as ``extra_things`` returns it
+    :param extra: what is new on the host, as ``extra_resources`` returns it
     """
     if now.task_state is not None or now.status not in (original.status, "RESCUE"):
         state = f"status {now.status}, task state {now.task_state}"
@@ -73,7 +73,7 @@ def judge(original: View, before: View, now: View, extra: frozenset[str]) -> Ver
     )
 
 
-def extra_things(
+def extra_resources(
     before: frozenset[str], now: frozenset[str], rescued: frozenset[str]
 ) -> frozenset[str]:
     """Return what is new on the host, without what rescues in progress need.
@@ -81,9 +81,9 @@ def extra_things(
     :param rescued: the ids of the servers that are rescued now
     """
     return frozenset(
-        thing
-        for thing in now - before
-        if not (_OF_A_RESCUE in thing and any(one in thing for one in rescued))
+        resource
+        for resource in now - before
+        if not (_OF_A_RESCUE in resource and any(one in resource for one in rescued))
     )
 
 

@@ -18,7 +18,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from lab.chaos import report
-from lab.chaos.judge import Outcome, Verdict, View, extra_things, judge
+from lab.chaos.judge import Outcome, Verdict, View, extra_resources, judge
 from lab.chaos.report import Entry
 from lab.chaos.schedule import Run, schedule
 from lab.chaos.server import SHUTDOWN_SECONDS, ChaosServer, make_server
@@ -48,7 +48,7 @@ class Chaos:
     def __init__(self, lab: Lab, servers: dict[str, ChaosServer], clock: Clock) -> None:
         self.servers, self.clock = servers, clock
         self.host, self.killer = Host(lab), victims.Killer(lab)
-        self.things = self.host.things()
+        self.resources = self.host.resources()
         self.views = {name: server.view() for name, server in servers.items()}
         self.entries: list[Entry] = []
 
@@ -80,7 +80,7 @@ class Chaos:
             f" restart of {run.victim}{refusal}"
         )
         self._print(verdict)
-        self.things |= extra  # count each leftover once
+        self.resources |= extra  # count each leftover once
         if verdict.outcome is Outcome.LOST:
             self.views[run.server] = self._repair(server)
 
@@ -114,13 +114,13 @@ class Chaos:
             for name, view in self.views.items()
             if view.status == "RESCUE"
         )
-        return extra_things(self.things, self.host.things(), rescued)
+        return extra_resources(self.resources, self.host.resources(), rescued)
 
     def _print(self, verdict: Verdict) -> None:
         for fault in verdict.faults:
             self.clock.say(f"  fault: {fault}")
-        for thing in verdict.leftovers:
-            self.clock.say(f"  left behind: {thing}")
+        for leftover in verdict.leftovers:
+            self.clock.say(f"  left behind: {leftover}")
 
     def _repair(self, server: ChaosServer) -> View:
         """Restart nova-compute, which recovers a server, and return the new view."""
@@ -222,11 +222,11 @@ def main(words: Sequence[str]) -> int:
     """Run chaos; return 0 if no server was lost and nothing was left behind."""
     lab = Lab.open(Path(words[0]))
     try:
-        well = play(lab, words[1:3], int(words[3]), int(words[4]), words[5])
+        succeeded = play(lab, words[1:3], int(words[3]), int(words[4]), words[5])
     except FAILURES as error:
         print(f"chaos: {error}", file=sys.stderr)
         return 1
-    return 0 if well else 1
+    return 0 if succeeded else 1
 
 
 if __name__ == "__main__":

@@ -31,7 +31,7 @@ def lost(entries: Iterable[Entry]) -> int:
 
 
 def leftovers(entries: Iterable[Entry]) -> int:
-    """Return how many things were left behind."""
+    """Return how many resources were left behind."""
     return sum(len(entry.verdict.leftovers) for entry in entries)
 
 

@@ -115,7 +115,7 @@ class ChaosServer:
         """Request a hard reboot.
 
         The first build of a server lacks a keyboard that every later build by Nova
-        has. Rebooted before the first look at it, the server never changes again.
+        has. After a reboot before the first view, the definition does not change again.
         """
         self.act("reboot", type="HARD")
 
@@ -162,7 +162,7 @@ class ChaosServer:
         )
 
     def mark_disks(self, first_byte: int) -> None:
-        """Write a mark to each disk while the guest is off, then boot it by libvirt.
+        """Write a mark to each disk while the guest is off; libvirt then boots it.
 
         A guest's device names follow from a cold boot, so none changes later (F31).
         """

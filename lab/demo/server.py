@@ -94,8 +94,8 @@ class DemoServer:
     def cold_boot(self) -> None:
         """Shut the guest down and let libvirt start the same definition.
 
-        Names in the guest follow PCI order at a cold boot (F31). Nova does not build
-        the server again: it waits 15 seconds before it believes that a guest is off.
+        Names in the guest follow PCI order at a cold boot (F31). libvirt starts
+        the guest, because Nova waits 15 seconds before it believes that a guest is off.
         """
         domain = self.show().instance_name
         self.host.virsh("shutdown", domain)

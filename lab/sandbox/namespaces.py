@@ -36,7 +36,7 @@ class Namespaces:
         #: The holder, if this process has started it and has to reap it.
         self._started: subprocess.Popen[bytes] | None = None
 
-    # -- do they exist, is this process in them -----------------------------------
+    # -- whether they exist, and whether this process is in them ------------------
 
     def holder(self) -> procfs.ProcessId | None:
         """Return the host's process that holds the namespaces, None if none runs."""

@@ -82,32 +82,32 @@ class Host:
         """Return True if there is a record of a stable rescue."""
         return (self._instances / server_id / RECORD).exists()
 
-    def things(self) -> frozenset[str]:
+    def resources(self) -> frozenset[str]:
         """Return everything that a rescue could leave behind, one line for each."""
-        things = {
+        resources = {
             f"domain {name}" for name in self.virsh("list", "--all", "--name").split()
         }
-        things |= {
+        resources |= {
             f"directory {path.name}"
             for path in self._instances.iterdir()
             if path.name not in _NOT_INSTANCES
         }
-        things |= {
+        resources |= {
             f"secret {line.split()[0]}"
             for line in self.virsh("secret-list").splitlines()
             if line.strip()
         }
-        things |= {
+        resources |= {
             f"loop device {device}" for device in loops.backed_by(self._lab.state)
         }
         variables = Path("/var/lib/libvirt/qemu/nvram")
         if variables.is_dir():
-            things |= {f"NVRAM {path.name}" for path in variables.iterdir()}
+            resources |= {f"NVRAM {path.name}" for path in variables.iterdir()}
         if "ceph" in self._lab.options.backends:
-            things |= {f"pool image {name}" for name in self._pool_images()}
+            resources |= {f"pool image {name}" for name in self._pool_images()}
         if "storpool" in self._lab.options.backends:
-            things |= set(self._storpool_volumes())
-        return frozenset(things)
+            resources |= set(self._storpool_volumes())
+        return frozenset(resources)
 
     def _pool_images(self) -> list[str]:
         disks_in_files = self._lab.options.images_type != "rbd"

@@ -84,7 +84,7 @@ class RescueTestBase(PatientMixin, base.ServersTestBase):
         """Return the new server that a request describes, once it is ACTIVE."""
         server = self.api.post_server({"server": wanted})
         server = self._wait_for_state_change(server, "ACTIVE")
-        # Nova's fixtures do not make it.
+        # Nova's fixtures do not create this directory.
         self.folder(server).mkdir(parents=True, exist_ok=True)
         return server
 

@@ -126,7 +126,7 @@ class VolumesTestBase(ServerTestBase):
         self.note_original()
 
     def assert_refused(self, *reasons: str, **options: Any) -> str:
-        """Assert as the base does, and that the text names no path of the host."""
+        """Also assert that the text names no path of the host."""
         text = super().assert_refused(*reasons, **options)
         self.assertNotIn(str(self.storage.folder), text)
         return text

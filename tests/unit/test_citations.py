@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Citations in the tree lead to sections of the manual.
 
-A citation is the letter U, F or E with one or two digits, as a word of its own: a
-difference from stock rescue, a fact about libvirt, an edit. Three digits are codes of a
-linter, and letters or digits around it make it a part of something else.
+A citation is the letter U (a difference from stock rescue), F (a fact about libvirt) or
+E (an edit) with one or two digits. A letter with three digits is a code of a linter. If
+other letters or digits are next to it, it is a part of a name.
 """
 
 import ast
@@ -109,10 +109,10 @@ class CitationsTest(unittest.TestCase):
         )
 
     def test_no_document_outside_the_repository_is_named(self) -> None:
-        found = [
+        citing = [
             f"{name}:{line}: {content.strip()}"
             for name, text in self.files.items()
             for line, content in enumerate(text.splitlines(), 1)
             if _UNKNOWN.search(content)
         ]
-        self.assertEqual([], found)
+        self.assertEqual([], citing)

@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
+"""The options of the group [stable_rescue]."""
 
 from oslo_config import cfg, fixture
 from oslotest import base

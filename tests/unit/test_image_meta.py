@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
+"""The image properties that choose the rescue device and bus."""
 
 import ddt
 from nova import objects

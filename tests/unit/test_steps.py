@@ -59,7 +59,7 @@ CHANGING = {
     "write_text",
 }
 #: Calls of functions of this package, which contain steps of their own.
-OURS = ("", "guest", "nova_internals")
+INSIDE_PACKAGE = ("", "guest", "nova_internals")
 #: Names that change something only on certain owners (not dataclasses.replace).
 BY_OWNER = {("instance", "save"), ("temporary_path()", "replace")}
 
@@ -107,7 +107,7 @@ def is_step(node: ast.expr) -> bool:
 def is_change(node: ast.AST) -> bool:
     return (
         isinstance(node, ast.Call)
-        and owner_of(node) not in OURS
+        and owner_of(node) not in INSIDE_PACKAGE
         and (name_of(node) in CHANGING or (owner_of(node), name_of(node)) in BY_OWNER)
     )
 
@@ -124,10 +124,12 @@ def changes_outside_steps(node: ast.AST, objects: set[str]) -> set[str]:
         for item in node.items
     ):
         return set()
-    found = {name_of(node)} if isinstance(node, ast.Call) and is_change(node) else set()
+    changes = set()
+    if isinstance(node, ast.Call) and is_change(node):
+        changes.add(name_of(node))
     for child in ast.iter_child_nodes(node):
-        found |= changes_outside_steps(child, objects)
-    return found
+        changes |= changes_outside_steps(child, objects)
+    return changes
 
 
 def modules() -> Iterator[tuple[str, ast.Module]]:
@@ -153,12 +155,12 @@ class StepsTest(base.BaseTestCase):
         self.addCleanup(steps._names.discard, "x")
 
     def test_each_change_is_inside_a_step(self) -> None:
-        found = {
+        outside = {
             where: sorted(changes_outside_steps(function, objects))
             for where, function, objects in functions()
             if changes_outside_steps(function, objects)
         }
-        self.assertEqual(sorted(EXEMPT), sorted(found), found)
+        self.assertEqual(sorted(EXEMPT), sorted(outside), outside)
 
     def test_each_name_is_used_by_one_step(self) -> None:
         names = [

@@ -146,7 +146,7 @@ class Layout:
             self._started[key] = self._start_compute(*key)
         return self._started[key]
 
-    def forget_starts(self) -> None:
+    def discard_starts(self) -> None:
         """Start nova-compute again from now on, because the installation changed."""
         self._started.clear()
 

@@ -22,10 +22,10 @@ class TestFaults(LayoutTestCase):
         """Append code to an installed module for one test."""
         path = Path(self.layout.site, "stable_rescue", module)
         original = path.read_text()
-        self.addCleanup(self.layout.forget_starts)
+        self.addCleanup(self.layout.discard_starts)
         self.addCleanup(path.write_text, original)
         path.write_text(f"{original}\n{code}\n")
-        self.layout.forget_starts()
+        self.layout.discard_starts()
 
     def start_libvirt_driver(self) -> Started:
         """Start nova-compute with Nova's driver; check that it and its manager run."""

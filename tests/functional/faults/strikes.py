@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The faults of functional tests: nova-compute runs in the test's own process.
 
-A kill is modeled. From its place on no step is done any more, clean-up included, and
-then nova-compute is started again.
+A kill is modeled: after the place at which it strikes, no step runs, not even clean-up.
+nova-compute is then started again.
 """
 
 import errno
@@ -18,7 +18,7 @@ from tests.faults.places import Place
 
 
 class Killed(BaseException):
-    """nova-compute is killed. Not an Exception, so that no handler goes on after it."""
+    """nova-compute is killed. Not an Exception, so that no handler catches it."""
 
 
 class Kill(Fault):

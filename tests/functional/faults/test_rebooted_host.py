@@ -145,7 +145,7 @@ class Connected:
         self.assert_all_connected()
 
     def assert_connected(self) -> None:
-        """Assert it for a running server only; a stopped one needs no connection."""
+        """Assert that a running server has its volumes; a stopped one needs none."""
         if self.running:
             self.assert_all_connected()
 

@@ -93,7 +93,7 @@ class FaultTestBase(RecoveryAssertions, base.TestCase):
         }
 
     def assert_rescue_runs(self) -> None:
-        """Assert it, and that the server's own files are as before.
+        """Assert that the rescue runs and that the server's files have not changed.
 
         The UEFI variables are among them, because the rescue runs on a copy (E6).
         """

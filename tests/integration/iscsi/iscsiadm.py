@@ -45,7 +45,7 @@ class Session:
 
     @property
     def known(self) -> bool:
-        """Whether the node has a record."""
+        """True if the node has a record."""
         return self.folder.is_dir()
 
     @property

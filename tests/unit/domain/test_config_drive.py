@@ -93,7 +93,7 @@ class AddedTest(base.BaseTestCase):
         *_, drive, _last = rescue.disks()
         self.assertEqual("virtio", drive.find("target").get("bus"))
 
-    def test_without_room_for_the_rescue_disk_it_is_refused(self) -> None:
+    def test_rescue_without_room_for_its_disk_is_refused(self) -> None:
         original = without_drive("pc")
         self.add_ide_disks(original, 4)
         request = plan.RescueRequest("cdrom", "ide")

@@ -8,7 +8,7 @@ from oslotest import base
 
 from lab.chaos import report
 from lab.chaos.disks import Disk, disks_of
-from lab.chaos.judge import Outcome, Verdict, View, extra_things, judge
+from lab.chaos.judge import Outcome, Verdict, View, extra_resources, judge
 from lab.chaos.report import Entry
 from lab.chaos.schedule import PAUSE_SECONDS, schedule
 from lab.errors import LabError
@@ -151,11 +151,11 @@ class JudgeTest(base.BaseTestCase):
             now = dataclasses.replace(RESCUED, files=RESCUED.files | {name})
             self.assertEqual((f"file {name}",), judged(now).leftovers)
 
-    def test_judge_new_things_on_the_host_are_leftovers(self) -> None:
+    def test_judge_new_resources_of_the_host_are_leftovers(self) -> None:
         left = judged(ORIGINAL, extra=frozenset({"loop device /dev/loop7"})).leftovers
         self.assertEqual(("loop device /dev/loop7",), left)
 
-    def test_extra_things_without_those_of_a_rescue_in_progress(self) -> None:
+    def test_extra_resources_exclude_those_of_a_rescue_in_progress(self) -> None:
         before = frozenset({"secret s1"})
         now = before | {
             "pool image vms/u1_disk.rescue",
@@ -163,7 +163,7 @@ class JudgeTest(base.BaseTestCase):
         }
         self.assertEqual(
             {"pool image vms/u2_disk.rescue"},
-            extra_things(before, now, frozenset({"u1"})),
+            extra_resources(before, now, frozenset({"u1"})),
         )
 
 

@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
+"""The entry of a rescue disk in Nova's file disk.info."""
 
 import json
 from pathlib import Path

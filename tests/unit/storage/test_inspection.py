@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
+"""Images that cannot become a rescue disk are refused, others may get a finding."""
 
 from types import SimpleNamespace
 from typing import Any

@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
+"""The size of an image in Ceph, and the refusals for Ceph's errors."""
 
 import errno
 import sys

@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
+"""The record of a rescue survives being written and read."""
 
 import datetime
 import json

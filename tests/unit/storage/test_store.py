@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
+"""The files that stable rescue keeps in an instance's directory."""
 
 import os
 from pathlib import Path

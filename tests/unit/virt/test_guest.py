@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
+"""The original definition is read from the inactive or from the live definition."""
 
 from unittest import mock
 

@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
+"""Errors that become refusals, with the text that the server's owner reads."""
 
 import ddt
 from nova import exception as nova_exception
