@@ -4,6 +4,7 @@
 from typing import Any
 from unittest import mock
 
+import hypothesis
 from hypothesis import given
 from hypothesis import strategies as st
 from lxml import etree
@@ -95,6 +96,7 @@ def settings(disk: etree._Element) -> dict[str, str]:
 
 
 class AgreeTest(base.BaseTestCase):
+    @hypothesis.settings(deadline=None)
     @given(defined(), written())
     def test_type_source_and_format_agree(self, before: str, fresh: str) -> None:
         domain = samples.domain("q35")
