@@ -105,7 +105,7 @@ class RescuePlan:
 def resolve(original: Domain, request: RescueRequest) -> RescueRequest:
     """Return the request with its bus decided, checked against the machine.
 
-    :raises Refused: if the server's machine type cannot carry the rescue device
+    :raises Refused: if the server's machine type does not support the rescue device
     """
     return dataclasses.replace(request, bus=_bus_of(original, request))
 

@@ -137,12 +137,12 @@ def crowd(
     lab: Lab, cloud: Any, count: int, clock: Clock
 ) -> Iterator[list[ChaosServer]]:
     """Give ``count`` servers with marked disks; delete them at the end."""
-    with contextlib.ExitStack() as undo:
-        folder = Path(undo.enter_context(tempfile.TemporaryDirectory(dir=lab.state)))
+    with contextlib.ExitStack() as cleanup:
+        folder = Path(cleanup.enter_context(tempfile.TemporaryDirectory(dir=lab.state)))
         blank = folder / "blank.qcow2"
         create = ["qemu-img", "create", "-q", "-f", "qcow2", str(blank)]
         subprocess.run([*create, str(BLANK_BYTES)], check=True)
-        factory = ServerFactory(lab, cloud, undo, "chaos")
+        factory = ServerFactory(lab, cloud, cleanup, "chaos")
         image = factory.image(blank, hw_machine_type="q35", os_shutdown_timeout="1")
         rescue = factory.rescue_image(blank, "disk", "virtio")
         servers = []

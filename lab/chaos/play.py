@@ -177,14 +177,14 @@ def play(lab: Lab, images: Sequence[str], runs: int, seed: int, names: str) -> b
     clock = Clock()
     plan = schedule(seed, runs, tuple(KINDS), victims.chosen(names))
     cloud = connect(api_timeout=REQUEST_SECONDS)
-    with contextlib.ExitStack() as undo:
-        factory = ServerFactory(lab, cloud, undo, "chaos")
+    with contextlib.ExitStack() as cleanup:
+        factory = ServerFactory(lab, cloud, cleanup, "chaos")
         image = factory.image(
             Path(images[0]),
             hw_machine_type="q35",
             os_shutdown_timeout=str(SHUTDOWN_SECONDS),
         )
-        folder = Path(undo.enter_context(tempfile.TemporaryDirectory(dir=lab.state)))
+        folder = Path(cleanup.enter_context(tempfile.TemporaryDirectory(dir=lab.state)))
         noise = _noise(folder / "rescue.raw", Path(images[1]).stat().st_size, seed)
         rescue = factory.rescue_image(noise, "disk", "virtio")
         servers = {

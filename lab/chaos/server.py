@@ -191,7 +191,7 @@ def make_server(
     small: bool = False,
     types: Sequence[str] | None = None,
 ) -> ChaosServer:
-    """Return a new server, which is still being built; the factory's undo deletes it.
+    """Return a new server, which is still being built; the factory deletes it later.
 
     :param root: what the root disk is on, ``image`` or ``volume``
     :param small: True for a server without ephemeral and swap disk, with less memory
@@ -213,6 +213,6 @@ def make_server(
         disks=mapping,
         name=name,
     )
-    factory.undo.callback(factory.delete, created)
+    factory.cleanup.callback(factory.delete, created)
     server.id = created.id
     return server

@@ -29,8 +29,8 @@ class Stage:
     @contextlib.contextmanager
     def server(self, name: str) -> Iterator[DemoServer]:
         """Give a server that can be booted; delete its images and volumes later."""
-        with contextlib.ExitStack() as undo:
-            yield DemoServer(ServerFactory(self.lab, self.cloud, undo, name))
+        with contextlib.ExitStack() as cleanup:
+            yield DemoServer(ServerFactory(self.lab, self.cloud, cleanup, name))
         self.clock.say("cleaned up")
 
     def rescue_and_unrescue(

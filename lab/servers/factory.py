@@ -60,14 +60,14 @@ def swap_disk() -> dict[str, Any]:
 class ServerFactory:
     """Makes what servers consist of.
 
-    ``undo`` gets a callback for each image and volume that deletes it. The caller that
-    creates a server has to delete it before its volumes.
+    ``cleanup`` gets a callback for each image and volume, which deletes it. The caller
+    that creates a server has to delete it before its volumes.
     """
 
     def __init__(
-        self, lab: Lab, cloud: Connection, undo: contextlib.ExitStack, name: str
+        self, lab: Lab, cloud: Connection, cleanup: contextlib.ExitStack, name: str
     ) -> None:
-        self.lab, self.cloud, self.undo, self.name = lab, cloud, undo, name
+        self.lab, self.cloud, self.cleanup, self.name = lab, cloud, cleanup, name
         #: The volume types of the lab, one for each backend.
         self.volume_types = [backend.volume_type for backend in volume_backends(lab)]
 
@@ -81,7 +81,7 @@ class ServerFactory:
             allow_duplicates=True,
             **properties,
         )
-        self.undo.callback(self.cloud.image.delete_image, image.id)
+        self.cleanup.callback(self.cloud.image.delete_image, image.id)
         return str(image.id)
 
     def rescue_image(self, path: Path, device: str, bus: str) -> str:
@@ -104,7 +104,7 @@ class ServerFactory:
             volume = storage.create_volume(
                 size=1, volume_type=kind, name=self.name, **source
             )
-            self.undo.callback(self._delete_volume, volume)
+            self.cleanup.callback(self._delete_volume, volume)
             volumes.append(volume)
         return [
             storage.wait_for_status(volume, "available", wait=API_SECONDS)

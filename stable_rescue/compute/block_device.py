@@ -55,7 +55,8 @@ def rebuild(
             if volume["attachment_id"] == attachment_id
         ]
         raise exception.Refused(
-            f"volume {', '.join(volume_ids)} is not attached to the server any more"
+            f"volume {', '.join(volume_ids)} is not attached to the server any more; "
+            "ask the operator"
         ) from exc
     except _CINDER_FAILED as exc:
         LOG.exception(
@@ -72,9 +73,11 @@ def _check(volume: dict[str, Any], instance: "objects.Instance") -> None:
     """Refuse the rescue unless Cinder agrees that the instance uses the volume."""
     if volume["status"] != "in-use":
         raise exception.Refused(
-            f"volume {volume['id']} is {volume['status']}, not in-use"
+            f"volume {volume['id']} is {volume['status']}, not in-use; try again later "
+            "or ask the operator"
         )
     if instance.uuid not in volume.get("attachments", {instance.uuid: None}):
         raise exception.Refused(
-            f"volume {volume['id']} is not attached to the server any more"
+            f"volume {volume['id']} is not attached to the server any more; "
+            "ask the operator"
         )

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The rescue devices and buses that each machine type can carry."""
+"""The rescue devices and buses that each machine type supports."""
 
 import enum
 import re
@@ -29,7 +29,7 @@ _ARCHITECTURES = {
 }
 
 # What libvirt accepts (F17, F33). The first bus is the default for cdrom and floppy.
-_CARRIES: dict[Family, dict[str, tuple[str, ...]]] = {
+_BUSES: dict[Family, dict[str, tuple[str, ...]]] = {
     Family.PC: {
         "disk": ("virtio", "scsi", "usb", "ide"),
         "cdrom": ("ide", "scsi", "usb"),
@@ -98,13 +98,13 @@ def is_uefi(domain: Domain) -> bool:
     )
 
 
-def carries(domain: Domain) -> dict[str, tuple[str, ...]]:
-    """Return, by rescue device, the buses that the domain's machine type can carry.
+def buses_by_device(domain: Domain) -> dict[str, tuple[str, ...]]:
+    """Return, by rescue device, the buses that the domain's machine type has.
 
     :raises Refused: if the machine type is not supported
     """
     family = family_of(domain)
-    buses = dict(_CARRIES[family])
+    buses = dict(_BUSES[family])
     # A pc only has sata if an AHCI controller was added to it.
     if family is Family.PC and domain.has_controller("sata"):
         buses = {d: (*b, "sata") if d != "floppy" else b for d, b in buses.items()}
@@ -120,8 +120,8 @@ def default_bus(domain: Domain, device: str) -> str:
     A disk uses the bus of the server's root disk, another device the first bus that
     the machine type has for it.
 
-    :raises Refused: if the machine type cannot carry the device, or if the server has
-        no disk
+    :raises Refused: if the machine type does not support the device, or if the
+        server has no disk
     """
     if device != "disk":
         return buses_for(domain, device)[0]
@@ -138,11 +138,11 @@ def default_bus(domain: Domain, device: str) -> str:
 
 
 def buses_for(domain: Domain, device: str) -> tuple[str, ...]:
-    """Return the buses on which the domain's machine type can carry a device.
+    """Return the buses on which the domain's machine type supports a device.
 
-    :raises Refused: if there is none, naming what the machine type can carry
+    :raises Refused: if there is none, naming what the machine type supports
     """
-    buses = carries(domain).get(device, ())
+    buses = buses_by_device(domain).get(device, ())
     if not buses:
         raise exception.Refused(
             f"a {device} is not possible on this server's machine; {supported(domain)}"
@@ -151,9 +151,9 @@ def buses_for(domain: Domain, device: str) -> tuple[str, ...]:
 
 
 def check(domain: Domain, device: str, bus: str) -> None:
-    """Check that the domain's machine type can carry a device on a bus (U10).
+    """Check that the domain's machine type supports a device on a bus (U10).
 
-    :raises Refused: if it cannot, naming what it can carry
+    :raises Refused: if it does not, naming what it supports
     """
     if bus not in buses_for(domain, device):
         raise exception.Refused(
@@ -163,9 +163,10 @@ def check(domain: Domain, device: str, bus: str) -> None:
 
 
 def supported(domain: Domain) -> str:
-    """Return a phrase that names what the domain's machine type can carry."""
+    """Return a phrase that names what the domain's machine type supports."""
     pairs = "; ".join(
-        f"{device} on {', '.join(buses)}" for device, buses in carries(domain).items()
+        f"{device} on {', '.join(buses)}"
+        for device, buses in buses_by_device(domain).items()
     )
     firmware = " with UEFI" if is_uefi(domain) else ""
     return f"{family_of(domain).value}{firmware} supports {pairs}"

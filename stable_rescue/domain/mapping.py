@@ -40,7 +40,7 @@ def differences(domain: Domain, expected: BlockDevices) -> tuple[str, ...]:
     targets = {document.target_of(disk)[0] for disk in disks}
     differing = [
         f"volume {serial} is attached to the server as {target or 'a disk'}, but "
-        "its definition does not have it"
+        "the server's definition does not have it"
         for serial, target in expected.volumes.items()
         if serial not in serials and target not in bare - {""}
     ]
@@ -62,7 +62,7 @@ def differences(domain: Domain, expected: BlockDevices) -> tuple[str, ...]:
             continue
         what = f"volume {serial} ({target})" if serial else f"disk {target}"
         differing.append(
-            f"{what} is in the server's definition, but not attached to it"
+            f"{what} is in the server's definition, but not attached to the server"
         )
     return tuple(differing)
 

@@ -52,7 +52,7 @@ def make(
     instance: "objects.Instance",
     admin_password: str,
 ) -> None:
-    """Make the rescue's config drive; the server's own one is kept beside it.
+    """Make the rescue's config drive; the server's config drive is not changed.
 
     The drive has the password, and the server's current keys and network. A file is
     readable by its owner only. Errors of Nova's image backends propagate.

@@ -49,6 +49,11 @@ def _read(path: Path) -> dict[str, str]:
     except FileNotFoundError:
         return {}
     except ValueError as exc:
-        LOG.warning("Not removing the rescue disk from %s: %s", path, exc)
+        LOG.warning(
+            "Could not remove the rescue disk from %s, which Nova cannot read either: "
+            "%s; continuing",
+            path,
+            exc,
+        )
         return {}
     return content if isinstance(content, dict) else {}

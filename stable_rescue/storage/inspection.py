@@ -24,7 +24,7 @@ CONF = nova_conf.CONF
 # Nova's image backends safely make a disk of these only. An ami is a raw filesystem
 # that is booted with the image's kernel_id.
 _DISK_FORMATS = ("raw", "qcow2", "iso", "ami")
-# Nova would write such an archive to the disk without unpacking it.
+# Nova would write these to the disk as they are: archives, a kernel, a ramdisk.
 _PACKED = ("ovf", "ova", "docker", "compressed", "aki", "ari")
 _VOLUME_SNAPSHOTS = ("block_device_mapping", "img_block_device_mapping")
 # The largest floppy that QEMU supports (hw/block/fdc.c, fd_formats).

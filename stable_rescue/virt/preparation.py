@@ -96,7 +96,7 @@ def prepare(
         them to drivers
     :param managed: the guest has not been powered off for this rescue
     :raises nova.exception.InstanceNotRescuable: with the reason, if anything fails;
-        everything that was done is undone
+        everything that was done is rolled back
     """
     with phase(context, instance, "rescue_plan"), refusing(instance):
         block_device_info = get_block_device_info()

@@ -75,9 +75,9 @@ def _reason(exc: Exception) -> str:
     if isinstance(exc, nova_exception.InstanceNotFound):
         return "the hypervisor has no definition of this server; hard reboot the server"
     if isinstance(exc, nova_exception.ImageNotFound):
-        return "the rescue image does not exist"
+        return "the rescue image does not exist; name another image"
     if isinstance(exc, nova_exception.ImageNotAuthorized):
-        return "the image service denies access to the rescue image"
+        return "the image service denies access to the rescue image; name another image"
     if isinstance(exc, nova_exception.ImageUnacceptable):
         message = exc.format_message()
         # If a conversion fails, Nova's message has the command with the host's paths.
@@ -87,5 +87,5 @@ def _reason(exc: Exception) -> str:
         return "the image service does not answer; try again later"
     if isinstance(exc, OSError):
         error = exc.strerror or "a transfer failed"
-        return f"the compute host cannot prepare the rescue: {error}"
+        return f"the compute host cannot prepare the rescue: {error}; ask the operator"
     return "the compute host cannot prepare the rescue; ask the operator"

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The steps that a preparation has taken so far, and how to undo each."""
+"""The steps that a preparation has taken so far, and how to roll each back."""
 
 import contextlib
 from collections.abc import Callable
@@ -13,12 +13,12 @@ LOG = logging.getLogger(__name__)
 
 
 class Rollback(contextlib.AbstractContextManager["Rollback"]):
-    """Undo steps in reverse order if the block fails; keep them otherwise.
+    """Roll steps back, last one first, if the block fails; keep them otherwise.
 
-    The first error propagates. A step that cannot be undone is logged, and the
-    remaining ones are undone anyway.
+    The error of the block propagates. An error of the rollback is logged, and the
+    remaining steps are rolled back anyway.
 
-    :param lastly: called at the end if every step was undone; removes the record
+    :param lastly: called if every step was rolled back; removes the record
     """
 
     def __init__(
@@ -26,11 +26,11 @@ class Rollback(contextlib.AbstractContextManager["Rollback"]):
     ) -> None:
         self._instance = instance
         self._lastly = lastly
-        self._undo: list[tuple[Callable[..., object], tuple[Any, ...]]] = []
+        self._actions: list[tuple[Callable[..., object], tuple[Any, ...]]] = []
 
-    def add(self, undo: Callable[..., object], *args: Any) -> None:
-        """Register how to undo the next step, even if the step fails halfway."""
-        self._undo.append((undo, args))
+    def add(self, action: Callable[..., object], *args: Any) -> None:
+        """Register what rolls the next step back, also if the step fails halfway."""
+        self._actions.append((action, args))
 
     def __enter__(self) -> Self:
         return self
@@ -45,18 +45,21 @@ class Rollback(contextlib.AbstractContextManager["Rollback"]):
             self.run()
 
     def run(self) -> None:
-        """Undo every step. Also used to discard a result that is not wanted."""
-        undone = [self._try(undo, *args) for undo, args in reversed(self._undo)]
-        if all(undone):
+        """Roll every step back. Also used to discard a rescue that is not wanted."""
+        succeeded = [
+            self._try(action, *args) for action, args in reversed(self._actions)
+        ]
+        if all(succeeded):
             self._try(self._lastly)
 
-    def _try(self, undo: Callable[..., object], *args: Any) -> bool:
+    def _try(self, action: Callable[..., object], *args: Any) -> bool:
         try:
-            undo(*args)
+            action(*args)
         except Exception:
             LOG.exception(
-                "Could not undo a step of preparing a rescue; nova-compute tries again "
-                "after [stable_rescue] stalled_after seconds or at its next start",
+                "Could not roll back a step of preparing a rescue; nova-compute tries "
+                "again after [stable_rescue] stalled_after seconds or at its next "
+                "start",
                 instance=self._instance,
             )
             return False

@@ -41,7 +41,7 @@ class GlanceServer(fixtures.Fixture):
     """
 
     def __init__(self, fallback: dict[str, dict[str, Any]]) -> None:
-        """Serve no images yet but those in ``fallback``, without data."""
+        """Begin with no images; those in ``fallback`` are served, but without data."""
         self.images: dict[str, dict[str, Any]] = {}
         self.data: dict[str, bytes] = {}
         self.down: set[str] = set()

@@ -103,7 +103,7 @@ class ServerTestBase(RecoveryAssertions, base.RescueTestBase):
         self._wait_for_state_change(self.server, status)
 
     def assert_status(self, status: str) -> None:
-        """Assert that the server comes to a status, with no task left."""
+        """Assert that the server reaches a status, with no task left."""
         self._wait_for_server_parameter(
             self.server, {"status": status, "OS-EXT-STS:task_state": None}
         )

@@ -290,7 +290,7 @@ class MismatchTest(VolumesTestBase):
 
     def test_volume_unknown_to_nova_is_refused(self) -> None:
         self.delete_mapping(VOLUMES[2])
-        self.assert_refused("is in the server's definition, but not attached to it")
+        self.assert_refused("definition, but not attached to the server")
 
     def test_volume_unknown_to_nova_is_kept_if_allowed(self) -> None:
         self.flags(allow_mapping_mismatch=True, group="stable_rescue")

@@ -125,7 +125,7 @@ def several(exported: target.Target) -> None:
 def one_fails(exported: target.Target) -> None:
     """Connect four volumes, of which one is exported to another host.
 
-    The new connections are undone; the volume that was connected before stays.
+    The new connections are removed; the volume that was connected before stays.
     """
     exported.add("kept")
     host_before = Host(exported, ["kept"])

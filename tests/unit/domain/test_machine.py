@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The devices and buses that a machine type can carry."""
+"""The devices and buses that a machine type supports."""
 
 import ddt
 from lxml import etree
