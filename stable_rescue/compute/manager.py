@@ -134,9 +134,7 @@ class StableRescueMixin(RecoveryMixin):
         try:
             self._recover_rescue(context, instance, finish=False)
         except Exception:
-            # If the record is lost, leave the instance RESCUED. In ERROR the user
-            # could not unrescue it, and recovery would not recognize a rescue.
-            if self.driver.known_rescue(instance).is_lost:
+            if self._must_stay_rescued(instance):
                 LOG.exception(
                     "Unrescue failed; the instance stays RESCUED, and the user can "
                     "retry unrescue",
@@ -150,6 +148,19 @@ class StableRescueMixin(RecoveryMixin):
                 instance=instance,
             )
             super()._set_instance_obj_error_state(instance, clean_task_state)
+
+    def _must_stay_rescued(self, instance: "objects.Instance") -> bool:
+        """Return True if a rescued instance has no record that can be read.
+
+        In ERROR the user could not unrescue it, and recovery would not recognize a
+        rescue.
+        """
+        if instance.vm_state != vm_states.RESCUED:
+            return False
+        try:
+            return bool(self.driver.known_rescue(instance).is_lost)
+        except OSError:
+            return True
 
     # Nova calls this after it has set an unrescued instance to ACTIVE and before it
     # saves that, so no user ever sees the wrong state.

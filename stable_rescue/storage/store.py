@@ -86,7 +86,7 @@ class Store:
     def has_original(self) -> bool:
         """Return True if there is an unrescue.xml with content, even a damaged one."""
         try:
-            return bool(libvirt_utils.load_file(str(self._unrescue_xml)))
+            return self._unrescue_xml.stat().st_size > 0
         except FileNotFoundError:
             return False
 
@@ -129,7 +129,7 @@ def known_rescue(instance: "objects.Instance") -> KnownRescue:
         and record is None
         and store.load_original() is None
     )
-    return KnownRescue(record, store.has_record(), is_lost)
+    return KnownRescue(record, record is not None or store.has_record(), is_lost)
 
 
 def instances_with_record() -> list[str]:

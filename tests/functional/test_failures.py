@@ -75,6 +75,47 @@ class FailedTest(FailureTestBase):
         self.assert_restored()
 
 
+class UnreadableDirectoryTest(FailureTestBase):
+    """After the first power-off, the instance's directory cannot be read."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        # The name is too long, so each access is an OSError.
+        self.unreadable = mock.patch(
+            "nova.virt.libvirt.utils.get_instance_path", return_value="/" + 256 * "x"
+        )
+        self.addCleanup(mock.patch.stopall)
+
+    def lose_directory_at_power_off(self) -> None:
+        power_off = self.power_offs()
+
+        def lose_directory(*_args: object) -> object:
+            power_off.side_effect = None  # Only once.
+            self.unreadable.start()
+            return mock.DEFAULT  # The mock calls the driver's power_off next.
+
+        power_off.side_effect = lose_directory
+
+    def test_failed_rescue_sets_error_and_restart_recovers(self) -> None:
+        self.lose_directory_at_power_off()
+        message = self.error_of(self.rescue, self.server, self.image)
+        self.assertIn("could not be started", message)
+        self.assert_status("ERROR")
+        self.unreadable.stop()
+        self.restart_compute_service("compute1")
+        self.assert_restored()
+
+    def test_failed_unrescue_can_be_repeated(self) -> None:
+        self.rescue_server()
+        self.lose_directory_at_power_off()
+        message = self.error_of(self.unrescue, self.server)
+        self.assertIn("InstanceNotRescuable", message)
+        self.assert_status("RESCUE")
+        self.unreadable.stop()
+        self.unrescue(self.server)
+        self.assert_restored()
+
+
 class StaleRecordTest(FailureTestBase):
     """An earlier rescue has ended, but its record was not removed."""
 

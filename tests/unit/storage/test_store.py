@@ -78,6 +78,13 @@ class StoreTest(base.BaseTestCase):
         self.assertIn("unrescue.xml", logged.output[0])
         self.assertTrue(self.store.has_original())
 
+    def test_files_that_are_not_utf_8_are_not_loaded(self) -> None:
+        for name in ("stable_rescue.json", "unrescue.xml"):
+            (self.folder / name).write_bytes(b"\xff")
+        self.assertEqual((None, None), (self.store.load(), self.store.load_original()))
+        self.assertTrue(self.store.has_record())
+        self.assertTrue(self.store.has_original())
+
     @ddt.data("fsync", "replace")
     def test_failed_write_keeps_the_older_record(self, step: str) -> None:
         self.store.save(self.record)
