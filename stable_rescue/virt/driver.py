@@ -269,9 +269,9 @@ class StableRescueDriver(libvirt_driver.LibvirtDriver):
             context,
             instance,
             network_info,
-            block_device_info,
-            destroy_disks,
-            destroy_secrets,
+            block_device_info=block_device_info,
+            destroy_disks=destroy_disks,
+            destroy_secrets=destroy_secrets,
         )
 
     def manage_image_cache(
