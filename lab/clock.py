@@ -25,7 +25,7 @@ class Clock:
 
 
 class StepClock(Clock):
-    """Prints each step with the seconds that it took as well."""
+    """Prints each step with the time, and with the seconds that the step took."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -98,7 +98,7 @@ class OpenStackService(Service):
 class WebService(OpenStackService):
     """An API served by uwsgi.
 
-    No API requires Keystone: each contacts it with its first request only.
+    No API needs Keystone at its start: each contacts Keystone at the first request.
     """
 
     #: The module that holds ``application``.

@@ -29,9 +29,9 @@ class Runner:
         self.say = say
         self.failures: list[LabError] = []
         self._failed = threading.Event()
-        self._done = {service.name: threading.Event() for service in services}
+        self._up = {service.name: threading.Event() for service in services}
         for service in services:
-            unknown = set(self._needs(service)) - set(self._done)
+            unknown = set(self._needs(service)) - set(self._up)
             if unknown:
                 missing = ", ".join(sorted(unknown))
                 raise LabError(f"{service.name} requires {missing}: no such service.")
@@ -59,7 +59,7 @@ class Runner:
     def _thread(self, service: Service) -> None:
         try:
             if self._bring_up(service):
-                self._done[service.name].set()
+                self._up[service.name].set()
         except LabError as error:
             self._fail(LabError(f"{service.name}: {error}"))
         except Exception as error:  # noqa: BLE001 - nobody would see a thread's traceback
@@ -101,7 +101,7 @@ class Runner:
         """Wait for services; return False if one has failed or the time is over."""
         deadline = time.monotonic() + LONGEST_SECONDS
         for name in names:
-            while not self._done[name].wait(0.05):
+            while not self._up[name].wait(0.05):
                 if self._failed.is_set() or time.monotonic() > deadline:
                     return False
         return not self._failed.is_set()

@@ -48,6 +48,6 @@ def run(
 
 
 def stamp(tree: Path) -> None:
-    """Give every file below `tree` the same time stamp: images are reproducible."""
+    """Give every file below `tree` the same time stamp, for reproducible images."""
     for path in [tree, *tree.rglob("*")]:
         os.utime(path, (EPOCH, EPOCH), follow_symlinks=False)

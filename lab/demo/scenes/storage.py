@@ -21,7 +21,7 @@ from lab.servers.factory import image_disk
 from stable_rescue.tempest.guest.inventory import Inventory
 
 #: machine: the devices and buses that one server is rescued with, in this order.
-WAYS = {
+DEVICES_AND_BUSES = {
     "q35": (("disk", "usb"), ("disk", "virtio"), ("disk", "scsi"), ("cdrom", "sata")),
     "pc": (("disk", "usb"), ("disk", "virtio"), ("disk", "scsi"), ("cdrom", "ide")),
 }
@@ -30,15 +30,15 @@ VOLUMES = 8
 
 def cases(request: Request) -> list[str]:
     """Return the machine types to play."""
-    return list(WAYS) if request.every_case else [request.machine]
+    return list(DEVICES_AND_BUSES) if request.every_case else [request.machine]
 
 
 def play(stage: Stage, case: str) -> bool:
     """Rescue and unrescue on each bus in turn; return True if there are no faults."""
     request = stage.request
-    ways: Sequence[tuple[str, str]] = WAYS[case]
+    pairs: Sequence[tuple[str, str]] = DEVICES_AND_BUSES[case]
     if request.bus or request.device != "disk":
-        ways = [(request.device, request.bus)]
+        pairs = [(request.device, request.bus)]
     with stage.server(f"demo-storage-{case}") as server:
         factory = server.factory
         image = factory.image(stage.images.marking_original_qcow2, hw_machine_type=case)
@@ -49,7 +49,7 @@ def play(stage: Stage, case: str) -> bool:
             before = server.inventory()
             stage.clock.say(f"server booted with {len(before.disks)} disks")
             faults = []
-            for device, bus in ways:
+            for device, bus in pairs:
                 observed = rescue(stage, server, volumes, before, device, bus)
                 stage.head(f"{case}, rescue by {device} on {bus or 'default bus'}")
                 faults += observed.show()

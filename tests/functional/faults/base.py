@@ -92,7 +92,7 @@ class RowTestBase(FaultTestBase, MatrixRow):
 
     faults = FAULTS
     #: The steps that no other row reaches.
-    own_steps: ClassVar[frozenset[str]] = frozenset()
+    unique_steps: ClassVar[frozenset[str]] = frozenset()
     #: Further steps at which faults strike; None: all that the action reaches. The
     #: rows outside of test_matrix name the steps that their situation affects.
     other_steps: ClassVar[frozenset[str] | None] = None
@@ -117,7 +117,7 @@ class RowTestBase(FaultTestBase, MatrixRow):
         return self.injection.disarm()
 
     def perform_action(self) -> None:
-        """Do what the faults strike in."""
+        """Do the action in which the faults strike."""
         self.request(self.action)
 
     def _expected_failure(self) -> dict[Place, Fault]:
@@ -132,9 +132,9 @@ class RowTestBase(FaultTestBase, MatrixRow):
         if self.fails_at is not None:
             reached = reached[reached.index(self.fails_at) + 1 :]
         steps = {step_of(place) for place in reached}
-        self.assertLessEqual(self.own_steps, steps)
+        self.assertLessEqual(self.unique_steps, steps)
         if self.other_steps is None:
             return reached
         self.assertLessEqual(self.other_steps, steps)
-        wanted = self.own_steps | self.other_steps
+        wanted = self.unique_steps | self.other_steps
         return [place for place in reached if step_of(place) in wanted]

@@ -13,7 +13,7 @@ from tests.functional.faults.servers import ServerOnLvm
 class LostRecordTest(EveryFault, ServerOnLvm, RowTestBase):
     action, running = "unrescue", True
     situation = "no record"
-    own_steps = frozenset({"build and start a domain"})
+    unique_steps = frozenset({"build and start a domain"})
     other_steps = frozenset({"power off", "remove LVM volumes"})
 
     def get_ready(self) -> None:

@@ -33,8 +33,8 @@ class ServerWithImages(FaultTestBase, images.ImagesTestBase):
 
 class FilesTest(EveryFault, ServerWithImages, RowTestBase):
     action, running = "rescue", True
-    situation = "medium a file"
-    own_steps = frozenset(
+    situation = "medium in a file"
+    unique_steps = frozenset(
         {"build the medium in a temporary file", "make the config drive private"}
     )
     other_steps = frozenset({"make the config drive", "start a domain"})
@@ -110,7 +110,7 @@ class OnRbd:
 
 class RescueOnRbdTest(OnRbd, EveryFault, ServerWithPool, RowTestBase):
     action, running = "rescue", True
-    own_steps = frozenset({"remove RBD images"})
+    unique_steps = frozenset({"remove RBD images"})
     other_steps = frozenset(
         {"fetch the rescue disk", "make the config drive", "start a domain"}
     )
@@ -118,5 +118,5 @@ class RescueOnRbdTest(OnRbd, EveryFault, ServerWithPool, RowTestBase):
 
 class UnrescueOnRbdTest(OnRbd, EveryFault, ServerWithPool, RowTestBase):
     action, running = "unrescue", True
-    own_steps = frozenset({"remove RBD images"})
+    unique_steps = frozenset({"remove RBD images"})
     other_steps = frozenset({"start a domain"})

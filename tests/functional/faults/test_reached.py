@@ -7,7 +7,7 @@ from tests.functional.faults import test_lost_record, test_media, test_rebooted_
 from tests.functional.faults.servers import ServerOnLvm
 
 #: The rows for the steps that the server of test_matrix does not need. Each row
-#: asserts that it reaches its own steps.
+#: asserts that it reaches its unique steps.
 ROWS = (
     test_lost_record.LostRecordTest,
     test_media.FilesTest,
@@ -32,5 +32,5 @@ class ReachedTest(ServerOnLvm):
         self.request_and_wait("rescue", "RESCUE")
         self.request_and_wait("unrescue", "SHUTOFF")
         reached = {step_of(place) for place in self.injection.disarm()}
-        others = frozenset().union(*(row.own_steps for row in ROWS))
+        others = frozenset().union(*(row.unique_steps for row in ROWS))
         self.assertEqual(sorted({*steps.names()} - reached), sorted(others))

@@ -167,7 +167,7 @@ class Connected:
 class RescueTest(Connected, EveryFault, ServerWithVolumes, RowTestBase):
     action, running = "rescue", False
     situation = "host rebooted"
-    own_steps = frozenset(
+    unique_steps = frozenset(
         {"update a volume's attachment", "save a volume's connection"}
     )
     other_steps = frozenset(
@@ -181,7 +181,7 @@ class RescueTest(Connected, EveryFault, ServerWithVolumes, RowTestBase):
 class RollbackTest(Connected, EveryFault, ServerWithVolumes, RowTestBase):
     action, running = "rescue", False
     situation = "host rebooted, rolled back"
-    own_steps = frozenset({"disconnect a volume"})
+    unique_steps = frozenset({"disconnect a volume"})
     other_steps = frozenset()
     fails_at = ("after fetch the rescue disk", 1)
 
@@ -213,7 +213,7 @@ class SecretTest(Connected, EveryFault, ServerWithVolumes, RowTestBase):
 
     action, running = "rescue", True
     situation = "secret lost"
-    own_steps = frozenset({"make a volume's secret"})
+    unique_steps = frozenset({"make a volume's secret"})
     other_steps = frozenset({"start a domain"})
 
     def get_ready(self) -> None:
