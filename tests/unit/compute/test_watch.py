@@ -16,26 +16,26 @@ class WatchTest(base.BaseTestCase):
         self.now += seconds
         return set(self.watch.stalled(in_task, 60))
 
-    def test_stalled_if_nobody_works_on_it_for_too_long(self) -> None:
+    def test_instance_that_nobody_works_on_is_stalled(self) -> None:
         self.assertEqual(set(), self.stalled_after(0, "a", "b"))
         self.assertEqual(set(), self.stalled_after(59, "a", "b"))
         self.assertEqual({"a", "b"}, self.stalled_after(1, "a", "b"))
 
-    def test_stalled_again_after_the_same_time(self) -> None:
+    def test_stalled_instance_is_stalled_again_after_the_same_time(self) -> None:
         self.stalled_after(0, "a")
         self.stalled_after(60, "a")
         self.assertEqual(set(), self.stalled_after(30, "a"))
         self.assertEqual(set(), self.stalled_after(30, "a"))
         self.assertEqual({"a"}, self.stalled_after(30, "a"))
 
-    def test_not_stalled_while_worked_on(self) -> None:
+    def test_instance_is_not_stalled_while_worked_on(self) -> None:
         self.stalled_after(0, "a")
         with self.watch.working_on("a"):
             self.assertEqual(set(), self.stalled_after(100, "a"))
         self.assertEqual(set(), self.stalled_after(1, "a"))
         self.assertEqual({"a"}, self.stalled_after(60, "a"))
 
-    def test_not_stalled_while_one_of_two_workers_remains(self) -> None:
+    def test_instance_with_one_of_two_workers_left_is_not_stalled(self) -> None:
         with self.watch.working_on("a"):
             with self.watch.working_on("a"):
                 self.stalled_after(0, "a")

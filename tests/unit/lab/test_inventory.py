@@ -106,7 +106,7 @@ class BootDiskTest(unittest.TestCase):
     def test_boot_disk_with_bios_is_a_cdrom(self):
         self.check("bios-pc-cd", "rescue", "00:01.1/ata:2/0:0:0")
 
-    def test_boot_disk_with_uefi(self):
+    def test_boot_disk_with_uefi_is_that_of_the_boot_option(self):
         self.check("uefi-q35-scsi", "rescue", "00:02.0/0:0:0")
 
     def test_boot_disk_is_unknown_if_signature_and_path_differ(self):

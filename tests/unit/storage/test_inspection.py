@@ -71,7 +71,7 @@ class InspectionTestBase(base.BaseTestCase):
 @ddt.ddt
 class CheckTest(InspectionTestBase):
     @ddt.data("raw", "qcow2", "iso", "ami")
-    def test_allowed_disk_format(self, disk_format: str) -> None:
+    def test_allowed_disk_format_is_accepted(self, disk_format: str) -> None:
         self.assertIsNone(self.check(disk_format=disk_format))
 
     @ddt.data("vmdk", "vhd", "vdi", "ploop", "luks", None)

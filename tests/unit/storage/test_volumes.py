@@ -179,17 +179,17 @@ class IsConnectedTest(HostTestBase):
         tested = volume.Volume(device(device_path="/dev/sdb"), disk())
         return volume.is_connected(self.driver, tested, tested.connection_info())
 
-    def test_no_path_known_to_connector_is_false(self) -> None:
+    def test_volume_without_a_path_is_not_connected(self) -> None:
         self.assertFalse(self.is_connected())
 
-    def test_existing_path_known_to_connector_is_true(self) -> None:
+    def test_volume_with_an_existing_path_is_connected(self) -> None:
         self.connector.get_volume_paths.return_value = [__file__]
         with mock.patch("os.path.exists", return_value=True):
             self.assertTrue(self.is_connected())
         (data,) = self.connector.get_volume_paths.call_args.args
         self.assertNotIn("device_path", data)
 
-    def test_connector_without_the_query_is_true(self) -> None:
+    def test_volume_with_unknown_paths_counts_as_connected(self) -> None:
         """If in doubt, a rollback leaves the volume connected."""
         self.connector.get_volume_paths.side_effect = NotImplementedError
         self.assertTrue(self.is_connected())
@@ -201,7 +201,7 @@ class HostChangesTest(unittest.TestCase):
     def changes(self, host: dict[str, Any], **info: Any) -> list[str]:
         return attachment.host_changes({"data": {}} | info, host)
 
-    def test_connection_without_host_properties(self) -> None:
+    def test_connection_without_host_properties_has_no_changes(self) -> None:
         self.assertEqual([], self.changes({"initiator": "iqn.new", "wwpns": ["a"]}))
 
     def test_stored_connector_is_compared(self) -> None:
@@ -241,7 +241,7 @@ class CheckTest(unittest.TestCase):
         ):
             volume.check(mock.Mock(), tested, info, None)
 
-    def test_file_must_exist(self) -> None:
+    def test_missing_file_of_a_volume_is_refused(self) -> None:
         """The size of a file is not checked: it depends on the format."""
         tested = volume.Volume(device(), disk(path=str(Path(__file__))))
         info = tested.connection_info() | {"driver_volume_type": "nfs"}
