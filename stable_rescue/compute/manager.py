@@ -18,7 +18,7 @@ from oslo_utils import timeutils
 
 from stable_rescue import exception, nova_internals
 from stable_rescue.compute import block_device, image
-from stable_rescue.compute.recovery import RecoveryMixin
+from stable_rescue.compute.recovery import FAILED, INTERRUPTED, RecoveryMixin
 from stable_rescue.compute.stalled import StalledRescueMixin
 from stable_rescue.virt.phase import phase
 from stable_rescue.virt.refusal import failing, refusing
@@ -116,6 +116,8 @@ class StableRescueMixin(RecoveryMixin):
             )
             yield False
             return
+        # An earlier rescue may have left it.
+        instance.system_metadata.pop(FAILED, None)
         self._guarded[instance.uuid] = context.elevated()
         try:
             yield True
@@ -129,6 +131,12 @@ class StableRescueMixin(RecoveryMixin):
         """Recover from a failed rescue; set ERROR only if that fails too."""
         context = self._guarded.pop(instance.uuid, None)
         if context is None:
+            if instance.vm_state == vm_states.RESCUED and instance.task_state in (
+                None,
+                *INTERRUPTED,
+            ):
+                # Nova failed to start the rescue system after a boot of the host.
+                instance.system_metadata[FAILED] = "True"
             super()._set_instance_obj_error_state(instance, clean_task_state)
             return
         try:
@@ -147,6 +155,7 @@ class StableRescueMixin(RecoveryMixin):
                 "or at its next start",
                 instance=instance,
             )
+            instance.system_metadata[FAILED] = "True"
             super()._set_instance_obj_error_state(instance, clean_task_state)
 
     def _must_stay_rescued(self, instance: "objects.Instance") -> bool:

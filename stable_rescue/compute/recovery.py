@@ -39,7 +39,19 @@ EXPECTED_ATTRS = [
     "flavor",
 ]
 
+#: The key in system_metadata of an instance that nova-compute, not an operator, has set
+#: to ERROR because its rescue could not be recovered. Nova saves both at once.
+FAILED = "stable_rescue_failed"
+
 _SAVE_INSTANCE = steps.changes("save the instance")
+
+
+def is_failed(instance: "objects.Instance") -> bool:
+    """Return True if nova-compute has set an instance to ERROR because of its rescue.
+
+    An operator who sets an instance to ERROR, to evacuate or rebuild it, means it.
+    """
+    return instance.vm_state == vm_states.ERROR and FAILED in instance.system_metadata
 
 
 class RecoveryMixin(ManagerBase):
@@ -49,6 +61,7 @@ class RecoveryMixin(ManagerBase):
         super().__init__(*args, **kwargs)
         # By instance UUID; None until the first instance of a start is initialized.
         self._recoveries: dict[str, Future[None]] | None = {}
+        self._evacuated: frozenset[str] = frozenset()
         self._deadline = 0.0
         self.driver.managed = True
 
@@ -59,6 +72,15 @@ class RecoveryMixin(ManagerBase):
             super().init_host(*args, **kwargs)
         finally:
             self._recoveries = {}
+
+    # Nova destroys the guests of these instances, and initializes all others.
+    def _destroy_evacuated_instances(
+        self, context: nova_context.RequestContext, node_cache: Any
+    ) -> Any:
+        """Destroy evacuated instances; they are not recovered here."""
+        evacuated = super()._destroy_evacuated_instances(context, node_cache)
+        self._evacuated = frozenset(evacuated)
+        return evacuated
 
     # Recovery comes before Nova's initialization, which would treat a guest that is off
     # in the middle of a rescue as one that has failed.
@@ -87,7 +109,7 @@ class RecoveryMixin(ManagerBase):
                     lambda _: self._init_later(context, instance)
                 )
                 return
-            if not self._exists(instance):
+            if not self._is_here(instance):
                 return
         super()._init_instance(context, instance)
 
@@ -95,7 +117,7 @@ class RecoveryMixin(ManagerBase):
         self, context: nova_context.RequestContext, instance: "objects.Instance"
     ) -> None:
         try:
-            if self._exists(instance):
+            if self._is_here(instance):
                 super()._init_instance(context, instance)
         except Exception:
             LOG.exception(
@@ -114,7 +136,8 @@ class RecoveryMixin(ManagerBase):
             for instance in objects.InstanceList.get_by_host(
                 context, self.host, expected_attrs=EXPECTED_ATTRS
             )
-            if self._may_need_recovery(instance)
+            if instance.uuid not in self._evacuated
+            and self._may_need_recovery(instance)
         ]
         if not instances:
             return {}
@@ -146,24 +169,42 @@ class RecoveryMixin(ManagerBase):
     def _recover_one(
         self, context: nova_context.RequestContext, instance: "objects.Instance"
     ) -> None:
+        """Recover an instance that was chosen earlier, if that is still right.
+
+        The instance is read again under its lock, because it may have changed while
+        the recovery was queued. Errors are logged.
+        """
         try:
             with lockutils.lock(instance.uuid):
-                self._recover(context, instance)
+                if self._may_recover(instance):
+                    self._recover(context, instance)
+                else:
+                    LOG.info(
+                        "The rescue is not recovered: the instance was deleted, is on "
+                        "another host, or another operation works on it",
+                        instance=instance,
+                    )
         except Exception:
             LOG.exception(
-                "Could not recover the rescue; nova-compute tries again after "
-                "[stable_rescue] stalled_after seconds or at its next start",
+                "Could not recover the rescue; the next start of nova-compute tries "
+                "again",
                 instance=instance,
             )
+
+    def _may_recover(self, instance: "objects.Instance") -> bool:
+        """Read an instance again; return True if this host may recover it.
+
+        Any task but an interrupted rescue is another operation's: a rebuild or an
+        evacuation, a migration, a deletion. The caller holds the instance's lock.
+        """
+        return self._is_here(instance) and instance.task_state in (None, *INTERRUPTED)
 
     def _recover(
         self, context: nova_context.RequestContext, instance: "objects.Instance"
     ) -> None:
-        if instance.task_state == task_states.DELETING:
-            return  # Nova finishes the deletion.
         has_leftovers = self.driver.known_rescue(instance).has_leftovers
         if instance.task_state in INTERRUPTED or (
-            has_leftovers and instance.vm_state == vm_states.ERROR
+            has_leftovers and is_failed(instance)
         ):
             LOG.info("Recovering an interrupted rescue", instance=instance)
             instance.task_state = None
@@ -175,7 +216,7 @@ class RecoveryMixin(ManagerBase):
                 self._recover_rescue(context, instance, finish=False)
             else:
                 self._keep_launched_at(instance)
-        elif has_leftovers:
+        elif has_leftovers and instance.vm_state != vm_states.ERROR:
             # The server was restored since, perhaps in another way. Leave the guest.
             current_state = self._power_state(instance)
             self._keep_stopped(instance, current_state)
@@ -215,6 +256,7 @@ class RecoveryMixin(ManagerBase):
             instance.vm_state = vm_states.ACTIVE if was_running else vm_states.STOPPED
         instance.launched_at = known.launched_at or instance.launched_at
         instance.power_state = self._power_state(instance)
+        instance.system_metadata.pop(FAILED, None)
         self._save(instance)
         self._remove_record(instance)
 
@@ -263,6 +305,10 @@ class RecoveryMixin(ManagerBase):
     def _is_still(self, instance: "objects.Instance", task_state: str) -> bool:
         """Read an instance again; return True if it exists in this task state."""
         return self._exists(instance) and bool(instance.task_state == task_state)
+
+    def _is_here(self, instance: "objects.Instance") -> bool:
+        """Read an instance again; return True if it exists and is on this host."""
+        return self._exists(instance) and bool(instance.host == self.host)
 
     def _exists(self, instance: "objects.Instance") -> bool:
         """Read an instance again; return False if it was deleted."""

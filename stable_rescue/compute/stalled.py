@@ -96,6 +96,19 @@ class StalledRescueMixin(recovery.ManagerBase):
             {**here, "uuid": recorded},
             expected_attrs=recovery.EXPECTED_ATTRS,
         ):
-            # A server in rescue needs its record.
-            if instance.task_state is None and instance.vm_state != vm_states.RESCUED:
+            # A server in rescue needs its record. If an operator has set a server to
+            # ERROR, recovery must not change that.
+            if instance.task_state is None and (
+                instance.vm_state not in (vm_states.RESCUED, vm_states.ERROR)
+                or recovery.is_failed(instance)
+            ):
                 yield instance
+
+    def _may_recover(self, instance: "objects.Instance") -> bool:
+        """Read an instance again; return True if this host may recover it.
+
+        A request may have arrived since the instance was chosen.
+        """
+        return not self._watch.is_worked_on(instance.uuid) and bool(
+            super()._may_recover(instance)
+        )

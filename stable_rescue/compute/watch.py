@@ -32,6 +32,11 @@ class Watch:
                 if not self._workers[uuid]:
                     del self._workers[uuid]
 
+    def is_worked_on(self, uuid: str) -> bool:
+        """Return True if this process works on an instance."""
+        with self._lock:
+            return uuid in self._workers
+
     def is_due(self, seconds: float) -> bool:
         """Return True at most once every ``seconds``."""
         if self._clock() - self._last_due < seconds:

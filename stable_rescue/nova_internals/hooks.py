@@ -23,6 +23,13 @@ class Hook:
 HOOKS = (
     Hook(
         "ComputeManager",
+        "_destroy_evacuated_instances",
+        "RecoveryMixin",
+        "Nova calls it when nova-compute starts, before _init_instance; the instances "
+        "that it returns are on another host now, so they are not recovered",
+    ),
+    Hook(
+        "ComputeManager",
         "_get_power_state",
         "StableRescueMixin",
         "Nova calls it after unrescue, between setting ACTIVE and saving it; a server "
