@@ -255,7 +255,10 @@ class RecoveryMixin(ManagerBase):
                 was_running = self._power_state(instance) == power_state.RUNNING
             instance.vm_state = vm_states.ACTIVE if was_running else vm_states.STOPPED
         instance.launched_at = known.launched_at or instance.launched_at
-        instance.power_state = self._power_state(instance)
+        # Of a guest that recovery has not touched, the power state is kept: if it says
+        # that the guest ran, Nova starts it again after a boot of the host.
+        if outcome in (Outcome.RESTORED, Outcome.RESCUED):
+            instance.power_state = self._power_state(instance)
         instance.system_metadata.pop(FAILED, None)
         self._save(instance)
         self._remove_record(instance)

@@ -7,7 +7,7 @@ from typing import Any
 from unittest import mock
 
 import fixtures
-from nova.compute import task_states, vm_states
+from nova.compute import power_state, task_states, vm_states
 
 from stable_rescue import nova_internals
 from stable_rescue.storage.record import State
@@ -162,3 +162,24 @@ class HostRebootTest(FailureTestBase):
 
     def test_host_reboot_without_resume_restarts_the_rescue(self) -> None:
         self.check_rescue_is_restarted(resume=False)
+
+    def check_untouched_server_runs(self, state: State | None) -> None:
+        """Reboot the host while a rescue is being prepared; Nova resumes the server."""
+        self.flags(resume_guests_state_on_host_boot=True)
+        if state is not None:
+            self.rescue_server()
+            record = self.record().at(state)
+            self.unrescue_server()
+            self.store().save(record)
+        self.set_nova_state(vm_states.ACTIVE, task_states.RESCUING)
+        self.reboot_host()
+        self.assert_status("ACTIVE")
+        self.assertTrue(self.domain().isActive())
+        self.assertEqual(power_state.RUNNING, self.instance().power_state)
+        self.assertIsNone(self.record())
+
+    def test_host_reboot_during_the_preparation_resumes_server(self) -> None:
+        self.check_untouched_server_runs(State.PREPARING)
+
+    def test_host_reboot_before_the_preparation_resumes_server(self) -> None:
+        self.check_untouched_server_runs(None)
