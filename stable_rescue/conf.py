@@ -92,8 +92,8 @@ OPTIONS = [
         "recovery_workers",
         default=4,
         min=1,
-        help="Number of interrupted rescues that nova-compute recovers at the same "
-        "time when it starts.",
+        help="Number of interrupted or stalled rescues that nova-compute recovers at "
+        "the same time.",
     ),
     cfg.IntOpt(
         "recovery_timeout",

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Recovers instances whose rescue was interrupted, when nova-compute starts."""
 
+import functools
 import time
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,7 @@ from oslo_concurrency import lockutils
 from oslo_log import log as logging
 
 from stable_rescue import nova_internals, steps
+from stable_rescue.compute.workers import Workers
 from stable_rescue.outcome import Outcome
 
 if TYPE_CHECKING:
@@ -63,6 +65,7 @@ class RecoveryMixin(ManagerBase):
         self._recoveries: dict[str, Future[None]] | None = {}
         self._evacuated: frozenset[str] = frozenset()
         self._deadline = 0.0
+        self._workers = Workers(lambda: CONF.stable_rescue.recovery_workers)
         self.driver.managed = True
 
     def init_host(self, *args: Any, **kwargs: Any) -> None:
@@ -142,14 +145,12 @@ class RecoveryMixin(ManagerBase):
         if not instances:
             return {}
         LOG.info("Checking the rescues of %d instances", len(instances))
-        pool = ThreadPoolExecutor(CONF.stable_rescue.recovery_workers)
-        try:
-            return {
-                instance.uuid: pool.submit(self._recover_one, context, instance)
-                for instance in instances
-            }
-        finally:
-            pool.shutdown(wait=False)
+        return {
+            instance.uuid: self._workers.submit(
+                functools.partial(self._recover_one, context, instance)
+            )
+            for instance in instances
+        }
 
     def _may_need_recovery(self, instance: "objects.Instance") -> bool:
         try:
@@ -167,15 +168,20 @@ class RecoveryMixin(ManagerBase):
             return False
 
     def _recover_one(
-        self, context: nova_context.RequestContext, instance: "objects.Instance"
+        self,
+        context: nova_context.RequestContext,
+        instance: "objects.Instance",
+        wait: bool = True,
     ) -> None:
         """Recover an instance that was chosen earlier, if that is still right.
 
         The instance is read again under its lock, because it may have changed while
         the recovery was queued. Errors are logged.
+
+        :param wait: wait for the lock; otherwise, skip an instance that is locked
         """
         try:
-            with lockutils.lock(instance.uuid):
+            with lockutils.lock(instance.uuid, blocking=wait):
                 if self._may_recover(instance):
                     self._recover(context, instance)
                 else:
@@ -184,6 +190,12 @@ class RecoveryMixin(ManagerBase):
                         "another host, or another operation works on it",
                         instance=instance,
                     )
+        except lockutils.AcquireLockFailedException:
+            LOG.info(
+                "The rescue is not recovered now: another operation has the instance's "
+                "lock",
+                instance=instance,
+            )
         except Exception:
             LOG.exception(
                 "Could not recover the rescue; the next start of nova-compute tries "

@@ -7,7 +7,9 @@ these restarts nova-compute, which would recover the server (``recovery``). User
 cannot help themselves: the API answers 409 as long as the instance has a task state.
 """
 
+import functools
 from collections.abc import Iterator
+from concurrent.futures import Future
 from typing import Any
 
 from nova import conf as nova_conf
@@ -29,6 +31,8 @@ class StalledRescueMixin(recovery.ManagerBase):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._watch = Watch()
+        # The recoveries that are queued or running, by instance UUID.
+        self._stalled: dict[str, Future[None]] = {}
 
     def rescue_instance(
         self,
@@ -55,13 +59,21 @@ class StalledRescueMixin(recovery.ManagerBase):
     def _recover_stalled(self, context: nova_context.RequestContext) -> None:
         """Recover what has been stalled for longer than ``stalled_after``.
 
-        If the lost request arrives after all, the task has ended, and the request is
-        dropped.
+        The recoveries run in other threads, because one that hangs must not stop
+        Nova's periodic tasks. If the lost request arrives after all, the task has
+        ended, and the request is dropped.
         """
         seconds = CONF.stable_rescue.stalled_after
         if not seconds or not self._watch.is_due(seconds / 2):
             return
-        candidates = {instance.uuid: instance for instance in self._candidates(context)}
+        self._stalled = {
+            uuid: future for uuid, future in self._stalled.items() if not future.done()
+        }
+        candidates = {
+            instance.uuid: instance
+            for instance in self._candidates(context)
+            if instance.uuid not in self._stalled
+        }
         for uuid in self._watch.stalled(candidates, seconds):
             instance = candidates[uuid]
             LOG.warning(
@@ -72,7 +84,9 @@ class StalledRescueMixin(recovery.ManagerBase):
                 instance.task_state,
                 instance=instance,
             )
-            self._recover_one(context, instance)
+            self._stalled[uuid] = self._workers.submit(
+                functools.partial(self._recover_one, context, instance, wait=False)
+            )
 
     def _candidates(
         self, context: nova_context.RequestContext

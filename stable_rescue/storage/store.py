@@ -2,6 +2,7 @@
 """The files that say how a rescued server is restored: the record and unrescue.xml."""
 
 import contextlib
+from collections.abc import Iterable
 from pathlib import Path
 
 from nova import conf as nova_conf
@@ -132,10 +133,13 @@ def known_rescue(instance: "objects.Instance") -> KnownRescue:
     return KnownRescue(record, record is not None or store.has_record(), is_lost)
 
 
-def instances_with_record() -> list[str]:
-    """Return the UUIDs of the instances with a record, even a damaged one."""
-    paths = Path(CONF.instances_path).glob(f"*/{_RECORD}")
-    return [path.parent.name for path in paths]
+def with_record(uuids: Iterable[str]) -> list[str]:
+    """Return the UUIDs of those instances that have a record, even a damaged one.
+
+    Their directories may be on storage that many hosts share, so no others are read.
+    """
+    root = Path(CONF.instances_path)
+    return [uuid for uuid in uuids if (root / uuid / _RECORD).exists()]
 
 
 def remove_instance_directory(instance: "objects.Instance") -> None:

@@ -178,8 +178,8 @@ class StableRescueDriver(libvirt_driver.LibvirtDriver):
         return store.known_rescue(instance)
 
     def instances_with_rescue_record(self) -> list[str]:
-        """Return the UUIDs of the instances with a record, even a damaged one."""
-        return store.instances_with_record()
+        """Return the UUIDs of this host's instances with a record, even damaged."""
+        return store.with_record(self.list_instance_uuids())
 
     def remove_rescue_record(self, instance: "objects.Instance") -> None:
         """Remove the record of a rescue that has ended, once Nova's database agrees.

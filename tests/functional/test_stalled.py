@@ -1,17 +1,24 @@
 # SPDX-License-Identifier: Apache-2.0
 """A periodic task recovers stalled rescues while nova-compute is running."""
 
+import threading
+from typing import Any
 from unittest import mock
 
 import fixtures
+from nova import objects
 from nova.compute import task_states, vm_states
+from oslo_concurrency import lockutils
 
 from stable_rescue import nova_internals
 from stable_rescue.compute.watch import Watch
 from stable_rescue.domain import recognize
 from stable_rescue.domain.document import Domain
 from stable_rescue.storage.record import State
+from stable_rescue.virt import transitions
 from tests.functional.failures import NO_MEMORY, FailureTestBase
+
+TIMEOUT = 60  # seconds
 
 
 class StalledTest(FailureTestBase):
@@ -27,6 +34,8 @@ class StalledTest(FailureTestBase):
         for passed in seconds:
             self.now += passed
             self.manager._recover_stalled_rescues(self.context)
+            for recovery in self.manager._stalled.values():
+                recovery.result(TIMEOUT)
 
     def test_rescue_that_never_began_is_restored(self) -> None:
         self.set_nova_state(vm_states.ACTIVE, task_states.RESCUING)
@@ -107,3 +116,46 @@ class StalledTest(FailureTestBase):
             self.unrescue(self.server)
             self.assert_restored()
         self.assertEqual([self.server["id"]] * 2, watched)
+
+    def test_hanging_recovery_does_not_stop_the_periodic_task(self) -> None:
+        other, self.server = self.server, self.create_server()
+        self.note_original()
+        for uuid in (other["id"], self.server["id"]):
+            instance = objects.Instance.get_by_uuid(self.context, uuid)
+            instance.task_state = task_states.RESCUING
+            instance.save()
+        resume = threading.Event()
+        self.addCleanup(resume.set)
+        recover = transitions.recover
+
+        def hang(driver: Any, context: Any, instance: Any, finish: bool) -> Any:
+            if instance.uuid == other["id"]:
+                resume.wait(TIMEOUT)
+            return recover(driver, context, instance, finish)
+
+        self.useFixture(fixtures.MonkeyPatch(f"{transitions.__name__}.recover", hang))
+        for passed in (0, 120, 120):
+            self.now += passed
+            self.manager._recover_stalled_rescues(self.context)
+        self.assert_restored()
+        self.assertFalse(resume.is_set() or self.manager._stalled[other["id"]].done())
+        resume.set()
+        self.manager._stalled[other["id"]].result(TIMEOUT)
+
+    def test_locked_server_is_skipped(self) -> None:
+        self.set_nova_state(vm_states.ACTIVE, task_states.RESCUING)
+        with lockutils.lock(self.server["id"]):
+            self.run_periodic_task(0, 120)
+        self.assertEqual(task_states.RESCUING, self.instance().task_state)
+        self.run_periodic_task(60, 120)
+        self.assert_restored()
+
+    def test_record_of_another_hosts_server_is_not_read(self) -> None:
+        """The directories of all servers may be on storage that hosts share."""
+        self.rescue_server()
+        shared = self.folder({"id": "4c6a30de-6f2b-4b1c-8a5e-5f9d0d1b7a21"})
+        shared.mkdir()
+        record = self.folder(self.server) / "stable_rescue.json"
+        (shared / record.name).write_bytes(record.read_bytes())
+        found = self.driver.instances_with_rescue_record()
+        self.assertEqual([self.server["id"]], found)
