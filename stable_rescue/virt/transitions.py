@@ -28,7 +28,7 @@ from stable_rescue.outcome import Outcome
 from stable_rescue.storage import medium, volumes
 from stable_rescue.storage.record import Record, State
 from stable_rescue.storage.store import Store, store_of
-from stable_rescue.virt import guest
+from stable_rescue.virt import guest, ownership
 from stable_rescue.virt.phase import phase
 from stable_rescue.virt.refusal import failing
 
@@ -182,17 +182,20 @@ def finish_earlier_rescue(
     A server in ERROR is restored. Any other server has been restored since the earlier
     rescue, perhaps by a hard reboot: its record is outdated, and only leftovers are
     removed. Errors propagate; the record is then kept.
+
+    :raises Refused: if another request has taken the server over
     """
     store = store_of(instance)
-    record = store.load()
-    if record is None and not store.has_record():
+    if not store.has_record():
         return
-    if record is None or instance.vm_state != vm_states.ERROR:
-        clean_up(driver, instance)
-        return
-    LOG.info("Recovering from the earlier rescue first", instance=instance)
-    _return_to_original(driver, context, instance, record)
-    store.remove_record()
+    with ownership.still_rescuing(instance):
+        record = store.load()
+        if record is None or instance.vm_state != vm_states.ERROR:
+            clean_up(driver, instance)
+            return
+        LOG.info("Recovering from the earlier rescue first", instance=instance)
+        _return_to_original(driver, context, instance, record)
+        store.remove_record()
 
 
 def before_destroy(

@@ -4,11 +4,13 @@
 import threading
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
+from unittest import mock
 
 import fixtures
 from nova import exception as nova_exception
 from nova import objects
 from nova.tests.functional.api import client
+from oslo_concurrency import lockutils
 
 from stable_rescue import steps
 from tests.functional import base, images
@@ -84,7 +86,7 @@ class ConcurrencyTestBase(base.RescueTestBase):
         )
 
 
-class DeletedMeanwhileTest(ConcurrencyTestBase):
+class DeleteTestBase(ConcurrencyTestBase):
     def check_delete(
         self, point: str, action: str = "rescue", waits: bool = True
     ) -> None:
@@ -96,6 +98,11 @@ class DeletedMeanwhileTest(ConcurrencyTestBase):
         if action == "unrescue":
             self.rescue(server, self.image)
             self._wait_for_state_change(server, "RESCUE")
+        self.check_delete_of(server, point, action, waits)
+
+    def check_delete_of(
+        self, server: dict[str, Any], point: str, action: str, waits: bool
+    ) -> None:
         pause = self.useFixture(Pause(point))
         acting = self.start_request(server, action)
         self.assertTrue(pause.reached.wait(TIMEOUT))
@@ -111,6 +118,8 @@ class DeletedMeanwhileTest(ConcurrencyTestBase):
         self.assertEqual(202, deleting.result(TIMEOUT))
         self.assert_deleted(server)
 
+
+class DeletedMeanwhileTest(DeleteTestBase):
     def test_delete_does_not_wait_for_the_preparation(self) -> None:
         self.check_delete("before write a temporary file", waits=False)
 
@@ -128,6 +137,39 @@ class DeletedMeanwhileTest(ConcurrencyTestBase):
 
     def test_delete_waits_for_the_start_in_unrescue(self) -> None:
         self.check_delete("before start a domain", "unrescue")
+
+
+class EarlierRescueTest(DeleteTestBase):
+    """A rescue recovers the server from an earlier rescue before it is prepared."""
+
+    def fail_to_rescue(self) -> dict[str, Any]:
+        """Return a server in ERROR: its rescue failed and was not rolled back."""
+        server = self.create_server()
+        with mock.patch(
+            "stable_rescue.nova_internals.start_guest", side_effect=OSError(5)
+        ):
+            self.request(server, "rescue")
+        self._wait_for_server_parameter(server, {"status": "ERROR"})
+        return server
+
+    def test_delete_waits_for_the_recovery(self) -> None:
+        server = self.fail_to_rescue()
+        self.check_delete_of(server, "before start a domain", "rescue", waits=True)
+
+    def test_server_that_is_deleted_is_not_recovered(self) -> None:
+        server = self.fail_to_rescue()
+        with lockutils.lock(server["id"]):
+            rescuing = self.start_request(server, "rescue")
+            self._wait_for_server_parameter(
+                server, {"OS-EXT-STS:task_state": "rescuing"}
+            )
+            instance = objects.Instance.get_by_uuid(self.context, server["id"])
+            instance.task_state = "deleting"
+            instance.save()
+        rescuing.result(TIMEOUT)
+        self.assertIn("stable_rescue.json", self.files(server))
+        domain = self.libvirt_connection().lookupByUUIDString(server["id"])
+        self.assertFalse(domain.isActive())
 
 
 class DeletedMeanwhileOnDiskTest(ConcurrencyTestBase, images.ImagesTestBase):
