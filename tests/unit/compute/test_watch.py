@@ -35,6 +35,14 @@ class WatchTest(base.BaseTestCase):
         self.assertEqual(set(), self.stalled_after(1, "a"))
         self.assertEqual({"a"}, self.stalled_after(60, "a"))
 
+    def test_worked_on_until_the_last_worker_ends(self) -> None:
+        with self.watch.working_on("a"):
+            with self.watch.working_on("a"):
+                self.assertTrue(self.watch.is_worked_on("a"))
+            self.assertTrue(self.watch.is_worked_on("a"))
+            self.assertFalse(self.watch.is_worked_on("b"))
+        self.assertFalse(self.watch.is_worked_on("a"))
+
     def test_instance_with_one_of_two_workers_left_is_not_stalled(self) -> None:
         with self.watch.working_on("a"):
             with self.watch.working_on("a"):
