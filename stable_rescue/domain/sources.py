@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Update the sources of a definition's volumes (E4).
+"""Update the sources of a definition's disks (E4, U36).
 
 The multipath device of a volume, the address of a Ceph monitor or the secret of an
 encrypted volume may have changed since the definition was written. Only these are
@@ -16,12 +16,14 @@ from collections.abc import Mapping
 from lxml import etree
 
 from stable_rescue import exception
-from stable_rescue.domain import document
+from stable_rescue.domain import document, recognize
 from stable_rescue.domain.document import Domain
 from stable_rescue.domain.edits import Edit
 
 # The elements that libvirt accepts in <disk> as well as in <source>.
 _ACCESS = ("auth", "encryption")
+# What a rescue replaces, or adds.
+_OF_THE_RESCUE = (recognize.CONFIG_DRIVE, recognize.RESCUE_SUFFIX)
 
 
 def refreshed(domain: Domain, fresh: Mapping[str, str]) -> tuple[Domain, list[Edit]]:
@@ -32,16 +34,27 @@ def refreshed(domain: Domain, fresh: Mapping[str, str]) -> tuple[Domain, list[Ed
     :param fresh: by target name, the <disk> that Nova would write for a volume now
     :raises InvalidDomain: if one of these is not a <disk> with a <source>
     """
-    draft = domain.copy()
-    edits = []
-    for disk in draft.disks():
+    parsed = {target: _parse(text) for target, text in fresh.items()}
+    return _updated(domain, parsed, "volume", "U16")
+
+
+def carried(domain: Domain, current: Domain) -> tuple[Domain, list[Edit]]:
+    """Return a definition whose disks have the sources that another one has (U36).
+
+    If no source differs, the same domain is returned. The config drive keeps its
+    source, because the rescue has another one (E5).
+
+    :param current: what the guest runs with, or has last run with
+    """
+    there = {document.target_of(disk)[0]: disk for disk in current.disks()}
+    fresh = {}
+    for disk in domain.disks():
         target = document.target_of(disk)[0]
-        if target in fresh:
-            changed = _refresh(disk, _parse(fresh[target]))
-            if changed:
-                what = f"{target} reads its volume by a new {', '.join(changed)}"
-                edits.append(Edit("volume source", what, "U16"))
-    return (draft, edits) if edits else (domain, [])
+        if target in there and _is_same(disk, there[target]):
+            fresh[target] = copy.deepcopy(there[target])
+            # libvirt counts the sources of a running guest.
+            _source(fresh[target]).attrib.pop("index", None)
+    return _updated(domain, fresh, "disk", "U36")
 
 
 def serial_of(disk: etree._Element) -> str:
@@ -55,6 +68,34 @@ def path_of(disk: etree._Element) -> str | None:
     if source is None:
         return None
     return source.get("dev") or source.get("file")
+
+
+def _updated(
+    domain: Domain, fresh: Mapping[str, etree._Element], what: str, rule: str
+) -> tuple[Domain, list[Edit]]:
+    draft = domain.copy()
+    edits = []
+    for disk in draft.disks():
+        target = document.target_of(disk)[0]
+        if target in fresh:
+            changed = _refresh(disk, fresh[target])
+            if changed:
+                text = f"{target} reads its {what} by a new {', '.join(changed)}"
+                edits.append(Edit(f"{what} source", text, rule))
+    return (draft, edits) if edits else (domain, [])
+
+
+def _is_same(disk: etree._Element, other: etree._Element) -> bool:
+    """Return True if two disks with one target are the same disk."""
+    if serial_of(disk) != serial_of(other):
+        return False
+    for source in (disk.find("source"), other.find("source")):
+        if source is None or any(
+            source.get(key, "").endswith(_OF_THE_RESCUE)
+            for key in recognize.SOURCE_KEYS
+        ):
+            return False
+    return other.find(f"alias[@name='{recognize.RESCUE_ALIAS}']") is None
 
 
 def _parse(text: str) -> etree._Element:

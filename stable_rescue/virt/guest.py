@@ -83,6 +83,25 @@ def is_active(
         return False
 
 
+def current(
+    driver: libvirt_driver.LibvirtDriver, instance: "objects.Instance"
+) -> Domain | None:
+    """Return what the guest runs with, or what it would start with if it is off.
+
+    Errors of libvirt propagate.
+
+    :returns: None if libvirt has no definition
+    :raises InvalidDomain: if libvirt returns no domain definition
+    """
+    try:
+        guest = nova_internals.guest_of(driver, instance)
+    except nova_exception.InstanceNotFound:
+        return None
+    if guest.is_active():
+        return Domain.parse(guest.get_xml_desc(dump_migratable=True))
+    return defined(guest)
+
+
 def is_rescue(
     driver: libvirt_driver.LibvirtDriver, instance: "objects.Instance"
 ) -> bool:

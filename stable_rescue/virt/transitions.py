@@ -12,8 +12,6 @@ rescue says which step has to be finished or rolled back. The record of a rescue
 has ended is removed once Nova's database agrees.
 """
 
-import dataclasses
-
 from nova import context as nova_context
 from nova import objects
 from nova.compute import vm_states
@@ -22,13 +20,12 @@ from oslo_log import log as logging
 from oslo_utils import excutils
 
 from stable_rescue import nova_internals
-from stable_rescue.domain import sources
 from stable_rescue.domain.document import Domain
 from stable_rescue.outcome import Outcome
-from stable_rescue.storage import medium, volumes
+from stable_rescue.storage import medium
 from stable_rescue.storage.record import Record, State
 from stable_rescue.storage.store import Store, store_of
-from stable_rescue.virt import guest, ownership
+from stable_rescue.virt import disk_sources, guest, ownership
 from stable_rescue.virt.phase import phase
 from stable_rescue.virt.refusal import failing
 
@@ -76,10 +73,14 @@ def end(
         phase(context, instance, "unrescue_power_off"),
         failing(instance, _UNRESCUE_FAILED),
     ):
+        rescued = disk_sources.follow(driver, instance, rescued)
         store_of(instance).save(rescued.at(State.ENDING))
-        if rescued.was_running and not guest.is_active(driver, instance):
-            rescued = _reconnect(driver, context, instance, rescued)
-        guest.shut_down_rescue(driver, instance)
+        if guest.is_active(driver, instance):
+            guest.shut_down_rescue(driver, instance)
+            # A snapshot may have begun before the shutdown.
+            rescued = disk_sources.follow(driver, instance, rescued)
+        elif rescued.was_running:
+            rescued = disk_sources.reconnect(driver, context, instance, rescued)
     with (
         phase(context, instance, "unrescue_boot"),
         failing(instance, _UNRESCUE_FAILED),
@@ -119,7 +120,7 @@ def roll_back(
     if guest.is_rescue(driver, instance):
         guest.power_off(driver, instance)
     if begun.was_running and not connected:
-        begun = _reconnect(driver, context, instance, begun)
+        begun = disk_sources.reconnect(driver, context, instance, begun)
     _restore(driver, context, instance, begun)
 
 
@@ -135,8 +136,9 @@ def resume(
     """
     active = guest.is_active(driver, instance)
     if not (active and guest.is_rescue(driver, instance)):
+        rescued = disk_sources.follow(driver, instance, rescued)
         if not active:
-            rescued = _reconnect(driver, context, instance, rescued)
+            rescued = disk_sources.reconnect(driver, context, instance, rescued)
         guest.power_off(driver, instance)
         guest.start(driver, context, instance, rescued.rescue_xml)
     if rescued.state is not State.RESCUED:
@@ -270,7 +272,9 @@ def _restore(
     """Define the original definition, start it if it ran, and remove leftovers."""
     store = store_of(instance)
     if not guest.is_active(driver, instance):
-        original = guest.without_deleted_ports(instance, _original(store, record))
+        original = guest.without_deleted_ports(
+            instance, Domain.parse(record.original_xml)
+        )
         if record.was_running:
             guest.start(driver, context, instance, original.to_xml())
         else:
@@ -288,40 +292,9 @@ def _restore(
         )
 
 
-def _original(store: Store, record: Record) -> Domain:
-    """Return the original definition; unrescue.xml has its newest volume sources."""
-    return store.load_original() or Domain.parse(record.original_xml)
-
-
 def _remove_leftovers(
     driver: libvirt_driver.LibvirtDriver, instance: "objects.Instance", store: Store
 ) -> None:
     """Remove everything that a rescue left, except its record."""
     medium.remove(driver, instance)
     store.remove_original()
-
-
-def _reconnect(
-    driver: libvirt_driver.LibvirtDriver,
-    context: nova_context.RequestContext,
-    instance: "objects.Instance",
-    record: Record,
-) -> Record:
-    """Connect the volumes of a guest that is off (U16).
-
-    After a reboot of the host, a volume may have another path. The returned record and
-    unrescue.xml have the current paths.
-
-    :raises Refused: if a volume cannot be connected
-    """
-    store = store_of(instance)
-    disks = volumes.connect_again(
-        driver, context, instance, Domain.parse(record.original_xml)
-    )
-    original, edits = sources.refreshed(_original(store, record), disks)
-    if edits:
-        store.save_original(original.to_xml())
-    rescue, _edits = sources.refreshed(Domain.parse(record.rescue_xml), disks)
-    return dataclasses.replace(
-        record, original_xml=original.to_xml(), rescue_xml=rescue.to_xml()
-    )

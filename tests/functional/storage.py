@@ -13,13 +13,15 @@ class Storage:
     """A storage backend, and the volumes that a host has connected.
 
     ``broken`` holds the volumes that cannot be connected, ``unreadable`` those whose
-    device cannot be read. ``events`` lists all connects and disconnects in order.
+    device cannot be read. ``moved`` has the new files of volumes, after snapshots.
+    ``events`` lists all connects and disconnects in order.
     """
 
     def __init__(self, folder: str) -> None:
         self.folder = Path(folder)
         self.broken: set[str] = set()
         self.unreadable: set[str] = set()
+        self.moved: dict[str, Path] = {}
         self.events: list[tuple[str, str]] = []
         #: The highest number of connects that ran at once.
         self.most_at_once = 0
@@ -41,6 +43,8 @@ class Storage:
 
     def path(self, volume_id: str) -> Path:
         """Return the device of a connected volume, or the one that it would get now."""
+        if volume_id in self.moved:
+            return self.moved[volume_id]
         devices = list(self.folder.glob(f"*/{volume_id}"))
         return devices[0] if devices else self.folder / f"boot{self._boots}" / volume_id
 

@@ -6,7 +6,7 @@ import unittest
 from lxml import etree
 
 from stable_rescue import exception, plan
-from stable_rescue.domain import compare, sources
+from stable_rescue.domain import compare, recognize, sources
 from stable_rescue.domain.document import Domain
 from tests.unit.domain import samples
 
@@ -276,6 +276,102 @@ class RefreshTest(unittest.TestCase):
         volume = disk_of(after, ISCSI)
         self.assertIsNotNone(volume.find("readonly"))
         self.assertEqual("native", volume.find("driver").get("io"))
+
+
+class CarryTest(unittest.TestCase):
+    """The original gets the sources that the running rescue has (U36)."""
+
+    def setUp(self) -> None:
+        self.original = definition()
+        self.running = samples.derive(self.original, bus="usb").rescue.copy()
+
+    def snapshot(self, image_format: str = "qcow2") -> etree._Element:
+        """Move the running guest to a new file, as libvirt describes it afterwards."""
+        disk = disk_of(self.running, NFS)
+        disk.find("driver").set("type", image_format)
+        disk.find("driver").set("cache", "none")
+        disk.replace(
+            disk.find("source"), etree.fromstring("<source file='/mnt/new' index='9'/>")
+        )
+        disk.replace(
+            disk.find("backingStore"),
+            etree.fromstring(
+                "<backingStore type='file' index='2'><format type='raw'/>"
+                "<source file='/mnt/volume'/><backingStore/></backingStore>"
+            ),
+        )
+        return disk
+
+    def carried(self) -> Domain:
+        carried, edits = sources.carried(self.original, self.running)
+        self.assertEqual(carried is not self.original, bool(edits))
+        return carried
+
+    def test_same_sources_change_nothing(self) -> None:
+        self.assertIs(self.original, self.carried())
+
+    def test_new_file_is_carried_with_its_format(self) -> None:
+        self.snapshot()
+        disk = disk_of(self.carried(), NFS)
+        self.assertEqual({"file": "/mnt/new"}, dict(disk.find("source").attrib))
+        self.assertEqual("qcow2", disk.find("driver").get("type"))
+
+    def test_nothing_but_source_and_format_is_carried(self) -> None:
+        self.snapshot()
+        carried = self.carried()
+        comparison = compare.compare(self.original, carried)
+        changed = {path for change in comparison.changed for path in change.changed}
+        self.assertEqual({"source@file", "driver@type", "backingStore"}, changed)
+        self.assertEqual((), (*comparison.disturbed, *comparison.appeared))
+        # libvirt detects the chain of the new file when the guest starts.
+        self.assertIsNone(disk_of(carried, NFS).find("backingStore"))
+
+    def test_counter_of_a_source_is_not_carried(self) -> None:
+        disk_of(self.running, ISCSI).find("source").set("index", "7")
+        self.assertIs(self.original, self.carried())
+
+    def test_network_disk_is_carried(self) -> None:
+        source = disk_of(self.running, RBD).find("source")
+        source.set("name", "volumes/other")
+        carried = disk_of(self.carried(), RBD).find("source")
+        self.assertEqual("volumes/other", carried.get("name"))
+        self.assertEqual(2, len(carried.findall("host")))
+        self.assertEqual("3", carried.get("index"))
+
+    def test_disk_with_another_serial_is_not_carried(self) -> None:
+        self.snapshot().find("serial").text = RBD
+        self.assertIs(self.original, self.carried())
+
+    def test_disk_that_the_rescue_lacks_is_kept(self) -> None:
+        self.running.devices.remove(disk_of(self.running, NFS))
+        self.assertIs(self.original, self.carried())
+
+    def test_config_drive_of_the_rescue_is_not_carried(self) -> None:
+        draft = self.original.copy()
+        samples.add(
+            draft,
+            "<disk type='file' device='cdrom'><source file='/i/disk.config'/>"
+            "<target dev='sdc' bus='sata'/></disk>",
+        )
+        self.original = Domain.parse(draft.to_xml())
+        self.running = self.original.copy()
+        for disk in self.running.disks("sata"):
+            if disk.find("source") is not None:
+                disk.find("source").set("file", "/i/disk.config.rescue")
+        self.assertIs(self.original, self.carried())
+
+    def test_rescue_disk_on_the_target_of_a_disk_is_not_carried(self) -> None:
+        """A volume without a disk may leave its target to the rescue disk."""
+        rescue = recognize.rescue_disk(self.running)
+        self.running.devices.remove(disk_of(self.running, NFS))
+        rescue.find("target").set("dev", "vdf")
+        draft = self.original.copy()
+        disk = disk_of(draft, NFS)
+        disk.remove(disk.find("serial"))
+        self.original = Domain.parse(draft.to_xml())
+        for serial in rescue.findall("serial"):
+            rescue.remove(serial)
+        self.assertIs(self.original, self.carried())
 
 
 class PlanTest(unittest.TestCase):

@@ -1,0 +1,76 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The current sources of a rescued server's disks, from libvirt and from Cinder.
+
+The record's definitions are as old as the rescue. Since then a snapshot may have moved
+the guest to other files (U36), and a host reboot may have renamed devices (U16).
+"""
+
+import dataclasses
+from collections.abc import Callable
+
+from nova import context as nova_context
+from nova import objects
+from nova.virt.libvirt import driver as libvirt_driver
+
+from stable_rescue.domain import sources
+from stable_rescue.domain.document import Domain
+from stable_rescue.domain.edits import Edit
+from stable_rescue.storage import volumes
+from stable_rescue.storage.record import Record
+from stable_rescue.storage.store import store_of
+from stable_rescue.virt import guest
+
+
+def follow(
+    driver: libvirt_driver.LibvirtDriver,
+    instance: "objects.Instance",
+    record: Record,
+) -> Record:
+    """Take the sources of the disks from libvirt's definition (U36).
+
+    libvirt notes each change in the definition of a running guest, and in the one that
+    it starts next. Both definitions of the returned record, and unrescue.xml, have the
+    newest sources. Errors of libvirt propagate.
+    """
+    current = guest.current(driver, instance)
+    return _update(
+        instance,
+        record,
+        lambda domain: sources.carried(domain, current or domain),
+    )
+
+
+def reconnect(
+    driver: libvirt_driver.LibvirtDriver,
+    context: nova_context.RequestContext,
+    instance: "objects.Instance",
+    record: Record,
+) -> Record:
+    """Connect the volumes of a guest that is off (U16).
+
+    After a reboot of the host, a volume may have another path. Both definitions of the
+    returned record, and unrescue.xml, have the current paths.
+
+    :raises Refused: if a volume cannot be connected
+    """
+    disks = volumes.connect_again(
+        driver, context, instance, Domain.parse(record.original_xml)
+    )
+    return _update(instance, record, lambda domain: sources.refreshed(domain, disks))
+
+
+def _update(
+    instance: "objects.Instance",
+    record: Record,
+    update: Callable[[Domain], tuple[Domain, list[Edit]]],
+) -> Record:
+    store = store_of(instance)
+    # unrescue.xml is written more often than the record.
+    saved = store.load_original() or Domain.parse(record.original_xml)
+    original, edits = update(saved)
+    if edits:
+        store.save_original(original.to_xml())
+    rescue, _edits = update(Domain.parse(record.rescue_xml))
+    return dataclasses.replace(
+        record, original_xml=original.to_xml(), rescue_xml=rescue.to_xml()
+    )
