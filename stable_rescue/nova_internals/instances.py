@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from nova import context as nova_context
     from nova import objects
     from nova.compute import manager
+    from nova.network import model as network_model
+    from nova.virt.libvirt import driver as libvirt_driver
 
 
 def fresh_block_device_info(
@@ -56,6 +58,21 @@ def shares_of(
 ) -> objects.ShareMappingList:
     """Return the instance's Manila shares."""
     return share_mapping.ShareMappingList.get_by_instance_uuid(context, instance.uuid)
+
+
+def ports_in_neutron(
+    driver: libvirt_driver.LibvirtDriver,
+    context: nova_context.RequestContext,
+    instance: objects.Instance,
+) -> network_model.NetworkInfo:
+    """Return the instance's ports according to Neutron, and cache them.
+
+    Without force_refresh, Nova only looks for the ports that it has in its cache.
+    Errors of Neutron's client propagate.
+    """
+    return driver._network_api.get_instance_nw_info(
+        context, instance, force_refresh=True
+    )
 
 
 def mount_shares(

@@ -58,19 +58,42 @@ def read_original(guest: libvirt_guest.Guest) -> Domain:
     return live.persistent_form(running)
 
 
-def without_deleted_ports(instance: "objects.Instance", original: Domain) -> Domain:
-    """Return a definition without the NICs whose ports were deleted (U25)."""
-    macs = [vif["address"] for vif in instance.get_network_info()]
-    if not macs:
-        return original  # The server's network info in Nova may be out of date.
-    remaining, deleted = nics.without_gone(original, macs)
+def without_deleted_ports(
+    driver: libvirt_driver.LibvirtDriver,
+    context: nova_context.RequestContext,
+    instance: "objects.Instance",
+    xml: str,
+    is_cache_old: bool = False,
+) -> str:
+    """Return a definition without the NICs whose ports were deleted (U25).
+
+    :param is_cache_old: ports may have been deleted since Nova last asked Neutron
+    """
+    domain = Domain.parse(xml)
+    if next(domain.each_device("interface"), None) is None:
+        return xml
+    ports = instance.get_network_info()
+    # An empty cache was lost, or the last port was deleted.
+    if is_cache_old or not ports:
+        try:
+            ports = nova_internals.ports_in_neutron(driver, context, instance)
+        except Exception:
+            LOG.warning(
+                "Failed to get the server's ports from Neutron; the server starts with "
+                "the NICs that Nova last knew",
+                exc_info=True,
+                instance=instance,
+            )
+            if not ports:
+                return xml
+    remaining, deleted = nics.without_gone(domain, [port["address"] for port in ports])
     if deleted:
         LOG.info(
             "Leaving out the NICs %s, whose ports were deleted",
             ", ".join(deleted),
             instance=instance,
         )
-    return remaining
+    return remaining.to_xml()
 
 
 def is_active(

@@ -20,7 +20,6 @@ from oslo_log import log as logging
 from oslo_utils import excutils
 
 from stable_rescue import nova_internals
-from stable_rescue.domain.document import Domain
 from stable_rescue.outcome import Outcome
 from stable_rescue.storage import medium
 from stable_rescue.storage.record import Record, State
@@ -139,8 +138,11 @@ def resume(
         rescued = disk_sources.follow(driver, instance, rescued)
         if not active:
             rescued = disk_sources.reconnect(driver, context, instance, rescued)
+        rescue_xml = guest.without_deleted_ports(
+            driver, context, instance, rescued.rescue_xml, is_cache_old=not active
+        )
         guest.power_off(driver, instance)
-        guest.start(driver, context, instance, rescued.rescue_xml)
+        guest.start(driver, context, instance, rescue_xml)
     if rescued.state is not State.RESCUED:
         store_of(instance).save(rescued.at(State.RESCUED))
 
@@ -272,13 +274,13 @@ def _restore(
     """Define the original definition, start it if it ran, and remove leftovers."""
     store = store_of(instance)
     if not guest.is_active(driver, instance):
-        original = guest.without_deleted_ports(
-            instance, Domain.parse(record.original_xml)
+        original_xml = guest.without_deleted_ports(
+            driver, context, instance, record.original_xml
         )
         if record.was_running:
-            guest.start(driver, context, instance, original.to_xml())
+            guest.start(driver, context, instance, original_xml)
         else:
-            nova_internals.define_guest(driver, original.to_xml())
+            nova_internals.define_guest(driver, original_xml)
     try:
         _remove_leftovers(driver, instance, store)
         # The record is removed once Nova's database agrees.

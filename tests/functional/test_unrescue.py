@@ -60,21 +60,44 @@ class UnrescueTest(ServerTestBase):
 
 
 class DeletedPortTest(ServerTestBase):
-    def test_unrescue_drops_the_nic_of_a_deleted_port(self) -> None:
-        """U25."""
-        self.neutron.create_port({"port": self.neutron.port_2})
-        for port in (self.neutron.port_1, self.neutron.port_2):
+    """U25."""
+
+    def attach(self, *ports: dict[str, Any]) -> None:
+        for port in ports:
             self.api.attach_interface(
                 self.server["id"], {"interfaceAttachment": {"port_id": port["id"]}}
             )
+            self.assertIn(port["mac_address"], self.definition(self.server))
+
+    def test_unrescue_drops_the_nic_of_a_deleted_port(self) -> None:
+        self.neutron.create_port({"port": self.neutron.port_2})
         deleted, kept = self.neutron.port_2, self.neutron.port_1
-        self.assertIn(deleted["mac_address"], self.definition(self.server))
+        self.attach(kept, deleted)
         self.rescue_server()
         self.neutron.delete_port(deleted["id"])
         self.unrescue_server()
         unrescued = self.definition(self.server)
         self.assertNotIn(deleted["mac_address"], unrescued)
         self.assertIn(kept["mac_address"], unrescued)
+
+    def test_unrescue_drops_the_only_nic_if_its_port_is_deleted(self) -> None:
+        port = self.neutron.port_1
+        self.attach(port)
+        self.rescue_server()
+        self.neutron.delete_port(port["id"])
+        self.unrescue_server()
+        self.assertNotIn(port["mac_address"], self.definition(self.server))
+
+    def test_rescue_starts_again_without_a_deleted_port(self) -> None:
+        """The host was rebooted."""
+        port = self.neutron.port_1
+        self.attach(port)
+        self.rescue_server()
+        self.neutron.delete_port(port["id"])
+        self.domain().destroy()
+        self.restart_compute_service("compute1")
+        self.assert_rescued()
+        self.assertNotIn(port["mac_address"], self.definition(self.server))
 
 
 class DeleteTest(ServerTestBase):

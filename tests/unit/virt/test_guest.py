@@ -50,3 +50,67 @@ class ReadOriginalTest(base.BaseTestCase):
             [True, True],
             [c.kwargs["dump_sensitive"] for c in asked.get_xml_desc.call_args_list],
         )
+
+
+class DeletedPortsTest(base.BaseTestCase):
+    """NICs whose ports were deleted, and ports that nobody knows (U25)."""
+
+    MAC = "fa:16:3e:00:00:01"
+
+    def setUp(self) -> None:
+        super().setUp()
+        draft = samples.domain("pc")
+        for nic in list(draft.each_device("interface")):
+            draft.devices.remove(nic)
+        self.without_nic = draft.to_xml()
+        samples.add(draft, f"<interface><mac address='{self.MAC}'/></interface>")
+        self.with_nic = draft.to_xml()
+
+    def start_with(
+        self, cached: list[str], in_neutron: object = None, is_cache_old: bool = False
+    ) -> str:
+        """Return the definition that a server is started with.
+
+        :param in_neutron: the ports that Neutron returns, or its error
+        """
+        driver, instance = mock.Mock(), mock.Mock()
+        instance.get_network_info.return_value = [{"address": mac} for mac in cached]
+        ask = driver._network_api.get_instance_nw_info
+        ask.side_effect = in_neutron if isinstance(in_neutron, Exception) else None
+        ask.return_value = in_neutron
+        xml = guest.without_deleted_ports(
+            driver, mock.Mock(), instance, self.with_nic, is_cache_old
+        )
+        self.assertEqual(in_neutron is not None, ask.called)
+        return xml
+
+    def test_nic_of_a_known_port_is_kept(self) -> None:
+        self.assertEqual(self.with_nic, self.start_with([self.MAC]))
+
+    def test_nic_without_port_is_left_out(self) -> None:
+        self.assertNotIn(self.MAC, self.start_with(["fa:16:3e:00:00:02"]))
+
+    def test_only_nic_is_left_out_if_neutron_has_no_port(self) -> None:
+        self.assertNotIn(self.MAC, self.start_with([], in_neutron=[]))
+
+    def test_nic_is_kept_if_only_neutron_knows_its_port(self) -> None:
+        """Nova's cache was lost."""
+        ports = [{"address": self.MAC}]
+        self.assertEqual(self.with_nic, self.start_with([], in_neutron=ports))
+
+    def test_nic_is_kept_if_neutron_does_not_answer(self) -> None:
+        error = ConnectionError("refused")
+        self.assertEqual(self.with_nic, self.start_with([], in_neutron=error))
+
+    def test_port_deleted_since_the_cache_was_filled_is_left_out(self) -> None:
+        xml = self.start_with([self.MAC], in_neutron=[], is_cache_old=True)
+        self.assertNotIn(self.MAC, xml)
+
+    def test_old_cache_is_used_if_neutron_does_not_answer(self) -> None:
+        error = ConnectionError("refused")
+        xml = self.start_with([self.MAC], in_neutron=error, is_cache_old=True)
+        self.assertEqual(self.with_nic, xml)
+
+    def test_neutron_is_not_asked_about_a_server_without_nic(self) -> None:
+        self.with_nic = self.without_nic
+        self.assertEqual(self.without_nic, self.start_with([]))
