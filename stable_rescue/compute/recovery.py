@@ -51,7 +51,8 @@ _SAVE_INSTANCE = steps.changes("save the instance")
 def is_failed(instance: "objects.Instance") -> bool:
     """Return True if nova-compute has set an instance to ERROR because of its rescue.
 
-    An operator who sets an instance to ERROR, to evacuate or rebuild it, means it.
+    If an operator has set the instance to ERROR, to evacuate or rebuild it, recovery
+    must not change that.
     """
     return instance.vm_state == vm_states.ERROR and FAILED in instance.system_metadata
 
@@ -157,7 +158,7 @@ class RecoveryMixin(ManagerBase):
             return (
                 instance.task_state in INTERRUPTED
                 or instance.vm_state == vm_states.RESCUED
-                or self.driver.known_rescue(instance).has_leftovers
+                or self.driver.known_rescue(instance).has_record
             )
         except OSError:
             LOG.exception(
@@ -198,8 +199,9 @@ class RecoveryMixin(ManagerBase):
             )
         except Exception:
             LOG.exception(
-                "Could not recover the rescue; the next start of nova-compute tries "
-                "again",
+                "Could not recover the rescue; nova-compute tries again at its next "
+                "start, or after [stable_rescue] stalled_after seconds unless the "
+                "server is in RESCUE",
                 instance=instance,
             )
 
@@ -214,10 +216,8 @@ class RecoveryMixin(ManagerBase):
     def _recover(
         self, context: nova_context.RequestContext, instance: "objects.Instance"
     ) -> None:
-        has_leftovers = self.driver.known_rescue(instance).has_leftovers
-        if instance.task_state in INTERRUPTED or (
-            has_leftovers and is_failed(instance)
-        ):
+        has_record = self.driver.known_rescue(instance).has_record
+        if instance.task_state in INTERRUPTED or (has_record and is_failed(instance)):
             LOG.info("Recovering an interrupted rescue", instance=instance)
             instance.task_state = None
             self._recover_rescue(context, instance, finish=True)
@@ -228,7 +228,7 @@ class RecoveryMixin(ManagerBase):
                 self._recover_rescue(context, instance, finish=False)
             else:
                 self._keep_launched_at(instance)
-        elif has_leftovers and instance.vm_state != vm_states.ERROR:
+        elif has_record and instance.vm_state != vm_states.ERROR:
             # The server was restored since, perhaps in another way. Leave the guest.
             current_state = self._power_state(instance)
             self._keep_stopped(instance, current_state)

@@ -11,13 +11,13 @@ from stable_rescue.storage.record import Record
 class KnownRescue:
     """A snapshot of what the host knows about an instance's rescue.
 
-    ``record`` is None if there is none that can be read. ``has_leftovers`` is True if a
+    ``record`` is None if there is none that can be read. ``has_record`` is True if a
     record exists, even a damaged one. ``is_lost`` is True if the instance is RESCUED
     in Nova, but neither the record nor unrescue.xml survives (U19).
     """
 
     record: Record | None
-    has_leftovers: bool
+    has_record: bool
     is_lost: bool
 
     @property

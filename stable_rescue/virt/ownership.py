@@ -24,5 +24,7 @@ def still_rescuing(instance: "objects.Instance") -> Iterator[None]:
     with lockutils.lock(instance.uuid):
         instance.refresh()
         if instance.task_state != task_states.RESCUING:
-            raise exception.Refused("the server is being changed by another request")
+            raise exception.Refused(
+                "the server is being changed by another request; try again later"
+            )
         yield

@@ -26,7 +26,7 @@ class StockRescueManager(ComputeManager):
             if "rescue" in name and not hasattr(driver.ComputeDriver, name):
                 # The fake driver has no stable rescue to prepare, discard or recover.
                 setattr(self.driver, name, lambda *_args, **_options: None)
-        nothing_known = KnownRescue(None, has_leftovers=False, is_lost=False)
+        nothing_known = KnownRescue(None, has_record=False, is_lost=False)
         self.driver.known_rescue = lambda _instance: nothing_known
 
 
