@@ -139,7 +139,7 @@ def with_record(uuids: Iterable[str]) -> list[str]:
     Their directories may be on storage that many hosts share, so no others are read.
     """
     root = Path(CONF.instances_path)
-    return [uuid for uuid in uuids if (root / uuid / _RECORD).exists()]
+    return [uuid for uuid in uuids if Store(str(root / uuid)).has_record()]
 
 
 def remove_instance_directory(instance: "objects.Instance") -> None:

@@ -107,6 +107,7 @@ def prepare(
         rescue_medium = RescueMedium(driver, instance, request)
         has_config_drive = config_drive.is_wanted(original)
         added_config_drive = config_drive.to_add(driver, instance)
+        expected = volumes.expected(block_device_info)
 
         def derive(volume_disks: Mapping[str, str]) -> RescuePlan:
             media = RescueMedia(
@@ -116,7 +117,7 @@ def prepare(
                 added_config_drive,
                 has_config_drive,
             )
-            disks = ServerDisks(volumes.expected(block_device_info), volume_disks)
+            disks = ServerDisks(expected, volume_disks)
             derived = plan.derive(original, request, media, disks)
             return dataclasses.replace(derived, findings=(*findings, *derived.findings))
 
