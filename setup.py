@@ -6,8 +6,8 @@ from pathlib import Path
 
 import setuptools
 
-# Otherwise pbr derives the version from git's tags, which a shallow clone and an archive
-# do not have.
+# Otherwise pbr derives the version from git's tags. A shallow clone and an archive have
+# none.
 configuration = configparser.ConfigParser()
 configuration.read(Path(__file__).with_name("setup.cfg"), encoding="utf-8")
 os.environ["PBR_VERSION"] = configuration["metadata"]["version"]

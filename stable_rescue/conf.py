@@ -67,6 +67,7 @@ OPTIONS = [
         "max_medium_size",
         default=100,
         min=0,
+        max=1048576,
         help="Maximum virtual size of a rescue image in GiB; 0 means no limit. A "
         "larger image is refused before it is fetched. An image of a few kilobytes "
         "can have a virtual size of many terabytes, which Nova writes to disk when it "
@@ -76,6 +77,7 @@ OPTIONS = [
         "volume_connect_workers",
         default=4,
         min=1,
+        max=64,
         help="Number of volumes of a server that are connected or checked at the same "
         "time. os-brick still connects the volumes of some protocols one by one "
         "(iSCSI, FC, NVMe-oF, ScaleIO).",
@@ -92,6 +94,7 @@ OPTIONS = [
         "recovery_workers",
         default=4,
         min=1,
+        max=64,
         help="Number of interrupted or stalled rescues that nova-compute recovers at "
         "the same time.",
     ),
@@ -99,6 +102,7 @@ OPTIONS = [
         "recovery_timeout",
         default=60,
         min=0,
+        max=3600,
         help="Seconds that the start of nova-compute waits for the recovery of "
         "interrupted rescues. A recovery that takes longer continues in the "
         "background; its server is initialized afterwards.",
@@ -108,6 +112,7 @@ OPTIONS = [
         deprecated_name="abandoned_after",
         default=120,
         min=0,
+        max=86400,
         help="Seconds after which a stalled rescue or unrescue is recovered. A server "
         "is stalled if it is rescuing or unrescuing, or is not rescued but has the "
         "record of a rescue, and nova-compute is not working on it, for example "

@@ -31,6 +31,7 @@ from stable_rescue.nova_internals.guests import (
     use_reentrant_connection_lock,
 )
 from stable_rescue.nova_internals.hooks import HOOKS, Hook
+from stable_rescue.nova_internals.hosts import HostVersions, Version, versions_of
 from stable_rescue.nova_internals.instances import (
     block_device_info,
     fresh_block_device_info,
@@ -55,6 +56,8 @@ from stable_rescue.nova_internals.volumes import (
 __all__ = [
     "HOOKS",
     "Hook",
+    "HostVersions",
+    "Version",
     "block_device_info",
     "build_definition",
     "config_drive_xml",
@@ -81,6 +84,7 @@ __all__ = [
     "shares_of",
     "start_guest",
     "use_reentrant_connection_lock",
+    "versions_of",
     "volume_api_of",
     "volume_disk_xml",
     "volume_lock",

@@ -20,7 +20,13 @@ from stable_rescue.outcome import Outcome
 from stable_rescue.storage import image_cache, inspection, store
 from stable_rescue.storage.known_rescue import KnownRescue
 from stable_rescue.storage.record import State
-from stable_rescue.virt import guest, preparation, stock_rescue, transitions
+from stable_rescue.virt import (
+    guest,
+    preparation,
+    startup,
+    stock_rescue,
+    transitions,
+)
 from stable_rescue.virt.phase import phase
 from stable_rescue.virt.preparation import Prepared
 from stable_rescue.virt.refusal import failing, refusing
@@ -46,6 +52,17 @@ class StableRescueDriver(libvirt_driver.LibvirtDriver):
         # True if the compute manager has StableRescueMixin, which calls
         # remove_rescue_record when Nova's database has the result of a rescue.
         self.managed = False
+
+    def init_host(self, host: str) -> None:
+        """Check the options, start the host, and report its versions.
+
+        Errors of Nova's driver propagate.
+
+        :raises nova.exception.InvalidConfiguration: if an option has a wrong value
+        """
+        startup.check_options()
+        super().init_host(host)
+        startup.report(self)
 
     def prepare_rescue(
         self,

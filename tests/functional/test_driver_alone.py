@@ -36,6 +36,7 @@ class DriverAloneTest(FailureTestBase):
         return text
 
     def test_rescue_and_unrescue_work_under_novas_manager(self) -> None:
+        self.assertRegex(self.stdlog.logger.output, "stable_rescue .* with Nova .*")
         self.rescue_server()
         self.assert_rescued()
         self.unrescue_server()
