@@ -116,8 +116,9 @@ OPTIONS = [
         help="Seconds after which a stalled rescue or unrescue is recovered. A server "
         "is stalled if it is rescuing or unrescuing, or is not rescued but has the "
         "record of a rescue, and nova-compute is not working on it, for example "
-        "because the message queue lost the request. With 0, such a server is "
-        "recovered at the next start of nova-compute.",
+        "because the message queue lost the request. After a boot of the host, the "
+        "start of a rescue system that failed is retried in the same interval. With "
+        "0, all of this happens only at the next start of nova-compute.",
     ),
 ]
 

@@ -52,15 +52,22 @@ class StableRescueMixin(RecoveryMixin):
         :raises nova.exception.InstanceNotRescuable: if the rescue is refused or was
             rolled back; the server is unchanged and its task state cleared
         """
+        if not self._is_wanted(instance, task_states.RESCUING):
+            return
         rescue_password = rescue_password or utils.generate_password()
         # Nova chooses an image as well; passing this one makes both agree.
         rescue_image_ref = image.choose(instance, rescue_image_ref)
         if not self._prepare_rescue(
             context, instance, rescue_image_ref, rescue_password
         ):
-            super().rescue_instance(
-                context, instance, rescue_password, rescue_image_ref, clean_shutdown
-            )
+            # Recovery may hold the lock and cancel the request, which it takes for
+            # lost. Once this has the lock, the request is known to be worked on.
+            with lockutils.lock(instance.uuid):
+                is_wanted = self._is_wanted(instance, task_states.RESCUING)
+            if is_wanted:
+                super().rescue_instance(
+                    context, instance, rescue_password, rescue_image_ref, clean_shutdown
+                )
             return
         with (
             lockutils.lock(instance.uuid),
@@ -85,9 +92,11 @@ class StableRescueMixin(RecoveryMixin):
         with contextlib.ExitStack() as lock:
             lock.enter_context(lockutils.lock(instance.uuid))
             if not self.driver.known_rescue(instance).is_stable:
+                is_wanted = self._is_wanted(instance, task_states.UNRESCUING)
                 # Nova holds no lock while it ends a stock rescue.
                 lock.close()
-                super().unrescue_instance(context, instance)
+                if is_wanted:
+                    super().unrescue_instance(context, instance)
                 return
             with self._guard(context, instance, task_states.UNRESCUING) as is_wanted:
                 if is_wanted:
@@ -108,12 +117,7 @@ class StableRescueMixin(RecoveryMixin):
         this lock, which Nova takes to delete an instance, so other operations block
         until this one completes.
         """
-        if not self._is_still(instance, task_state):
-            LOG.warning(
-                "Dropping a request for this instance, which is not %s any more",
-                task_state,
-                instance=instance,
-            )
+        if not self._is_wanted(instance, task_state):
             yield False
             return
         # An earlier rescue may have left it.
@@ -123,6 +127,17 @@ class StableRescueMixin(RecoveryMixin):
             yield True
         finally:
             self._guarded.pop(instance.uuid, None)
+
+    def _is_wanted(self, instance: "objects.Instance", task_state: str) -> bool:
+        """Read an instance again; return False if a request for it is outdated."""
+        if self._is_still(instance, task_state):
+            return True
+        LOG.warning(
+            "Dropping a request for this instance, which is not %s any more",
+            task_state,
+            instance=instance,
+        )
+        return False
 
     # Nova calls this for every error of a rescue or an unrescue.
     def _set_instance_obj_error_state(

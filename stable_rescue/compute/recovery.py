@@ -57,6 +57,19 @@ def is_failed(instance: "objects.Instance") -> bool:
     return instance.vm_state == vm_states.ERROR and FAILED in instance.system_metadata
 
 
+def _may_be_queued(instance: "objects.Instance", known: Any) -> bool:
+    """Return True if nothing was done yet for the task that an instance is in.
+
+    The request may have been made while nova-compute was down. Such a task is canceled
+    only after it has stalled, if stalled tasks are looked for at all.
+    """
+    if not CONF.stable_rescue.stalled_after:
+        return False
+    if instance.task_state == task_states.RESCUING:
+        return instance.vm_state != vm_states.RESCUED and not known.is_begun
+    return instance.task_state == task_states.UNRESCUING and not known.is_ending
+
+
 class RecoveryMixin(ManagerBase):
     """Recovers this host's instances whose rescue was interrupted (U24)."""
 
@@ -65,6 +78,8 @@ class RecoveryMixin(ManagerBase):
         # By instance UUID; None until the first instance of a start is initialized.
         self._recoveries: dict[str, Future[None]] | None = {}
         self._evacuated: frozenset[str] = frozenset()
+        # The instances whose last recovery failed. The next start tries all of them.
+        self._unrecovered: set[str] = set()
         self._deadline = 0.0
         self._workers = Workers(lambda: CONF.stable_rescue.recovery_workers)
         self.driver.managed = True
@@ -116,6 +131,12 @@ class RecoveryMixin(ManagerBase):
             if not self._is_here(instance):
                 return
         super()._init_instance(context, instance)
+        if (
+            instance.uuid in self._unrecovered
+            and self._power_state(instance) == power_state.RUNNING
+        ):
+            # Nova has resumed it. If the guest is off later, its user wants that.
+            self._unrecovered.discard(instance.uuid)
 
     def _init_later(
         self, context: nova_context.RequestContext, instance: "objects.Instance"
@@ -154,19 +175,28 @@ class RecoveryMixin(ManagerBase):
         }
 
     def _may_need_recovery(self, instance: "objects.Instance") -> bool:
+        in_rescue = (
+            instance.task_state in INTERRUPTED or instance.vm_state == vm_states.RESCUED
+        )
         try:
-            return (
-                instance.task_state in INTERRUPTED
-                or instance.vm_state == vm_states.RESCUED
-                or self.driver.known_rescue(instance).has_record
-            )
+            known = self.driver.known_rescue(instance)
         except OSError:
             LOG.exception(
                 "Could not read the instance's directory to look for leftovers of a "
                 "rescue; the next start of nova-compute tries again",
                 instance=instance,
             )
+            return in_rescue
+        if _may_be_queued(instance, known):
+            LOG.info(
+                "Leaving the instance in task %s: its request may still be in the "
+                "message queue. If the request is lost, the task is canceled after "
+                "[stable_rescue] stalled_after seconds",
+                instance.task_state,
+                instance=instance,
+            )
             return False
+        return in_rescue or known.has_record
 
     def _recover_one(
         self,
@@ -185,6 +215,7 @@ class RecoveryMixin(ManagerBase):
             with lockutils.lock(instance.uuid, blocking=wait):
                 if self._may_recover(instance):
                     self._recover(context, instance)
+                    self._unrecovered.discard(instance.uuid)
                 else:
                     LOG.info(
                         "The rescue is not recovered: the instance was deleted, is on "
@@ -198,10 +229,10 @@ class RecoveryMixin(ManagerBase):
                 instance=instance,
             )
         except Exception:
+            self._unrecovered.add(instance.uuid)
             LOG.exception(
-                "Could not recover the rescue; nova-compute tries again at its next "
-                "start, or after [stable_rescue] stalled_after seconds unless the "
-                "server is in RESCUE",
+                "Could not recover the rescue; nova-compute tries again after "
+                "[stable_rescue] stalled_after seconds or at its next start",
                 instance=instance,
             )
 

@@ -44,6 +44,7 @@ class StalledRescueMixin(recovery.ManagerBase):
         """Rescue an instance; it is not stalled meanwhile."""
         with self._watch.working_on(instance.uuid):
             super().rescue_instance(context, instance, *args, **kwargs)
+            self._unrecovered.discard(instance.uuid)
 
     def unrescue_instance(
         self,
@@ -55,6 +56,7 @@ class StalledRescueMixin(recovery.ManagerBase):
         """End an instance's rescue; it is not stalled meanwhile."""
         with self._watch.working_on(instance.uuid):
             super().unrescue_instance(context, instance, *args, **kwargs)
+            self._unrecovered.discard(instance.uuid)
 
     def _recover_stalled(self, context: nova_context.RequestContext) -> None:
         """Recover what has been stalled for longer than ``stalled_after``.
@@ -94,7 +96,9 @@ class StalledRescueMixin(recovery.ManagerBase):
         """Yield the instances that may have stalled.
 
         These are rescuing or unrescuing, or have a record although they are neither in
-        a task nor rescued: the record is outdated, or an earlier recovery failed.
+        a task nor rescued: the record is outdated, or an earlier recovery failed. Of
+        those that are rescued, only a failed recovery is repeated: a guest that its
+        user has powered off stays off.
         """
         here = {"host": self.host, "deleted": False}
         yield from objects.InstanceList.get_by_filters(
@@ -102,18 +106,23 @@ class StalledRescueMixin(recovery.ManagerBase):
             {**here, "task_state": list(recovery.INTERRUPTED)},
             expected_attrs=recovery.EXPECTED_ATTRS,
         )
-        recorded = self.driver.instances_with_rescue_record()
+        unrecovered = frozenset(self._unrecovered)
+        recorded = {*self.driver.instances_with_rescue_record(), *unrecovered}
         if not recorded:
             return
         for instance in objects.InstanceList.get_by_filters(
             context,
-            {**here, "uuid": recorded},
+            {**here, "uuid": sorted(recorded)},
             expected_attrs=recovery.EXPECTED_ATTRS,
         ):
             # A server in rescue needs its record. If an operator has set a server to
             # ERROR, recovery must not change that.
             if instance.task_state is None and (
                 instance.vm_state not in (vm_states.RESCUED, vm_states.ERROR)
+                or (
+                    instance.vm_state == vm_states.RESCUED
+                    and instance.uuid in unrecovered
+                )
                 or recovery.is_failed(instance)
             ):
                 yield instance

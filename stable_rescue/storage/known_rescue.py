@@ -4,7 +4,7 @@
 import datetime
 from dataclasses import dataclass
 
-from stable_rescue.storage.record import Record
+from stable_rescue.storage.record import Record, State
 
 
 @dataclass(frozen=True)
@@ -13,17 +13,29 @@ class KnownRescue:
 
     ``record`` is None if there is none that can be read. ``has_record`` is True if a
     record exists, even a damaged one. ``is_lost`` is True if the instance is RESCUED
-    in Nova, but neither the record nor unrescue.xml survives (U19).
+    in Nova, but neither the record nor unrescue.xml survives (U19). ``has_original``
+    is True if there is an unrescue.xml, even a damaged one.
     """
 
     record: Record | None
     has_record: bool
     is_lost: bool
+    has_original: bool = False
 
     @property
     def is_stable(self) -> bool:
         """True for a stable rescue, and for a lost one, which is handled like it."""
         return self.record is not None or self.is_lost
+
+    @property
+    def is_begun(self) -> bool:
+        """True if a rescue, stable or stock, has left something on this host."""
+        return self.has_record or self.has_original
+
+    @property
+    def is_ending(self) -> bool:
+        """True unless the record says that the rescue's end has not begun."""
+        return self.record is None or self.record.state is not State.RESCUED
 
     @property
     def was_running(self) -> bool | None:

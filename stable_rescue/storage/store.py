@@ -130,7 +130,12 @@ def known_rescue(instance: "objects.Instance") -> KnownRescue:
         and record is None
         and store.load_original() is None
     )
-    return KnownRescue(record, record is not None or store.has_record(), is_lost)
+    return KnownRescue(
+        record,
+        record is not None or store.has_record(),
+        is_lost,
+        store.has_original(),
+    )
 
 
 def with_record(uuids: Iterable[str]) -> list[str]:

@@ -8,6 +8,7 @@ from lxml import etree
 from nova import objects
 from nova.tests.fixtures import libvirt
 
+from stable_rescue.compute.watch import Watch
 from stable_rescue.domain import recognize
 from stable_rescue.domain.document import Domain
 from stable_rescue.storage.record import Record
@@ -96,6 +97,15 @@ class ServerTestBase(RecoveryAssertions, base.RescueTestBase):
         """Rescue the server and wait until it is rescued."""
         self.rescue(self.server, image or self.image)
         self._wait_for_state_change(self.server, "RESCUE")
+
+    def recover_stalled(self) -> None:
+        """Run the task that recovers stalled rescues, when all of them have stalled."""
+        now = [0.0]
+        with mock.patch.object(self.manager, "_watch", Watch(lambda: now[0])):
+            for now[0] in (0.0, 999.0):
+                self.manager._recover_stalled_rescues(self.context)
+            for recovery in self.manager._stalled.values():
+                recovery.result(60)
 
     def unrescue_server(self, status: str = "ACTIVE") -> None:
         """Unrescue the server and wait for its status."""

@@ -54,10 +54,35 @@ class RestartTest(FailureTestBase):
         self.restart_compute_service("compute1")
         self.assert_restored(running=False)
 
-    def test_restart_before_the_record_exists_restores(self) -> None:
+    def test_rescue_queued_at_restart_is_done(self) -> None:
+        for image in (self.image, self.create_rescue_image()):
+            self.set_nova_state(vm_states.ACTIVE, task_states.RESCUING)
+            queued = self.instance()
+            self.restart_compute_service("compute1")
+            self.assertEqual(task_states.RESCUING, self.instance().task_state)
+            self.manager.rescue_instance(self.context, queued, "x", image, True)
+            self.assert_status("RESCUE")
+            self.unrescue(self.server)
+            self.assert_restored()
+
+    def test_unrescue_queued_at_restart_is_done(self) -> None:
+        self.rescue_server()
+        self.set_nova_state(vm_states.RESCUED, task_states.UNRESCUING)
+        queued = self.instance()
+        self.restart_compute_service("compute1")
+        self.assertEqual(task_states.UNRESCUING, self.instance().task_state)
+        self.manager.unrescue_instance(self.context, queued)
+        self.assert_restored()
+
+    def test_restart_recovers_at_once_if_stalled_after_is_zero(self) -> None:
+        self.flags(stalled_after=0, group="stable_rescue")
         self.set_nova_state(vm_states.ACTIVE, task_states.RESCUING)
         self.restart_compute_service("compute1")
         self.assert_restored()
+        self.rescue_server()
+        self.set_nova_state(vm_states.RESCUED, task_states.UNRESCUING)
+        self.restart_compute_service("compute1")
+        self.assert_rescued()
 
     def test_restart_keeps_a_rescued_server_rescued(self) -> None:
         self.rescue_server()
@@ -80,6 +105,7 @@ class TwoServersTest(FailureTestBase):
 
     def setUp(self) -> None:
         super().setUp()
+        self.flags(stalled_after=0, group="stable_rescue")
         self.other = self.server
         self.set_nova_state(vm_states.ACTIVE, task_states.RESCUING)
         self.server = self.create_server()
@@ -166,6 +192,7 @@ class HostRebootTest(FailureTestBase):
     def check_untouched_server_runs(self, state: State | None) -> None:
         """Reboot the host while a rescue is being prepared; Nova resumes the server."""
         self.flags(resume_guests_state_on_host_boot=True)
+        self.flags(stalled_after=0, group="stable_rescue")
         if state is not None:
             self.rescue_server()
             record = self.record().at(state)

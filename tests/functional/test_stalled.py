@@ -14,6 +14,7 @@ from stable_rescue import nova_internals
 from stable_rescue.compute.watch import Watch
 from stable_rescue.domain import recognize
 from stable_rescue.domain.document import Domain
+from stable_rescue.storage import inspection
 from stable_rescue.storage.record import State
 from stable_rescue.virt import transitions
 from tests.functional.failures import NO_MEMORY, FailureTestBase
@@ -68,7 +69,33 @@ class StalledTest(FailureTestBase):
         self.set_nova_state(vm_states.ACTIVE, task_states.RESCUING)
         late_instance = self.instance()
         self.run_periodic_task(0, 120)
-        self.manager.rescue_instance(self.context, late_instance, "x", self.image, True)
+        for image in (self.image, self.create_rescue_image(), "gone"):
+            self.manager.rescue_instance(self.context, late_instance, "x", image, True)
+            self.assert_restored()
+
+    def test_late_stock_unrescue_request_is_dropped(self) -> None:
+        self.rescue_server(self.create_rescue_image())
+        self.set_nova_state(vm_states.RESCUED, task_states.UNRESCUING)
+        late_instance = self.instance()
+        self.set_nova_state(vm_states.RESCUED, None)
+        rescue = self.definition(self.server)
+        self.manager.unrescue_instance(self.context, late_instance)
+        self.assert_status("RESCUE")
+        self.assertEqual(rescue, self.definition(self.server))
+
+    def test_stock_rescue_canceled_in_its_preparation_is_dropped(self) -> None:
+        self.set_nova_state(vm_states.ACTIVE, task_states.RESCUING)
+        check = inspection.check_legacy
+
+        def cancel(*args: Any) -> None:
+            check(*args)
+            self.set_nova_state(vm_states.ACTIVE, None)
+
+        self.useFixture(
+            fixtures.MonkeyPatch(f"{inspection.__name__}.check_legacy", cancel)
+        )
+        image = self.create_rescue_image()
+        self.manager.rescue_instance(self.context, self.instance(), "x", image, True)
         self.assert_restored()
 
     def test_failed_rollback_is_retried(self) -> None:

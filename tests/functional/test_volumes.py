@@ -269,6 +269,27 @@ class RescuedTest(VolumesTestBase):
         self.assert_new_paths_used()
         self.assertEqual(power_state.RUNNING, self.nova_state().power_state)
 
+    def test_rescue_starts_when_its_storage_is_ready(self) -> None:
+        self.patch_cinder("attachment_update", DOWN)
+        # nova-compute is not running when a domain ends, so it gets no event.
+        self.libvirt_connection()._event_callbacks.clear()
+        for resume in (False, True):
+            self.flags(resume_guests_state_on_host_boot=resume)
+            if resume:
+                self.domain().destroy()
+                self.storage.reboot()
+            self.storage.broken.add(VOLUMES[0])
+            self.restart_compute_service("compute1")
+            self.recover_stalled()
+            self.assertFalse(self.domain().isActive())
+            self.storage.broken.clear()
+            self.recover_stalled()
+            self.assert_rescued()
+        # The user's own power-off is not undone.
+        self.domain().destroy()
+        self.recover_stalled()
+        self.assertFalse(self.domain().isActive())
+
     def test_unrescue_without_a_volume_recovers_at_restart(self) -> None:
         self.storage.broken.add(VOLUMES[0])
         self.patch_cinder("attachment_update", DOWN)

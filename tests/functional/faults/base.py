@@ -19,6 +19,8 @@ class FaultTestBase(ServerTestBase):
     def setUp(self) -> None:
         super().setUp()
         # How the last action ended, if it did not succeed.
+        # No request is queued, so recovery need not wait for one.
+        self.flags(stalled_after=0, group="stable_rescue")
         self.killed: Killed | None = None
         self.error: Exception | None = None
         for name in ("rescue_instance", "unrescue_instance"):
