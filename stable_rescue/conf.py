@@ -82,6 +82,16 @@ OPTIONS = [
         "time. os-brick still connects the volumes of some protocols one by one "
         "(iSCSI, FC, NVMe-oF, ScaleIO).",
     ),
+    cfg.IntOpt(
+        "volume_check_timeout",
+        default=60,
+        min=1,
+        max=3600,
+        help="Seconds that the check of a volume on this host may take before the "
+        "rescue is refused. A read from a multipath device without paths, or from a "
+        "dead NFS mount, may hang for ever and cannot be interrupted: it is left "
+        "behind, and until it ends, rescues with this volume are refused at once.",
+    ),
     cfg.BoolOpt(
         "allow_mapping_mismatch",
         default=False,

@@ -27,22 +27,50 @@ class BlockDevices:
     local: Mapping[str, str] = field(default_factory=dict)
 
 
+def disks_of(domain: Domain, volumes: Mapping[str, str]) -> dict[str, etree._Element]:
+    """Return the disks of those volumes that a definition has, by the volume's serial.
+
+    A volume is identified by its serial. If no disk has this serial, the volume is the
+    disk with its target, unless that has the serial of another volume: floppies and
+    disks added by hand have no serial, and a disk keeps its serial when Nova swaps its
+    volume for another one.
+
+    :param volumes: the target name of each volume by its serial
+    """
+    disks = [
+        disk
+        for disk in domain.disks()
+        # The rescue disk may use the target name of a volume without a disk.
+        if disk.find(f"alias[@name='{recognize.RESCUE_ALIAS}']") is None
+    ]
+    by_serial = {sources.serial_of(disk): disk for disk in disks}
+    by_target = {
+        document.target_of(disk)[0]: disk
+        for disk in disks
+        if sources.serial_of(disk) not in volumes
+    }
+    candidates = {
+        serial: by_serial.get(serial, by_target.get(target) if target else None)
+        for serial, target in volumes.items()
+    }
+    return {serial: disk for serial, disk in candidates.items() if disk is not None}
+
+
 def differences(domain: Domain, expected: BlockDevices) -> tuple[str, ...]:
     """Return the differences between a definition and the mapping, for a person.
 
-    A volume is identified by its serial; if the disk has none (floppies, disks added by
-    hand), by its target. A local disk is identified by its name or its target.
+    A volume is identified as in :func:`disks_of`, a local disk by its name or its
+    target.
     """
     disks = list(domain.disks())
-    serials = {sources.serial_of(disk) for disk in disks} - {""}
-    bare = {document.target_of(d)[0] for d in disks if not sources.serial_of(d)}
+    volumes = disks_of(domain, expected.volumes)
     names = {_name(disk, domain.uuid) for disk in disks}
     targets = {document.target_of(disk)[0] for disk in disks}
     differing = [
         f"volume {serial} is attached to the server as {target or 'a disk'}, but "
         "the server's definition does not have it"
         for serial, target in expected.volumes.items()
-        if serial not in serials and target not in bare - {""}
+        if serial not in volumes
     ]
     differing += [
         f"the server has a {name} ({target or 'no target'}), but its definition "
@@ -50,12 +78,12 @@ def differences(domain: Domain, expected: BlockDevices) -> tuple[str, ...]:
         for name, target in expected.local.items()
         if name not in names and target not in targets - {""}
     ]
-    known = {*expected.volumes.values(), *expected.local.values()} - {""}
+    local_targets = {*expected.local.values()} - {""}
     for disk in disks:
         serial, target = sources.serial_of(disk), document.target_of(disk)[0]
         if (
-            serial in expected.volumes
-            or (not serial and target in known)
+            any(disk is volume for volume in volumes.values())
+            or (not serial and target in local_targets)
             or _LOCAL.fullmatch(_name(disk, domain.uuid))
             or disk.find("source") is None  # an empty drive
         ):

@@ -2,6 +2,7 @@
 """One volume of a server: in Nova's mapping, in the definition and on this host."""
 
 import copy
+import functools
 import os
 import stat
 from dataclasses import dataclass
@@ -16,9 +17,9 @@ from oslo_log import log as logging
 from oslo_utils import units
 
 from stable_rescue import exception, nova_internals
-from stable_rescue.domain import document, recognize, sources
+from stable_rescue.domain import document, mapping, sources
 from stable_rescue.domain.document import Domain
-from stable_rescue.storage import rbd
+from stable_rescue.storage import deadline, rbd
 
 LOG = logging.getLogger(__name__)
 
@@ -40,6 +41,11 @@ class Volume:
     def serial(self) -> str:
         """The volume's id, which libvirt and Nova use as the disk's serial."""
         return serial_of(self.device)
+
+    @property
+    def is_swapped(self) -> bool:
+        """True if the disk has the serial of another volume, before Nova's swap."""
+        return sources.serial_of(self.disk) not in ("", self.serial)
 
     @property
     def target(self) -> str:
@@ -68,23 +74,20 @@ class Volume:
 
 def volumes_of(block_device_info: dict[str, Any], domain: Domain) -> list[Volume]:
     """Return the mapped volumes that the definition has; a rescue needs no others."""
-    disks = list(domain.disks())
-    by_serial = {sources.serial_of(disk): disk for disk in disks}
-    by_target = {
-        document.target_of(disk)[0]: disk
-        for disk in disks
-        # The rescue disk may use the target name of a volume without a disk.
-        if not sources.serial_of(disk)
-        and disk.find(f"alias[@name='{recognize.RESCUE_ALIAS}']") is None
+    disks = mapping.disks_of(domain, targets_of(block_device_info))
+    return [
+        Volume(device, disks[serial_of(device)])
+        for device in virt_driver.block_device_info_get_mapping(block_device_info)
+        if serial_of(device) in disks and device["connection_info"]
+    ]
+
+
+def targets_of(block_device_info: dict[str, Any]) -> dict[str, str]:
+    """Return the target name of each mapped volume by its serial."""
+    return {
+        serial_of(device): target_of(device["mount_device"])
+        for device in virt_driver.block_device_info_get_mapping(block_device_info)
     }
-    volumes = []
-    for device in virt_driver.block_device_info_get_mapping(block_device_info):
-        disk = by_serial.get(serial_of(device))
-        if disk is None:
-            disk = by_target.get(target_of(device["mount_device"]))
-        if disk is not None and device["connection_info"]:
-            volumes.append(Volume(device, disk))
-    return volumes
 
 
 def serial_of(device: Any) -> str:
@@ -101,7 +104,18 @@ def target_of(device_name: str | None) -> str:
 def is_connected(
     driver: libvirt_driver.LibvirtDriver, volume: Volume, info: dict[str, Any]
 ) -> bool:
-    """Return True if a volume is connected to this host, or if that is unknown."""
+    """Return True if a volume is connected to this host, or if that is unknown.
+
+    :raises Refused: if the storage does not answer within ``volume_check_timeout``
+    """
+    return deadline.limited(
+        volume.name, functools.partial(_is_connected, driver, volume, info)
+    )
+
+
+def _is_connected(
+    driver: libvirt_driver.LibvirtDriver, volume: Volume, info: dict[str, Any]
+) -> bool:
     connector = nova_internals.connector_of(driver, info)
     if connector is None:
         path = sources.path_of(volume.disk)
@@ -125,9 +139,27 @@ def check(
 ) -> None:
     """Check that this host can read a volume in its full size.
 
-    :raises Refused: if the volume is missing, unreadable or too small
+    :raises Refused: if the volume is missing, unreadable or too small, or if the
+        storage does not answer within ``volume_check_timeout``
     """
+    deadline.limited(volume.name, functools.partial(_check, driver, volume, info, path))
+
+
+def _check(
+    driver: libvirt_driver.LibvirtDriver,
+    volume: Volume,
+    info: dict[str, Any],
+    path: str | None,
+) -> None:
     if info.get("driver_volume_type") == "rbd":
+        source = volume.disk.find("source")
+        if volume.is_swapped and (
+            source is None or source.get("name") != info["data"].get("name")
+        ):
+            raise exception.Refused(
+                f"{volume.name} is not the disk {volume.target} in the server's "
+                "definition; ask the operator"
+            )
         actual = rbd.size_of(info["data"], volume.name)
     elif path is None:
         return

@@ -44,8 +44,8 @@ from stable_rescue.storage.volume import (
     Volume,
     check,
     is_connected,
-    serial_of,
     target_of,
+    targets_of,
     volumes_of,
 )
 
@@ -103,11 +103,7 @@ def expected(block_device_info: dict[str, Any]) -> BlockDevices:
     swap = virt_driver.block_device_info_get_swap(block_device_info)
     if virt_driver.swap_is_usable(swap):
         local["disk.swap"] = target_of(swap["device_name"])
-    volumes = {
-        serial_of(device): target_of(device["mount_device"])
-        for device in virt_driver.block_device_info_get_mapping(block_device_info)
-    }
-    return BlockDevices(volumes, local)
+    return BlockDevices(targets_of(block_device_info), local)
 
 
 def verify(

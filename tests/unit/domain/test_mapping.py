@@ -53,8 +53,18 @@ class DifferencesTest(unittest.TestCase):
         self.assertNotIn("/dev", difference)
 
     def test_volume_in_place_of_another_differs_twice(self) -> None:
-        both = differences(with_volume(), BlockDevices({OTHER: "vdd"}, LOCAL))
+        both = differences(with_volume(), BlockDevices({OTHER: "vde"}, LOCAL))
         self.assertEqual(2, len(both))
+
+    def test_swapped_volume_is_known_by_its_target(self) -> None:
+        """The disk still has the serial of the volume that it had before."""
+        expected = BlockDevices({OTHER: "vdd"}, LOCAL)
+        self.assertEqual((), differences(with_volume(), expected))
+
+    def test_disk_of_a_mapped_volume_is_not_another_one(self) -> None:
+        expected = BlockDevices({VOLUME: "vdd", OTHER: "vdd"}, LOCAL)
+        (difference,) = differences(with_volume(), expected)
+        self.assertIn(f"volume {OTHER} is attached", difference)
 
     def test_disk_added_by_hand_differs(self) -> None:
         (difference,) = differences(with_volume(""), BlockDevices({}, LOCAL))

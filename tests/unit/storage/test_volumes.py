@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """How a volume is checked: its device, size, secret and attachment."""
 
+import threading
 import unittest
 from pathlib import Path
 from typing import Any
@@ -129,10 +130,60 @@ class DeviceTest(HostTestBase):
         self.size = None
         self.verify()
 
+    def test_device_that_hangs_is_refused_in_time(self) -> None:
+        """A multipath device without paths queues each read."""
+        volumes.CONF.set_override("volume_check_timeout", 1, "stable_rescue")
+        self.addCleanup(
+            volumes.CONF.clear_override, "volume_check_timeout", "stable_rescue"
+        )
+        hangs = threading.Event()
+        self.addCleanup(hangs.set)
+        self.connector.check_valid_device.side_effect = lambda _path: hangs.wait(60)
+        for _ in range(2):
+            with self.assertRaisesRegex(exception.Refused, "did not answer .* 1 sec"):
+                self.verify()
+        # The second attempt leaves no second read behind.
+        self.connector.check_valid_device.assert_called_once()
+        hangs.set()
+        for thread in threading.enumerate():
+            if thread.name == "stable-rescue-volume":
+                thread.join(60)
+        self.verify()
+
     def test_unreadable_device_is_refused(self) -> None:
         self.connector.check_valid_device.return_value = False
         with self.assertRaisesRegex(exception.Refused, "cannot be read"):
             self.verify()
+
+
+class SwappedTest(HostTestBase):
+    """Nova has swapped a volume for another, whose disk keeps the old serial."""
+
+    def verify_as(self, disk_xml: str, driver_volume_type: str = "iscsi") -> None:
+        swapped = device(name="volumes/new")
+        swapped["connection_info"]["driver_volume_type"] = driver_volume_type
+        volumes.verify(
+            self.driver,
+            self.context,
+            self.instance,
+            {"block_device_mapping": [swapped]},
+            domain_with(
+                etree.fromstring(
+                    f"<disk type='block' device='disk'>{disk_xml}"
+                    "<target dev='vdd' bus='virtio'/><serial>old</serial></disk>"
+                )
+            ),
+        )
+
+    def test_swapped_volume_is_checked(self) -> None:
+        self.size = 1 * GIB
+        with self.assertRaisesRegex(exception.Refused, f"volume {ID} .* has"):
+            self.verify_as("<source dev='/dev/sdb'/>")
+
+    def test_image_in_ceph_that_is_not_the_volume_is_refused(self) -> None:
+        self.patch("stable_rescue.storage.rbd", "size_of", return_value=2 * GIB)
+        with self.assertRaisesRegex(exception.Refused, "is not the disk vdd"):
+            self.verify_as("<source protocol='rbd' name='volumes/x'/>", "rbd")
 
 
 class SecretTest(HostTestBase):
