@@ -2,20 +2,22 @@
 """The stable-rescue command. Only lxml is needed to run it."""
 
 import argparse
+import importlib.metadata
 import os
 import sys
 from collections.abc import Sequence
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from stable_rescue import exception
 from stable_rescue.cmd import plan
 
-# The exit statuses; the last two are from sysexits.h.
+# The exit statuses; those from 64 on are from sysexits.h.
 SUCCESS = 0
 NO_DOMAIN = 1
 REFUSED = 2
 USAGE = 64
 BUG = 70
+NO_OUTPUT = 74
 
 
 class _Parser(argparse.ArgumentParser):
@@ -26,9 +28,21 @@ class _Parser(argparse.ArgumentParser):
         self.exit(USAGE, f"{self.prog}: {message}\n")
 
 
+class _Version(argparse.Action):
+    """Print the version and exit. It is only looked up if it is asked for."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(nargs=0, help="show the version and exit", **options)
+
+    def __call__(self, parser: argparse.ArgumentParser, *_arguments: Any) -> NoReturn:
+        print(importlib.metadata.version("stable-rescue"))
+        parser.exit()
+
+
 def parser() -> argparse.ArgumentParser:
     """Return the parser of the command line."""
     main_parser = _Parser(prog="stable-rescue", description="Examine stable rescues.")
+    main_parser.add_argument("--version", action=_Version)
     commands = main_parser.add_subparsers(title="commands", required=True)
     plan.add_parser(commands)
     return main_parser
@@ -37,8 +51,8 @@ def parser() -> argparse.ArgumentParser:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command and return the exit status.
 
-    The output goes to stdout, in UTF-8 whatever the locale. After an error, stdout is
-    empty and the reason is on stderr.
+    The output goes to stdout, in UTF-8 whatever the locale. After an error, the reason
+    is on stderr and stdout is empty, unless the error was to write to it.
     """
     options = parser().parse_args(arguments)
     try:
@@ -49,12 +63,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _fail(REFUSED, f"refused: {exc}")
     except exception.InvalidDomain as exc:
         return _fail(NO_DOMAIN, str(exc))
+    return _write(output)
+
+
+def _write(output: str) -> int:
+    """Write to stdout; return the exit status."""
+    if sys.stdout is None:
+        return _fail(NO_OUTPUT, "stdout is closed")
     try:
         sys.stdout.buffer.write(output.encode())
         sys.stdout.buffer.flush()
-    except BrokenPipeError:
+    except OSError as exc:
         # Python flushes stdout again at exit and would report the error there.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        # The reader of a pipe may stop when it has seen enough.
+        if not isinstance(exc, BrokenPipeError):
+            return _fail(NO_OUTPUT, f"cannot write to stdout: {exc.strerror}")
     return SUCCESS
 
 

@@ -2,6 +2,7 @@
 """stable-rescue plan: show what a rescue would do to a definition."""
 
 import argparse
+import difflib
 import json
 import sys
 from pathlib import Path
@@ -10,9 +11,11 @@ from typing import Any
 from stable_rescue import exception, properties
 from stable_rescue import plan as plans
 from stable_rescue.cmd import table
-from stable_rescue.domain import compare, complete, document
+from stable_rescue.domain import compare, complete, document, recognize
 from stable_rescue.domain.medium import Medium
 
+#: Counts up whenever a key of the JSON output is renamed or removed.
+_SCHEMA_VERSION = 1
 _MEDIUM = "/var/lib/nova/instances/{uuid}/disk.rescue"
 
 
@@ -89,7 +92,10 @@ def run(options: argparse.Namespace) -> str:
     properties.check(given)
     for name in given.keys() - properties.ALLOWED.keys():
         print(f"stable-rescue: property {name} is ignored", file=sys.stderr)
-    original = complete.parse(definition)
+    try:
+        original = complete.parse(definition)
+    except exception.InvalidDomain as exc:
+        raise exception.InvalidDomain(f"{options.domain_xml}: {exc}") from exc
     path = options.medium or _MEDIUM.format(uuid=original.uuid)
     request = plans.RescueRequest(
         device=given.get("hw_rescue_device", "disk"),
@@ -106,6 +112,11 @@ def _property(text: str) -> tuple[str, str]:
     name, equals, value = text.partition("=")
     if not name or not equals:
         raise argparse.ArgumentTypeError(f"{text!r} is not NAME=VALUE")
+    if name.startswith("hw_rescue_") and name not in properties.ALLOWED:
+        near = difflib.get_close_matches(name, properties.ALLOWED, n=1, cutoff=0)
+        raise argparse.ArgumentTypeError(
+            f"there is no property {name}; did you mean {near[0]}?"
+        )
     return name, value
 
 
@@ -131,8 +142,26 @@ def _read(name: str) -> str:
 
 
 def _as_json(plan: plans.RescuePlan) -> str:
-    content = plan.to_dict() | {"comparison": _comparison(plan)}
+    content = {
+        "schema_version": _SCHEMA_VERSION,
+        **plan.to_dict(),
+        "rescue_disk": _rescue_disk(plan),
+        "comparison": _comparison(plan),
+    }
     return json.dumps(content, indent=2, ensure_ascii=False) + "\n"
+
+
+def _rescue_disk(plan: plans.RescuePlan) -> dict[str, str]:
+    element = recognize.rescue_disk(plan.rescue)
+    assert element is not None  # derive has checked it
+    disk = compare.device_of(element)
+    return {
+        "device": plan.device,
+        "bus": disk.bus,
+        "target": disk.name,
+        "address": disk.address,
+        "source": disk.source,
+    }
 
 
 def _comparison(plan: plans.RescuePlan) -> dict[str, list[str]]:
@@ -144,6 +173,7 @@ def _comparison(plan: plans.RescuePlan) -> dict[str, list[str]]:
         "appeared": [str(device) for device in comparison.appeared],
         "changed": [str(change.device) for change in comparison.changed],
         "outside the devices": list(comparison.rest),
+        "removed outside the devices": list(comparison.rest_removed),
     }
 
 

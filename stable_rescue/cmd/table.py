@@ -5,7 +5,6 @@ from collections.abc import Iterable, Sequence
 
 from stable_rescue.domain import compare, machine
 from stable_rescue.domain.compare import Device
-from stable_rescue.domain.document import Domain
 from stable_rescue.plan import RescuePlan
 
 # The kinds of device that are listed first, because they matter most to the server's
@@ -27,8 +26,8 @@ def of_plan(plan: RescuePlan) -> str:
         f"Machine   {machine_type}, {firmware}",
         f"Rescue    {plan.device} on {plan.bus}",
         "",
-        "Devices of the server",
-        *_table(("device", "target", "address", "source"), _devices(original)),
+        "Devices in the rescue",
+        *_table(("device", "target", "address", "source"), _devices(comparison)),
         "",
         "Edits",
         *_table(("what", "rule"), ((edit.what, edit.rule) for edit in plan.edits)),
@@ -42,12 +41,17 @@ def of_plan(plan: RescuePlan) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _devices(domain: Domain) -> list[tuple[str, str, str, str]]:
-    devices = [d for d in compare.devices_of(domain) if d.address or d.name]
+def _devices(comparison: compare.Comparison) -> list[tuple[str, str, str, str]]:
+    """Return the server's devices, then those that the rescue adds, marked with +."""
+    originals = [change.device for change in comparison.originals]
     return [
-        (_title(device), device.target, device.address, device.source)
-        for device in sorted(devices, key=_rank)
+        *(_row(device) for device in sorted(originals, key=_rank)),
+        *(_row(device, "+ ") for device in comparison.appeared),
     ]
+
+
+def _row(device: Device, mark: str = "") -> tuple[str, str, str, str]:
+    return mark + _title(device), device.target, device.address, device.source
 
 
 def _rank(device: Device) -> int:

@@ -96,6 +96,20 @@ def of_type(device: etree._Element, kind: str) -> etree._Element | None:
     return element if element is not None and element.get("type") == kind else None
 
 
+def described(device: etree._Element) -> str:
+    """Return the address of a device in the spelling of messages.
+
+    :raises InvalidDomain: if a part of a PCI address is not a number
+    """
+    if pci := Pci.of(device):
+        return str(pci)
+    element = device.find("address")
+    if element is None:
+        return "no address"
+    kind, *parts = element.attrib.items()
+    return " ".join((kind[1], *(f"{name}={value}" for name, value in parts)))
+
+
 def usb_element(bus: int, port: int) -> etree._Element:
     """Return the <address> element of a device on a port of a USB controller."""
     return etree.Element("address", type="usb", bus=str(bus), port=str(port))

@@ -81,11 +81,13 @@ class Change(changes.Change[Device]):
 class Comparison:
     """Each device of two definitions once, and the differences outside the devices.
 
-    ``rest`` has the paths outside the devices with different content, such as os/boot.
+    ``rest`` has the paths outside the devices with different content, such as os/boot;
+    ``rest_removed`` has those of them that the second definition lacks.
     """
 
     changes: tuple[Change, ...]
     rest: tuple[str, ...] = ()
+    rest_removed: tuple[str, ...] = ()
 
     @property
     def originals(self) -> tuple[Change, ...]:
@@ -125,13 +127,15 @@ class Comparison:
     def __str__(self) -> str:
         lines = [f"moved: {len(self.disturbed)} of {len(self.originals)}"]
         for change in self.changes:
-            before, after = _describe(change.before), _describe(change.after)
-            if change.disturbed or change.appeared:
-                lines.append(f"  {change.device}: {before} -> {after}")
+            place = _describe(change)
+            if place:
+                lines.append(f"  {change.device}: {place}")
             if change.changed:
                 lines.append(f"  {change.device}: changed {', '.join(change.changed)}")
-        if self.rest:
-            lines.append(f"  outside the devices: changed {', '.join(self.rest)}")
+        kept = [path for path in self.rest if path not in self.rest_removed]
+        for what, paths in (("removed", self.rest_removed), ("changed", kept)):
+            if paths:
+                lines.append(f"  outside the devices: {what} {', '.join(paths)}")
         return "\n".join(lines)
 
 
@@ -141,9 +145,12 @@ def compare(before: Domain, after: Domain) -> Comparison:
     Devices are matched by what they are: a disk by its source, a NIC by its MAC
     address. Among devices that are alike, those with the same address are matched.
     """
+    old, new = _rest_of(before), _rest_of(after)
+    rest = _differences(old, new)
     return Comparison(
         tuple(_match(devices_of(before), devices_of(after))),
-        _differences(_rest_of(before), _rest_of(after)),
+        rest,
+        tuple(path for path in rest if path not in new),
     )
 
 
@@ -153,7 +160,9 @@ def devices_of(domain: Domain) -> tuple[Device, ...]:
     A USB controller or a balloon of model none stands for no device and is left out.
     """
     return tuple(
-        _device(child) for child in domain.each_device() if child.get("model") != "none"
+        device_of(child)
+        for child in domain.each_device()
+        if child.get("model") != "none"
     )
 
 
@@ -189,7 +198,8 @@ def _match(before: Iterable[Device], after: Iterable[Device]) -> list[Change]:
     return [pairs[position] for position in sorted(pairs)] + appeared
 
 
-def _device(element: etree._Element) -> Device:
+def device_of(element: etree._Element) -> Device:
+    """Return the device that an element of <devices> describes."""
     kind = str(element.tag)
     target = element.find("target") if kind in _NAMED else None
     source = element.find("source")
@@ -295,9 +305,20 @@ def _differences(before: _Facts, after: _Facts) -> tuple[str, ...]:
     return tuple(sorted(p for p in paths if before.get(p) != after.get(p)))
 
 
-def _describe(device: Device | None) -> str:
+def _describe(change: Change) -> str:
+    """Return what happened to a device's place, for a person; empty if nothing."""
+    before, after = _place(change.before), _place(change.after)
+    if change.appeared:
+        return f"added at {after}" if after else "added"
+    if change.vanished:
+        return f"removed from {before}" if before else "removed"
+    if change.disturbed:
+        return f"{before or 'no address'} -> {after or 'no address'}"
+    return ""
+
+
+def _place(device: Device | None) -> str:
     """Return target and address of a device, for a person."""
     if device is None:
-        return "nothing"
-    parts = (device.target, device.address)
-    return " ".join(part for part in parts if part) or "present"
+        return ""
+    return " ".join(part for part in (device.target, device.address) if part)

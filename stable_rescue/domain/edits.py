@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from lxml import etree
 
-from stable_rescue.domain import controllers, document, nvram, recognize
+from stable_rescue.domain import address, controllers, document, nvram, recognize
 from stable_rescue.domain.document import Domain, Draft
 from stable_rescue.domain.medium import Medium
 from stable_rescue.domain.nvram import NvramCopy
@@ -157,8 +157,7 @@ def _append_disk(
     draft.append_device(disk)
     rule = _CONTROLLER_RULES[bus]
     edits = [Edit("controller", f"added {what}", rule) for what in seat.added]
-    address = " ".join(f"{k}={v}" for k, v in seat.address.attrib.items())
-    what = f"added {device} {name} on {bus} at {address}"
+    what = f"added {device} {name} on {bus} at {address.described(disk)}"
     if boots:
         edits.append(Edit("rescue disk", f"{what}, boot order 1", "F7"))
     else:

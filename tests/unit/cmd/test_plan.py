@@ -2,9 +2,11 @@
 """stable-rescue plan in a process that can import nothing but lxml."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import ddt
 from oslotest import base
@@ -44,7 +46,9 @@ sys.exit(main.main())
 """
 
 
-def run(*arguments: str, stdin: str | bytes = "") -> subprocess.CompletedProcess[bytes]:
+def run(
+    *arguments: str, stdin: str | bytes = "", stdout: Any = subprocess.PIPE
+) -> subprocess.CompletedProcess[bytes]:
     """Run `stable-rescue plan` with a definition as stdin."""
     return subprocess.run(
         [
@@ -52,7 +56,8 @@ def run(*arguments: str, stdin: str | bytes = "") -> subprocess.CompletedProcess
             *("plan", "--domain-xml", "-", *arguments),
         ],
         input=stdin.encode() if isinstance(stdin, str) else stdin,
-        capture_output=True,
+        stdout=stdout,
+        stderr=subprocess.PIPE,
         env={"LC_ALL": "C"},
         timeout=60,
         check=False,
@@ -98,6 +103,18 @@ class PlanCommandTest(base.BaseTestCase):
             ("disk", "virtio", samples.read("q35")),
             (content["device"], content["bus"], content["original"]),
         )
+        self.assertEqual(1, content["schema_version"])
+        self.assertEqual(
+            {
+                "device": "disk",
+                "bus": "virtio",
+                "target": "vdd",
+                "address": "pci 0000:07:00.0",
+                "source": f"/var/lib/nova/instances/{samples.parsed('q35').uuid}"
+                "/disk.rescue",
+            },
+            content["rescue_disk"],
+        )
         self.assertEqual({"name", "what", "rule"}, content["edits"][0].keys())
         self.assertEqual([], content["comparison"]["moved"])
         self.assertEqual(["disk vdd"], content["comparison"]["appeared"])
@@ -112,7 +129,11 @@ class PlanCommandTest(base.BaseTestCase):
         self.assertIn(["Machine", "pc-q35-7.2,", "BIOS"], rows)
         self.assertIn("added cdrom sdb on sata", table)
         self.assertIn("  F7", table)
-        self.assertIn("moved: 0 of 33", table)
+        self.assertIn(["+", "cdrom", "sdb", "on", "sata"], [row[:5] for row in rows])
+        devices = table.partition("source\n")[2].partition("\n\nEdits")[0]
+        listed = [line for line in devices.splitlines() if not line.startswith("  +")]
+        self.assertIn(f"moved: 0 of {len(listed)}\n", table)
+        self.assertIn("removed os/boot, os/boot@dev\n", table)
         self.assertIn("Findings\n  none\n", table)
         self.assertNotIn("secret", table)
 
@@ -165,9 +186,34 @@ class PlanCommandTest(base.BaseTestCase):
         self.assertIn(b"vdf sits in a gap", process.stdout)
 
     def test_other_property_is_ignored_with_a_warning(self) -> None:
-        process = run("--property", "hw_resque_bus=usb", stdin=samples.read("pc"))
+        process = run("--property", "hw_disk_bus=usb", stdin=samples.read("pc"))
         self.assertEqual(0, process.returncode)
-        self.assertIn(b"property hw_resque_bus is ignored", process.stderr)
+        self.assertIn(b"property hw_disk_bus is ignored", process.stderr)
+
+    def test_unknown_rescue_property_is_an_error_with_a_suggestion(self) -> None:
+        process = run("--property", "hw_rescue_buss=usb", stdin=samples.read("pc"))
+        self.assert_fails(64, "hw_rescue_buss; did you mean hw_rescue_bus?", process)
+
+    def test_every_pci_address_has_one_spelling(self) -> None:
+        table = self.output("--property", "hw_rescue_bus=virtio")
+        self.assertIn("added disk vdd on virtio at 0000:07:00.0, boot order 1", table)
+
+    def test_output_that_cannot_be_written_fails_with_status_74(self) -> None:
+        path = str(samples.GOLDEN / "pc.xml")
+        with Path("/dev/full").open("wb") as full:
+            process = run("--domain-xml", path, stdout=full)
+        self.assertEqual(74, process.returncode)
+        self.assertEqual(
+            b"stable-rescue: cannot write to stdout: No space left on device\n",
+            process.stderr,
+        )
+
+    def test_reader_that_stops_early_is_no_error(self) -> None:
+        reader, writer = os.pipe()
+        os.close(reader)
+        process = run(stdin=samples.read("pc"), stdout=writer)
+        os.close(writer)
+        self.assertEqual((0, b""), (process.returncode, process.stderr))
 
     @ddt.data(
         ("", "not well-formed"),
@@ -186,6 +232,10 @@ class PlanCommandTest(base.BaseTestCase):
     @ddt.data("/nowhere.xml", "/")
     def test_unreadable_file_fails_with_status_1(self, path: str) -> None:
         self.assert_fails(1, path, run("--domain-xml", path))
+
+    def test_file_that_is_not_a_domain_is_named(self) -> None:
+        path = str(ROOT / "setup.cfg")
+        self.assert_fails(1, f"{path}: not well-formed", run("--domain-xml", path))
 
     @ddt.data(
         ("--property", "usb"),
