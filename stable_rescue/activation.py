@@ -120,6 +120,9 @@ def install_finder() -> None:
 def install_manager() -> None:
     """Replace Nova's compute manager in ``nova.service.SERVICE_MANAGERS``.
 
+    The package of another driver may call this, before nova-compute creates its
+    service. The manager is only used if the driver takes part in stable rescue.
+
     :raises ImportError: if nova.service or stable rescue's manager cannot be imported
     :raises LookupError: if the table does not name Nova's manager, which is extended
     """

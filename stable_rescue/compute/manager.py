@@ -11,13 +11,14 @@ from nova import context as nova_context
 from nova import exception as nova_exception
 from nova import objects, utils
 from nova.compute import manager, task_states, vm_states
+from nova.compute.manager import ComputeManager as NovaComputeManager
 from oslo_concurrency import lockutils
 from oslo_log import log as logging
 from oslo_service import periodic_task
 from oslo_utils import timeutils
 
-from stable_rescue import exception, nova_internals
-from stable_rescue.compute import block_device, image
+from stable_rescue import conf, exception, nova_internals
+from stable_rescue.compute import block_device, image, rescue_driver
 from stable_rescue.compute.recovery import FAILED, INTERRUPTED, RecoveryMixin
 from stable_rescue.compute.stalled import StalledRescueMixin
 from stable_rescue.virt.phase import phase
@@ -25,6 +26,9 @@ from stable_rescue.virt.refusal import failing, refusing
 
 CONF = nova_conf.CONF
 LOG = logging.getLogger(__name__)
+
+# Another driver than StableRescueDriver does not register them.
+conf.register_opts(CONF)
 
 
 class StableRescueMixin(RecoveryMixin):
@@ -287,8 +291,18 @@ class StableRescueMixin(RecoveryMixin):
                 )
 
 
-class ComputeManager(StalledRescueMixin, StableRescueMixin, manager.ComputeManager):
+class ComputeManager(StalledRescueMixin, StableRescueMixin, NovaComputeManager):
     """Nova's compute manager with stable rescue."""
+
+    def __new__(
+        cls, compute_driver: str | None = None, *args: Any, **kwargs: Any
+    ) -> Any:
+        """Return Nova's manager, unchanged, if the driver does not take part."""
+        name = compute_driver or CONF.compute_driver
+        if rescue_driver.takes_part(name):
+            return super().__new__(cls)
+        LOG.info("Driver %s has no stable rescue; using Nova's manager", name)
+        return NovaComputeManager(compute_driver, *args, **kwargs)
 
     # oslo.service only collects tasks that are defined on the class itself.
     @periodic_task.periodic_task

@@ -20,6 +20,10 @@ TESTS = "rescue|init_instance|init_host|error_state|error_out"
 class StockRescueManager(ComputeManager):
     """The manager of stable rescue, with Nova's fake driver and its stock rescues."""
 
+    def __new__(cls, *_args: Any, **_options: Any) -> Any:
+        """Return this manager, although the fake driver does not take part yet."""
+        return object.__new__(cls)
+
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
         for name in dir(StableRescueDriver):
