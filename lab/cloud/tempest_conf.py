@@ -135,6 +135,7 @@ def sections(
         "stable_rescue": {
             "disk_image": disk,
             "cdrom_image": cdrom,
+            "read_guest_by": "console",
             "cases": CASES[machine],
             "impossible_cases": IMPOSSIBLE_CASES[machine],
             "volume_types": ",".join(types),

@@ -101,17 +101,17 @@ server keeps running. Set this to false for a driver without such checks.
     ),
     cfg.StrOpt(
         "read_guest_by",
-        default="console",
+        default="ssh",
         choices=[
-            (
-                "console",
-                "read the inventory that guests of this project's lab print to the"
-                " console log; needs no network",
-            ),
             (
                 "ssh",
                 "run commands in an ordinary Linux guest: lsblk, lspci, ip, findmnt,"
                 " dd, and sudo without a password; needs [validation] run_validation",
+            ),
+            (
+                "console",
+                "read the inventory that guests of this project's lab print to the"
+                " console log; needs no network",
             ),
             ("none", "do not read guests; skip the tests that need to"),
         ],

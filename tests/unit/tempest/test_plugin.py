@@ -72,9 +72,9 @@ class OptionsTest(unittest.TestCase):
     def setUp(self) -> None:
         self.conf = self.enterContext(fixture.Config(default_options())).conf
 
-    def test_defaults_read_consoles_and_expect_checks(self) -> None:
+    def test_defaults_read_ordinary_guests_and_expect_checks(self) -> None:
         group = self.conf.stable_rescue
-        self.assertEqual("console", group.read_guest_by)
+        self.assertEqual("ssh", group.read_guest_by)
         self.assertTrue(group.plan_and_rollback)
         self.assertIn("disk/usb", group.cases)
 
@@ -215,7 +215,6 @@ class SkipTest(unittest.TestCase):
 
     def test_class_with_ssh_without_validation_is_skipped(self) -> None:
         self.set("compute-feature-enabled", rescue=True, stable_rescue=True)
-        self.set("stable_rescue", read_guest_by="ssh")
         self.set("validation", run_validation=False)
         reason = self.class_skip_reason(test_rescue.RescueTest)
         self.assertIn("run_validation", reason)
