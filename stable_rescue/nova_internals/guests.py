@@ -7,6 +7,7 @@ import threading
 from typing import TYPE_CHECKING, Any
 
 from nova import conf as nova_conf
+from nova import exception as nova_exception
 from nova import utils
 from nova.compute import utils as compute_utils
 
@@ -46,6 +47,23 @@ def guest_of(
     :raises nova.exception.InstanceNotFound: if libvirt has no definition of it
     """
     return driver._host.get_guest(instance)
+
+
+def definitions(driver: libvirt_driver.LibvirtDriver) -> list[str]:
+    """Return the definition of each domain of Nova on this host.
+
+    Of a guest that runs, this is the live one. Errors of libvirt propagate.
+    """
+    guests = driver._host.list_guests(only_running=False)
+    return [guest.get_xml_desc() for guest in guests]
+
+
+def is_active(driver: libvirt_driver.LibvirtDriver, instance: objects.Instance) -> bool:
+    """Return True if the instance's guest runs. Errors of libvirt propagate."""
+    try:
+        return bool(guest_of(driver, instance).is_active())
+    except nova_exception.InstanceNotFound:
+        return False
 
 
 @steps.changes("define a domain")

@@ -4,6 +4,7 @@
 from typing import Any
 
 from nova import context as nova_context
+from nova import exception as nova_exception
 from nova import objects
 from nova.virt.libvirt import driver as libvirt_driver
 from oslo_serialization import jsonutils
@@ -40,6 +41,35 @@ def host_changes(info: dict[str, Any], connector: dict[str, Any]) -> list[str]:
 
 def _normalized(wwpn: str) -> str:
     return wwpn.replace(":", "").lower()
+
+
+def exists(
+    driver: libvirt_driver.LibvirtDriver,
+    context: nova_context.RequestContext,
+    instance: "objects.Instance",
+    volume: Volume,
+) -> bool:
+    """Return True if a volume still has the same attachment to an instance.
+
+    Both Nova's database and Cinder are asked. Errors of Cinder's client propagate.
+    """
+    attachment_id = volume.device["attachment_id"]
+    try:
+        mapping = objects.BlockDeviceMapping.get_by_volume_and_instance(
+            context, volume.device.volume_id, instance.uuid
+        )
+        if mapping.attachment_id != attachment_id:
+            return False
+        if not attachment_id:  # attached by an old release of Nova
+            return True
+        api = nova_internals.volume_api_of(driver)
+        info = api.attachment_get(context, attachment_id)["connection_info"]
+    except (
+        nova_exception.VolumeBDMNotFound,
+        nova_exception.VolumeAttachmentNotFound,
+    ):
+        return False
+    return info.get("instance") in (None, instance.uuid)
 
 
 @steps.changes("update a volume's attachment")

@@ -63,7 +63,7 @@ class Connection:
     rollback leaves it connected; ``had_secret`` that libvirt had its secret.
     """
 
-    name: str
+    volume: Volume
     connection_info: dict[str, Any]
     was_connected: bool
     had_secret: bool
@@ -76,18 +76,6 @@ class _Checked:
     volume: Volume
     connection_info: dict[str, Any]
     disk_xml: str
-
-
-@dataclass(frozen=True)
-class Connected:
-    """The connected volumes of a server.
-
-    ``disks`` has, by target name, the <disk> that Nova would write for a volume now,
-    for ``plan.ServerDisks``. ``connections`` is the input of :func:`disconnect`.
-    """
-
-    disks: dict[str, str]
-    connections: tuple[Connection, ...] = ()
 
 
 def expected(block_device_info: dict[str, Any]) -> BlockDevices:
@@ -112,13 +100,14 @@ def verify(
     instance: "objects.Instance",
     block_device_info: dict[str, Any],
     domain: Domain,
-) -> Connected:
+) -> dict[str, str]:
     """Check that the volumes of a running guest exist, are readable and large enough.
 
     No volume is connected again, because the guest uses them. If libvirt has lost the
     secret of an encrypted volume, it is created: the rescue needs it to start (F23).
 
     :param domain: the server's original definition
+    :returns: by target name, the <disk> that Nova would write for a volume now
     :raises Refused: if a volume fails the check; the reason names the first one
     """
 
@@ -140,7 +129,7 @@ def verify(
     )
     if refused is not None:
         raise refused
-    return Connected(_save(context, instance, checked))
+    return _save(context, instance, checked)
 
 
 def connect(
@@ -149,23 +138,22 @@ def connect(
     instance: "objects.Instance",
     block_device_info: dict[str, Any],
     domain: Domain,
-) -> Connected:
+    connections: list[Connection],
+) -> dict[str, str]:
     """Connect the volumes of a guest that is off, several at once.
 
     :param domain: the server's original or rescue definition
-    :raises Refused: if a volume cannot be connected; the reason names the first one.
-        The volumes that this call has connected are disconnected in reverse order.
+    :param connections: gets each volume that is connected, for :func:`disconnect`
+    :returns: by target name, the <disk> that Nova would write for a volume now
+    :raises Refused: if a volume cannot be connected; the reason names the first one
     """
-    by_serial: dict[str, Connection] = {}
 
     def connect_one(volume: Volume) -> _Checked:
         info = volume.connection_info()
         was_connected = is_connected(driver, volume, info)
         had_secret = nova_internals.has_volume_secret(driver, volume.serial)
         info = _connect(driver, context, instance, volume, info, connector)
-        by_serial[volume.serial] = Connection(
-            volume.name, info, was_connected, had_secret
-        )
+        connections.append(Connection(volume, info, was_connected, had_secret))
         disk_xml = nova_internals.volume_disk_xml(driver, info, volume.mapping())
         check(driver, volume, info, sources.path_of(document.parse_element(disk_xml)))
         return _Checked(volume, info, disk_xml)
@@ -179,14 +167,9 @@ def connect(
         connect_one,
         "cannot be connected to the compute host",
     )
-    connections = tuple(by_serial[v.serial] for v in volumes if v.serial in by_serial)
-    try:
-        if refused is not None:
-            raise refused
-        return Connected(_save(context, instance, checked), connections)
-    except Exception:
-        disconnect(driver, context, instance, connections)
-        raise
+    if refused is not None:
+        raise refused
+    return _save(context, instance, checked)
 
 
 def connect_again(
@@ -197,13 +180,20 @@ def connect_again(
 ) -> dict[str, str]:
     """Connect the volumes of a guest that is about to start, from Nova's database.
 
-    If the host was rebooted, its devices may have new names.
+    If the host was rebooted, its devices may have new names. The caller holds the
+    instance's lock.
 
     :returns: by target name, the <disk> that Nova would write for a volume now
-    :raises Refused: if a volume cannot be connected; the reason names the first one
+    :raises Refused: if a volume cannot be connected; the reason names the first one.
+        The volumes that this call has connected are disconnected in reverse order.
     """
     info = nova_internals.block_device_info(context, instance)
-    return connect(driver, context, instance, info, domain).disks
+    connections: list[Connection] = []
+    try:
+        return connect(driver, context, instance, info, domain, connections)
+    except Exception:
+        disconnect(driver, context, instance, connections)
+        raise
 
 
 def disconnect(
@@ -214,12 +204,38 @@ def disconnect(
 ) -> None:
     """Disconnect the volumes of a rescue, last first; errors are only logged.
 
-    A volume that was connected before the rescue stays connected.
+    A volume that was connected before the rescue stays connected. So does a volume that
+    is not attached to the instance any more, because its device may be another server's
+    by now, and each volume of a guest that runs. The caller holds the instance's lock,
+    which Nova holds while it attaches or detaches a volume.
     """
     for connection in reversed(tuple(connections)):
         if connection.was_connected:
             continue
         try:
+            _disconnect(driver, context, instance, connection)
+        except Exception:
+            LOG.exception(
+                "Failed to disconnect %s; it stays connected to this host until it is "
+                "detached",
+                connection.volume.name,
+                instance=instance,
+            )
+
+
+def _disconnect(
+    driver: libvirt_driver.LibvirtDriver,
+    context: nova_context.RequestContext,
+    instance: "objects.Instance",
+    connection: Connection,
+) -> None:
+    volume = connection.volume
+    with nova_internals.volume_lock(driver, context, volume.device.volume_id):
+        if nova_internals.is_active(driver, instance):
+            reason = "the guest runs"
+        elif not attachment.exists(driver, context, instance, volume):
+            reason = "it is not attached to this instance any more"
+        else:
             nova_internals.disconnect_volume(
                 driver,
                 context,
@@ -227,13 +243,13 @@ def disconnect(
                 connection.connection_info,
                 connection.had_secret,
             )
-        except Exception:
-            LOG.exception(
-                "Failed to disconnect %s; it stays connected to this host until it is "
-                "detached",
-                connection.name,
-                instance=instance,
-            )
+            return
+    LOG.warning(
+        "Leaving %s connected to this host: %s",
+        volume.name,
+        reason,
+        instance=instance,
+    )
 
 
 def _save(

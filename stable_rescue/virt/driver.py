@@ -297,7 +297,7 @@ class StableRescueDriver(libvirt_driver.LibvirtDriver):
         all_instances: Collection["objects.Instance"],
     ) -> None:
         """Age the image cache, but keep what rescue disks are backed by (U23)."""
-        super().manage_image_cache(context, image_cache.with_rescues(all_instances))
+        super().manage_image_cache(context, image_cache.in_use(self, all_instances))
 
     def _take_prepared(
         self,

@@ -100,10 +100,7 @@ def is_active(
     driver: libvirt_driver.LibvirtDriver, instance: "objects.Instance"
 ) -> bool:
     """Return True if the guest runs. Errors of libvirt propagate."""
-    try:
-        return bool(nova_internals.guest_of(driver, instance).is_active())
-    except nova_exception.InstanceNotFound:
-        return False
+    return nova_internals.is_active(driver, instance)
 
 
 def current(

@@ -132,17 +132,19 @@ def prepare(
             guest.replace_definition(driver, instance, original.to_xml())
         # The volumes of a running guest are connected. The host of a stopped guest may
         # have been rebooted, so its volumes may not be.
-        attach = volumes.verify if server.is_active else volumes.connect
-        attached = attach(driver, context, instance, block_device_info, original)
-        rollback.add(
-            volumes.disconnect, driver, context, instance, attached.connections
-        )
+        disks = (driver, context, instance, block_device_info, original)
+        connections: list[volumes.Connection] = []
+        rollback.add(volumes.disconnect, driver, context, instance, connections)
+        if server.is_active:
+            volume_disks = volumes.verify(*disks)
+        else:
+            volume_disks = volumes.connect(*disks, connections)
         rollback.add(medium.remove, driver, instance)
         rescue_medium.fetch(context, image)
         if has_config_drive:
             config_drive.make(driver, context, instance, admin_password)
         # Some image backends know the format of their disk only once it is there.
-        final = derive(attached.disks)
+        final = derive(volume_disks)
         _log(final, instance)
         record = record.with_plan(final)
         rollback.add(guest.end_trial, driver, instance, record.defined_xml)

@@ -7,6 +7,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from nova import objects
+from oslo_concurrency import lockutils
 from oslo_log import log as logging
 
 LOG = logging.getLogger(__name__)
@@ -14,6 +15,8 @@ LOG = logging.getLogger(__name__)
 
 class Rollback(contextlib.AbstractContextManager["Rollback"]):
     """Roll steps back, last one first, if the block fails; keep them otherwise.
+
+    The instance's lock is held meanwhile, so the block must not hold it.
 
     The error of the block propagates. An error of the rollback is logged, and the
     remaining steps are rolled back anyway.
@@ -42,10 +45,14 @@ class Rollback(contextlib.AbstractContextManager["Rollback"]):
         trace: TracebackType | None,
     ) -> None:
         if error is not None:
-            self.run()
+            with lockutils.lock(self._instance.uuid):
+                self.run()
 
     def run(self) -> None:
-        """Roll every step back. Also used to discard a rescue that is not wanted."""
+        """Roll every step back. Also used to discard a rescue that is not wanted.
+
+        The caller holds the instance's lock.
+        """
         succeeded = [
             self._try(action, *args) for action, args in reversed(self._actions)
         ]

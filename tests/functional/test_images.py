@@ -251,8 +251,8 @@ class ImageCacheTest(images.ImagesTestBase):
 
     def test_stock_aging_removes_the_base_of_a_rescue(self) -> None:
         with mock.patch(
-            "stable_rescue.storage.image_cache.with_rescues",
-            lambda instances: instances,
+            "stable_rescue.storage.image_cache.in_use",
+            lambda _driver, instances: instances,
         ):
             self.age()
         self.assertFalse(self.base.exists())
@@ -262,6 +262,27 @@ class ImageCacheTest(images.ImagesTestBase):
         self.assertTrue(self.base.exists())
         medium = self.folder(self.server) / "disk.rescue"
         self.assertEqual(DATA, self.content_of(medium)[: len(DATA)])
+
+    def test_aging_keeps_the_base_of_a_rescue_without_record(self) -> None:
+        self.store().remove_record()
+        self.age()
+        self.assertTrue(self.base.exists())
+
+    def test_aging_keeps_the_base_of_a_stock_rescue(self) -> None:
+        self.unrescue_server()
+        self.glance_server.images[self.image]["properties"] = {}
+        self.rescue_server()
+        self.assertIsNone(self.record())
+        # Nova's fixtures do not let a stock rescue make its disk.
+        medium = self.folder(self.server) / "disk.rescue"
+        options = ("-f", "qcow2", "-F", "raw", "-b")
+        self.run_tool("qemu-img", "create", *options, self.base, medium)
+        for running in (True, False):
+            os.utime(self.base, (LONG_AGO, LONG_AGO))
+            if not running:
+                self.domain().destroy()
+            self.age()
+            self.assertTrue(self.base.exists())
 
     def test_aging_removes_the_base_after_the_rescue(self) -> None:
         self.unrescue_server()

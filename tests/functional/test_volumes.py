@@ -2,6 +2,7 @@
 """A rescue has all volumes, and checks them before the guest is powered off."""
 
 import copy
+from collections.abc import Callable
 from typing import Any
 
 import fixtures
@@ -197,6 +198,32 @@ class StoppedTest(VolumesTestBase):
         )
         self.assert_refused("No space left on device", status="SHUTOFF")
         self.assertEqual([], self.storage.connected())
+
+    def fail_fetch_after(self, change: Callable[[], object]) -> None:
+        """Request a rescue that fails to fetch its medium, after a change."""
+
+        def fail(*_args: Any) -> None:
+            change()
+            raise OSError(28, "No space left on device")
+
+        with fixtures.MonkeyPatch(
+            "stable_rescue.nova_internals.fetch_rescue_disk", fail
+        ):
+            self.error_of(self.rescue, self.server, self.image)
+
+    def test_rollback_keeps_volumes_that_were_detached_meanwhile(self) -> None:
+        """Their devices may belong to another server by now."""
+
+        def detach() -> None:
+            self.mapping(VOLUMES[0]).destroy()
+            self.cinder.volume_to_attachment[VOLUMES[1]].clear()
+
+        self.fail_fetch_after(detach)
+        self.assertEqual(sorted(VOLUMES[:2]), self.storage.connected())
+
+    def test_rollback_keeps_the_volumes_of_a_guest_that_runs(self) -> None:
+        self.fail_fetch_after(lambda: self.domain().createWithFlags(0))
+        self.assertEqual(sorted(VOLUMES), self.storage.connected())
 
     def test_failed_connect_updates_the_attachment_and_retries(self) -> None:
         """The volume may be exported to an initiator that the host no longer has."""

@@ -81,7 +81,7 @@ INTENDED = (
         COMPUTE_TESTS + "test_compute_mgr.ComputeManagerUnitTestCase",
         "test_unrescue",
         "it does not claim to use the database",
-        "the manager reads the instance again, and drops a request that was canceled "
+        "the manager reads the instance again, and drops a rescue that was canceled "
         "before it arrived; the test has no database",
     ),
     Difference(
@@ -89,7 +89,7 @@ INTENDED = (
         COMPUTE_TESTS + "test_compute.ComputeTestCase",
         "test_rescue_handle_err",
         "InstanceNotRescuable not raised",
-        "the manager drops a request that was canceled before it arrived; the test's "
+        "the manager drops a rescue that was canceled before it arrived; the test's "
         "instance is not rescuing",
     ),
     Difference(

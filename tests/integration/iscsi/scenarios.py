@@ -56,6 +56,7 @@ class Host:
         self.driver.volume_drivers = {}
         self.driver._host = mock.Mock()
         self.driver._host.find_secret.return_value = None
+        self.driver._host.get_guest.return_value.is_active.return_value = False
         self.driver._volume_api = mock.Mock()
         self.driver._volume_api.get.return_value = {"shared_targets": False}
         self.driver._volume_api.attachment_update.side_effect = (
@@ -77,7 +78,7 @@ class Host:
             f"<devices>{''.join(disks)}</devices></domain>"
         )
 
-    def connect(self) -> volumes.Connected:
+    def connect(self, connections: list[volumes.Connection]) -> dict[str, str]:
         """Connect the volumes, as the rescue of a stopped server does."""
         with mock.patch("stable_rescue.storage.attachment.save"):
             return volumes.connect(
@@ -86,13 +87,13 @@ class Host:
                 self.instance,
                 self.block_device_info,
                 Domain.parse(self.original_xml),
+                connections,
             )
 
-    def disconnect(self, connected: volumes.Connected) -> None:
+    def disconnect(self, connections: list[volumes.Connection]) -> None:
         """Disconnect what connect() connected."""
-        volumes.disconnect(
-            self.driver, self.context, self.instance, connected.connections
-        )
+        with mock.patch("stable_rescue.storage.attachment.exists", return_value=True):
+            volumes.disconnect(self.driver, self.context, self.instance, connections)
 
 
 def several(exported: target.Target) -> None:
@@ -101,9 +102,10 @@ def several(exported: target.Target) -> None:
     for name in names:
         exported.add(name)
     host = Host(exported, names)
-    connected = host.connect()
+    connections: list[volumes.Connection] = []
+    disks = host.connect(connections)
     assert exported.sessions() == len(names)
-    for name, disk in zip(names, connected.disks.values(), strict=True):
+    for name, disk in zip(names, disks.values(), strict=True):
         path = sources.path_of(etree.fromstring(disk))
         assert path, disk
         written = MARKER + name.encode()
@@ -111,14 +113,14 @@ def several(exported: target.Target) -> None:
         exported_data = exported.file(name).read_bytes()[: len(written)]
         assert exported_data == written, (path, exported_data)
     original = Domain.parse(host.original_xml)
-    refreshed = sources.refreshed(original, connected.disks)[0].to_xml()
+    refreshed = sources.refreshed(original, disks)[0].to_xml()
     assert "/dev/gone" not in refreshed, refreshed
-    again = host.connect()
-    assert all(volume.was_connected for volume in again.connections), again
-    assert again.disks == connected.disks
+    again: list[volumes.Connection] = []
+    assert host.connect(again) == disks
+    assert all(connection.was_connected for connection in again), again
     host.disconnect(again)
     assert exported.sessions() == len(names)
-    host.disconnect(connected)
+    host.disconnect(connections)
     _assert_nothing_left(exported)
 
 
@@ -129,17 +131,20 @@ def one_fails(exported: target.Target) -> None:
     """
     exported.add("kept")
     host_before = Host(exported, ["kept"])
-    kept = host_before.connect()
+    kept: list[volumes.Connection] = []
+    host_before.connect(kept)
     for name in ("new", "another"):
         exported.add(name)
     exported.add("foreign", initiator="iqn.2026-01.org.example:another-host")
     host = Host(exported, ["kept", "new", "foreign", "another"])
+    connections: list[volumes.Connection] = []
     try:
-        host.connect()
+        host.connect(connections)
     except exception.Refused as exc:
         assert "volume foreign (vdd) cannot be connected" in str(exc), exc
     else:
         raise AssertionError("a volume exported to another host was connected")
+    host.disconnect(connections)
     targets = [session.target for session in iscsiadm.sessions() if session.open]
     assert targets == [exported.name("kept")], targets
     assert exported.sessions() == 1
