@@ -21,7 +21,7 @@ from stable_rescue import conf, exception, nova_internals
 from stable_rescue.compute import block_device, image, rescue_driver
 from stable_rescue.compute.recovery import FAILED, INTERRUPTED, RecoveryMixin
 from stable_rescue.compute.stalled import StalledRescueMixin
-from stable_rescue.virt.phase import phase
+from stable_rescue.virt.phase import phase, wait_for_events
 from stable_rescue.virt.refusal import failing, refusing
 
 CONF = nova_conf.CONF
@@ -131,6 +131,7 @@ class StableRescueMixin(RecoveryMixin):
             yield True
         finally:
             self._guarded.pop(instance.uuid, None)
+            wait_for_events()
 
     def _is_wanted(self, instance: "objects.Instance", task_state: str) -> bool:
         """Read an instance again; return False if a request for it is outdated."""
@@ -228,7 +229,7 @@ class StableRescueMixin(RecoveryMixin):
         rescue_password: str,
     ) -> bool:
         """Prepare a stable rescue; return False if the image asks for a stock one."""
-        with refusing(instance):
+        with refusing(instance, context):
             if not rescue_image_ref:
                 raise exception.Refused(
                     "the server was made from no image; name an image to rescue it with"

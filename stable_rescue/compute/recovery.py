@@ -16,8 +16,8 @@ from oslo_concurrency import lockutils
 from oslo_log import log as logging
 
 from stable_rescue import nova_internals, steps
-from stable_rescue.compute.workers import Workers
 from stable_rescue.outcome import Outcome
+from stable_rescue.workers import Workers
 
 if TYPE_CHECKING:
     from nova.compute import manager
@@ -81,7 +81,9 @@ class RecoveryMixin(ManagerBase):
         # The instances whose last recovery failed. The next start tries all of them.
         self._unrecovered: set[str] = set()
         self._deadline = 0.0
-        self._workers = Workers(lambda: CONF.stable_rescue.recovery_workers)
+        self._workers = Workers(
+            lambda: CONF.stable_rescue.recovery_workers, "stable-rescue-recovery"
+        )
         self.driver.managed = True
 
     def init_host(self, *args: Any, **kwargs: Any) -> None:

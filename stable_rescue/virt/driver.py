@@ -81,7 +81,7 @@ class StableRescueDriver(libvirt_driver.LibvirtDriver):
         :returns: False if the image asks for a stock rescue
         :raises nova.exception.InstanceNotRescuable: if the rescue is refused
         """
-        with timeutils.StopWatch() as watch, refusing(instance):
+        with timeutils.StopWatch() as watch, refusing(instance, context):
             image = nova_internals.image_api_of(self).get(context, image_id)
             request = preparation.request_of(image)
             if request is None:

@@ -1,17 +1,33 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The phases of a rescue that users see, as events of the server's action."""
+"""The phases of a rescue that users see, as events of the server's action.
+
+Events are written by the conductor, which may hang. One thread of this process writes
+all of them, in order and with the times at which they happened, so that a guest that is
+off never waits for an event.
+"""
 
 import contextlib
-from collections.abc import Callable, Iterator
+import datetime
+from collections.abc import Iterator
+from concurrent import futures
 
 from nova import conf as nova_conf
 from nova import context as nova_context
 from nova import objects
-from nova.compute import utils as compute_utils
 from oslo_log import log as logging
+from oslo_utils import timeutils
+
+from stable_rescue.workers import Workers
 
 CONF = nova_conf.CONF
 LOG = logging.getLogger(__name__)
+
+# The guest is off when these end.
+_POWER_OFF = ("rescue_power_off", "unrescue_power_off")
+# How long the end of another phase waits for its event.
+_WAIT_SECONDS = 5
+
+_writer = Workers(lambda: 1, "stable-rescue-events")
 
 
 @contextlib.contextmanager
@@ -22,37 +38,96 @@ def phase(
 
     Users see its start, finish and result with `openstack server event show`. An
     error becomes the event's details, so raise only what a tenant may read. If the
-    database cannot be reached, the rescue continues without the event.
+    conductor does not answer, the rescue continues, and the event is written later or
+    not at all.
     """
-    event = compute_utils.EventReporter(
-        context, f"compute_{name}", CONF.host, instance.uuid, graceful_exit=True
-    )
-    if not _report(instance, name, event.__enter__):
-        yield
-        return
+    event = _Event(context, instance, f"compute_{name}")
+    _writer.submit(event.write)
     try:
         yield
     except Exception as exc:
-        _report(instance, name, event.__exit__, type(exc), exc, exc.__traceback__)
+        _finish(event, name, exc)
         raise
-    _report(instance, name, event.__exit__, None, None, None)
+    _finish(event, name, None)
 
 
-def _report(
-    instance: "objects.Instance",
-    name: str,
-    report: Callable[..., object],
-    *args: object,
-) -> bool:
-    """Return True if the event could be written to the database."""
-    try:
-        report(*args)
-    except Exception as exc:  # noqa: BLE001 - the rescue continues without it
-        LOG.warning(
-            "Could not report the event compute_%s, continuing without it: %s",
-            name,
-            exc,
-            instance=instance,
+def _finish(event: "_Event", name: str, error: Exception | None) -> None:
+    event.error, event.finish_time = error, timeutils.utcnow(with_timezone=True)
+    _writer.submit(event.write)
+    if name not in _POWER_OFF:
+        wait_for_events()
+
+
+def wait_for_events() -> None:
+    """Wait until all events so far are written, but only a few seconds."""
+    futures.wait([_writer.submit(lambda: None)], _WAIT_SECONDS)
+
+
+def report_refusal(
+    context: nova_context.RequestContext, instance: "objects.Instance", error: Exception
+) -> None:
+    """Report a refusal before the first phase, as that phase's event."""
+    with (
+        contextlib.suppress(type(error)),
+        phase(context, instance, "rescue_plan"),
+    ):
+        raise error
+
+
+class _Event:
+    """One event of an instance's running action; ``write`` may be called repeatedly."""
+
+    def __init__(
+        self,
+        context: nova_context.RequestContext,
+        instance: "objects.Instance",
+        name: str,
+    ) -> None:
+        self._context, self._instance, self._name = context, instance, name
+        self._start_time = timeutils.utcnow(with_timezone=True)
+        self.finish_time: datetime.datetime | None = None
+        self.error: Exception | None = None
+        self._is_written = self._is_closed = False
+
+    def write(self) -> None:
+        """Write what has happened and is not written yet."""
+        # oslo.log reads the request id from the thread's context store.
+        self._context.update_store()
+        try:
+            if not self._is_closed and not self._is_written:
+                self._create()
+            if not self._is_closed and self.finish_time is not None:
+                self._is_closed = True
+                self._finish()
+        except Exception as exc:  # noqa: BLE001 - the rescue continues without it
+            self._is_closed = True
+            LOG.warning(
+                "Could not report the event %s, continuing without it: %s",
+                self._name,
+                exc,
+                instance=self._instance,
+            )
+
+    def _create(self) -> None:
+        event = objects.InstanceActionEvent(
+            self._context,
+            event=self._name,
+            host=CONF.host,
+            start_time=self._start_time,
         )
-        return False
-    return True
+        if self.finish_time is not None and self.error is None:
+            event.finish_time, event.result = self.finish_time, "Success"
+            self._is_closed = True
+        event.create(self._instance.uuid, self._context.request_id)
+        self._is_written = True
+
+    def _finish(self) -> None:
+        """Finish the event; the conductor notes the time."""
+        objects.InstanceActionEvent.event_finish_with_failure(
+            self._context,
+            self._instance.uuid,
+            self._name,
+            exc_val=self.error,
+            exc_tb=self.error.__traceback__ if self.error else None,
+            want_result=False,
+        )

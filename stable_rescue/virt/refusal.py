@@ -4,21 +4,26 @@
 import contextlib
 from collections.abc import Iterator
 
+from nova import context as nova_context
 from nova import exception as nova_exception
 from nova import objects
 from oslo_log import log as logging
 
 from stable_rescue import exception
+from stable_rescue.virt.phase import report_refusal
 
 LOG = logging.getLogger(__name__)
 
 
 @contextlib.contextmanager
-def refusing(instance: "objects.Instance") -> Iterator[None]:
+def refusing(
+    instance: "objects.Instance", context: nova_context.RequestContext | None = None
+) -> Iterator[None]:
     """Turn any error of the block into a refusal, and log its reason.
 
     Use it for what happens before power-off, while the server is unchanged.
 
+    :param context: given outside of a phase, so that users see an event with the reason
     :raises nova.exception.InstanceNotRescuable: with a reason fit for a tenant
     """
     try:
@@ -34,9 +39,12 @@ def refusing(instance: "objects.Instance") -> Iterator[None]:
             instance=instance,
             exc_info=not expected,
         )
-        raise nova_exception.InstanceNotRescuable(
+        refusal = nova_exception.InstanceNotRescuable(
             instance_id=instance.uuid, reason=reason
-        ) from exc
+        )
+        if context is not None:
+            report_refusal(context, instance, refusal)
+        raise refusal from exc
 
 
 @contextlib.contextmanager

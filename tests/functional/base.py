@@ -131,9 +131,12 @@ class RescueTestBase(PatientMixin, base.ServersTestBase):
         return sorted(path.name for path in self.folder(server).iterdir())
 
     def events(self, server: dict[str, Any]) -> list[dict[str, Any]]:
-        """Return the events of a server's newest action."""
+        """Return the events of a server's newest action, as administrators see them.
+
+        Nova's default policy shows the details of an event to administrators only.
+        """
         action = self.api.get_instance_actions(server["id"])[0]
-        details = self.api.api_get(
+        details = self.admin_api.api_get(
             f"/servers/{server['id']}/os-instance-actions/{action['request_id']}"
         ).body
         return list(details["instanceAction"]["events"])

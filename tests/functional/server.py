@@ -141,8 +141,11 @@ class ServerTestBase(RecoveryAssertions, base.RescueTestBase):
         driver = self.driver
         with mock.patch.object(driver, "power_off", wraps=driver.power_off) as off:
             text = self.error_of(self.rescue, self.server, image or self.image)
+        event = self.last_event(self.server)
+        self.assertEqual("Error", event["result"])
         for reason in reasons:
             self.assertIn(reason, text)
+            self.assertIn(reason, event["details"])
         self.assert_status(status)
         off.assert_not_called()
         self.assertEqual(before, self.observed())

@@ -1,16 +1,24 @@
 # SPDX-License-Identifier: Apache-2.0
 """Rescue and unrescue through Nova's API, and rescues that are refused."""
 
+import threading
+from typing import Any
 from unittest import mock
 
 import fixtures
 from nova import exception as nova_exception
+from nova.db.main import api as database
 from nova.tests.fixtures import libvirt
+from oslo_utils import timeutils
 
 from stable_rescue.domain import recognize
 from stable_rescue.domain.document import Domain
+from stable_rescue.virt import phase
 from tests.functional import base
 from tests.functional.server import ServerTestBase
+
+#: The events of a rescue that stable rescue reports itself.
+PHASES = {f"compute_rescue_{name}" for name in ("plan", "prepare", "power_off", "boot")}
 
 
 class RescueTest(ServerTestBase):
@@ -48,6 +56,33 @@ class RescueTest(ServerTestBase):
             {f"compute_unrescue_{phase}": "Success" for phase in phases},
             self.results(),
         )
+
+    def test_rescue_does_not_wait_for_a_hung_conductor(self) -> None:
+        answers = threading.Event()
+        self.addCleanup(answers.set)
+        start_event = database.action_event_start
+
+        def hang(context: Any, values: dict[str, Any]) -> Any:
+            if values["event"] in PHASES:
+                answers.wait(120)
+            return start_event(context, values)
+
+        for name, value in (
+            (f"{database.__name__}.action_event_start", hang),
+            (f"{phase.__name__}._WAIT_SECONDS", 0.1),
+        ):
+            self.useFixture(fixtures.MonkeyPatch(name, value))
+        self.rescue_server()
+        self.assertTrue(self.domain().isActive())
+        self.assertEqual({"compute_rescue_instance": "Success"}, self.results())
+        rescued = timeutils.utcnow().isoformat()
+        answers.set()
+        phase._writer.submit(lambda: None).result(60)
+        self.assertLessEqual(PHASES, self.results().keys())
+        # All but the first, whose start hung, have the times at which they happened.
+        for event in self.events(self.server):
+            if event["event"] in PHASES - {"compute_rescue_plan"}:
+                self.assertLess(event["finish_time"], rescued)
 
     def test_image_without_properties_gets_a_stock_rescue(self) -> None:
         self.rescue_server(self.create_rescue_image())

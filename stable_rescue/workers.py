@@ -16,10 +16,12 @@ class Workers:
     threads are daemons, and the next start finishes a recovery that they did not.
 
     :param limit: returns how many functions may run at the same time
+    :param name: the threads' name
     """
 
-    def __init__(self, limit: Callable[[], int]) -> None:
+    def __init__(self, limit: Callable[[], int], name: str) -> None:
         self._limit = limit
+        self._name = name
         self._lock = threading.Lock()
         self._threads = 0
         self._queue: collections.deque[tuple[Future[None], Callable[[], None]]] = (
@@ -34,9 +36,7 @@ class Workers:
             if self._threads >= self._limit():
                 return future
             self._threads += 1
-        threading.Thread(
-            target=self._work, name="stable-rescue-recovery", daemon=True
-        ).start()
+        threading.Thread(target=self._work, name=self._name, daemon=True).start()
         return future
 
     def _work(self) -> None:
