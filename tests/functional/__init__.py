@@ -3,3 +3,9 @@
 from tests import release
 
 release.choose_concurrency()
+
+# These import parts of OpenStack, which must come after the choice.
+from tests import shared_results, wakeups  # noqa: E402
+
+shared_results.share()
+wakeups.wake_by_work()
