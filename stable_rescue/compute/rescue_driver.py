@@ -28,6 +28,14 @@ class KnownRescue(Protocol):
         """True if the instance is RESCUED, but nothing says how to restore it."""
 
     @property
+    def is_begun(self) -> bool:
+        """True if a rescue has left something; the request for it has arrived."""
+
+    @property
+    def is_ending(self) -> bool:
+        """True unless it is known that the end of the rescue has not begun."""
+
+    @property
     def is_stable(self) -> bool:
         """True if the manager has to recover the server if unrescue fails."""
 
