@@ -225,6 +225,15 @@ class ImageChoiceTest(ServerTestBase):
         self.assertEqual(base_image, used)
         self.assertIn("the server's base image", log)
 
+    def test_refusal_before_the_first_phase_is_an_event(self) -> None:
+        self.flags(rescue_image_id=uuids.gone, group="libvirt")
+        self.error_of(self.api.post_server_action, self.server["id"], {"rescue": {}})
+        event = self.last_event(self.server)
+        self.assertEqual("compute_rescue_plan", event["event"])
+        self.assertIn("the rescue image does not exist", event["details"])
+        self.flags(virt_type="lxc", group="libvirt")
+        self.assert_refused("not possible with virt_type lxc")
+
     def test_operators_image_can_ask_for_a_stock_rescue(self) -> None:
         self.flags(rescue_image_id=self.create_rescue_image(), group="libvirt")
         self.api.post_server_action(self.server["id"], {"rescue": {}})
