@@ -13,6 +13,11 @@ nova-compute imports the manager before it loads a driver, and the import must n
 one: functions that need nova.virt.libvirt import it when they are called.
 """
 
+from stable_rescue.nova_internals.consoles import (
+    acquire_port,
+    claim_port,
+    release_port,
+)
 from stable_rescue.nova_internals.disks import (
     config_drive_xml,
     fetch_rescue_disk,
@@ -60,8 +65,10 @@ __all__ = [
     "Hook",
     "HostVersions",
     "Version",
+    "acquire_port",
     "block_device_info",
     "build_definition",
+    "claim_port",
     "config_drive_xml",
     "connect_volume",
     "connector_of",
@@ -81,6 +88,7 @@ __all__ = [
     "ports_in_neutron",
     "power_off_values",
     "power_state",
+    "release_port",
     "replace_periodic_tasks",
     "rescue_disk_xml",
     "rescue_disks_of_lvm",

@@ -13,6 +13,7 @@ from stable_rescue import exception, nova_internals, steps
 from stable_rescue.domain import live, nics, recognize
 from stable_rescue.domain.document import Domain
 from stable_rescue.domain.layout import differences, layout_of
+from stable_rescue.virt import consoles
 
 LOG = logging.getLogger(__name__)
 
@@ -217,11 +218,15 @@ def power_off(
 ) -> None:
     """Power the guest off. If it still runs, errors of libvirt propagate.
 
+    Nova releases the ports of the serial consoles, even those of a guest that is off,
+    and they may be another server's by then. So a guest that is off is left alone.
+
     :param timeout: seconds that the guest gets to shut down; 0 means none
     :param retry_interval: seconds between two shutdown requests
     """
     with _POWER_OFF:
-        driver.power_off(instance, timeout, retry_interval)
+        if is_active(driver, instance):
+            driver.power_off(instance, timeout, retry_interval)
 
 
 def shut_down_rescue(
@@ -241,13 +246,16 @@ def start(
     instance: "objects.Instance",
     xml: str,
 ) -> None:
-    """Plug the NICs (U16), then define and start a definition.
+    """Plug the NICs (U16), claim the serial ports (U21), define and start a definition.
 
     Errors of libvirt and os-vif propagate.
+
+    :raises nova.exception.SocketPortRangeExhaustedException: if no serial port is free
     """
     with _PLUG_NICS:
         driver.plug_vifs(instance, instance.get_network_info())
-    nova_internals.start_guest(driver, context, xml, instance)
+    with consoles.claimed(instance, xml) as usable_xml:
+        nova_internals.start_guest(driver, context, usable_xml, instance)
 
 
 def start_as_defined(
