@@ -80,6 +80,7 @@ class StableRescueMixin(RecoveryMixin):
             if not is_wanted:
                 self._discard_rescue(instance)
                 return
+            self._confirm_rescue(context, instance)
             super().rescue_instance(
                 context, instance, rescue_password, rescue_image_ref, clean_shutdown
             )
@@ -259,6 +260,19 @@ class StableRescueMixin(RecoveryMixin):
                 expected={"task_state": task_states.RESCUING},
                 actual={"task_state": instance.task_state},
             ) from exc
+
+    # The same decorators, for the same reasons.
+    @manager.wrap_exception()
+    @manager.reverts_task_state
+    @manager.wrap_instance_fault
+    def _confirm_rescue(
+        self, context: nova_context.RequestContext, instance: "objects.Instance"
+    ) -> None:
+        """Check that the server is still as its rescue was planned for.
+
+        The caller holds the instance's lock.
+        """
+        self.driver.confirm_rescue(context.elevated(), instance)
 
     def _discard_rescue(self, instance: "objects.Instance") -> None:
         """Remove a prepared rescue that is not wanted any more."""

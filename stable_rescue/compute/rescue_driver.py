@@ -58,9 +58,9 @@ class RescueDriver(Protocol):
 
     Its ``rescue`` boots what ``prepare_rescue`` has prepared. If that fails, or its
     ``unrescue``, the manager calls ``recover_rescue`` instead of setting ERROR. The
-    manager holds the instance's lock during ``rescue``, ``unrescue``,
-    ``recover_rescue``, ``clean_up_rescue`` and ``remove_rescue_record``, and sets
-    ``managed`` to True on the driver.
+    manager holds the instance's lock during ``confirm_rescue``, ``rescue``,
+    ``unrescue``, ``recover_rescue``, ``clean_up_rescue`` and ``remove_rescue_record``,
+    and sets ``managed`` to True on the driver.
     """
 
     def prepare_rescue(
@@ -78,6 +78,15 @@ class RescueDriver(Protocol):
         :returns: False if Nova's manager shall do this rescue, without preparation
         :raises nova.exception.InstanceNotRescuable: if the rescue is refused, with a
             reason fit for a tenant; the server is unchanged
+        """
+
+    def confirm_rescue(
+        self, context: nova_context.RequestContext, instance: "objects.Instance"
+    ) -> None:
+        """Check, just before power-off, that a prepared rescue still fits the server.
+
+        :raises nova.exception.InstanceNotRescuable: if it does not; the prepared rescue
+            is discarded
         """
 
     def discard_rescue(self, instance: "objects.Instance", deleted: bool) -> None:

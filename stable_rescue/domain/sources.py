@@ -38,15 +38,22 @@ def refreshed(domain: Domain, fresh: Mapping[str, str]) -> tuple[Domain, list[Ed
     return _updated(domain, parsed, "volume", "U16")
 
 
-def carried(domain: Domain, current: Domain) -> tuple[Domain, list[Edit]]:
+def carried(
+    domain: Domain, current: Domain, since: Domain | None = None
+) -> tuple[Domain, list[Edit]]:
     """Return a definition whose disks have the sources that another one has (U36).
 
     If no source differs, the same domain is returned. The config drive keeps its
     source, because the rescue has another one (E5).
 
     :param current: what the guest runs with, or has last run with
+    :param since: an earlier ``current``; only what has changed since is carried over
     """
     there = {document.target_of(disk)[0]: disk for disk in current.disks()}
+    for disk in since.disks() if since else ():
+        target = document.target_of(disk)[0]
+        if target in there and _reads(disk) == _reads(there[target]):
+            del there[target]
     fresh = {}
     for disk in domain.disks():
         target = document.target_of(disk)[0]
@@ -83,6 +90,14 @@ def _updated(
                 text = f"{target} reads its {what} by a new {', '.join(changed)}"
                 edits.append(Edit(f"{what} source", text, rule))
     return (draft, edits) if edits else (domain, [])
+
+
+def _reads(disk: etree._Element) -> list[tuple[str, str]]:
+    """Return what a disk reads, in a form to compare."""
+    source = disk.find("source")
+    attributes = {} if source is None else dict(source.attrib)
+    attributes.pop("index", None)  # libvirt counts the sources of a running guest
+    return [("type", disk.get("type", "")), *sorted(attributes.items())]
 
 
 def _is_same(disk: etree._Element, other: etree._Element) -> bool:

@@ -21,7 +21,7 @@ def claimed(instance: "objects.Instance", xml: str) -> Iterator[str]:
     """Claim the ports of a definition that the block starts; yield the definition.
 
     Nova releases the ports of a guest whenever it powers the guest off, so another
-    server may have one of them by now. Its console then listens on another port. If
+    server may have one of them by now. The console then listens on another port. If
     the block fails, the ports are released.
 
     :raises nova.exception.SocketPortRangeExhaustedException: if no port is free

@@ -16,7 +16,7 @@ from stable_rescue.domain import sources
 from stable_rescue.domain.document import Domain
 from stable_rescue.domain.edits import Edit
 from stable_rescue.storage import volumes
-from stable_rescue.storage.record import Record
+from stable_rescue.storage.record import Record, State
 from stable_rescue.storage.store import store_of
 from stable_rescue.virt import guest
 
@@ -37,6 +37,26 @@ def follow(
         instance,
         record,
         lambda domain: sources.carried(domain, current or domain),
+    )
+
+
+def follow_since_plan(
+    driver: libvirt_driver.LibvirtDriver,
+    instance: "objects.Instance",
+    prepared: Record,
+) -> Record:
+    """Take the sources that have changed since a rescue was planned (U36).
+
+    A snapshot takes no lock, so it may have moved the guest to other files just before
+    its power-off. All other sources stay: the plan may have newer ones than libvirt.
+    Errors of libvirt propagate.
+    """
+    planned = Domain.parse(prepared.defined_xml)
+    current = guest.current(driver, instance)
+    return _update(
+        instance,
+        prepared,
+        lambda domain: sources.carried(domain, current or planned, planned),
     )
 
 
@@ -65,8 +85,12 @@ def _update(
     update: Callable[[Domain], tuple[Domain, list[Edit]]],
 ) -> Record:
     store = store_of(instance)
-    # unrescue.xml is written more often than the record.
-    saved = store.load_original() or Domain.parse(record.original_xml)
+    saved = None
+    if record.state in (State.RESCUED, State.ENDING):
+        # unrescue.xml is written more often than the record. Before that state, the
+        # file may be one that an earlier rescue has left.
+        saved = store.load_original()
+    saved = saved or Domain.parse(record.original_xml)
     original, edits = update(saved)
     if edits:
         store.save_original(original.to_xml())

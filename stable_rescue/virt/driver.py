@@ -2,11 +2,12 @@
 """StableRescueDriver: Nova's libvirt driver with a rescue that moves no device."""
 
 import functools
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from typing import Any
 
 from nova import conf as nova_conf
 from nova import context as nova_context
+from nova import exception as nova_exception
 from nova import objects
 from nova.compute import vm_states
 from nova.network import model as network_model
@@ -17,7 +18,7 @@ from oslo_utils import excutils, timeutils
 
 from stable_rescue import conf, nova_internals
 from stable_rescue.outcome import Outcome
-from stable_rescue.storage import image_cache, inspection, store
+from stable_rescue.storage import inspection, store
 from stable_rescue.storage.known_rescue import KnownRescue
 from stable_rescue.storage.record import State
 from stable_rescue.virt import (
@@ -27,6 +28,7 @@ from stable_rescue.virt import (
     stock_rescue,
     transitions,
 )
+from stable_rescue.virt.lifecycle import LifecycleMixin
 from stable_rescue.virt.phase import phase
 from stable_rescue.virt.preparation import Prepared
 from stable_rescue.virt.refusal import failing, refusing
@@ -40,7 +42,7 @@ conf.register_opts(CONF)
 _RESCUED = (State.RESCUED, State.ENDING, State.ENDED)
 
 
-class StableRescueDriver(libvirt_driver.LibvirtDriver):
+class StableRescueDriver(LifecycleMixin, libvirt_driver.LibvirtDriver):
     """Derive a rescue from the original definition; everything else is inherited."""
 
     def __init__(self, virtapi: Any, read_only: bool = False) -> None:
@@ -151,6 +153,23 @@ class StableRescueDriver(libvirt_driver.LibvirtDriver):
                 self._remove_record_unless_managed(instance)
         LOG.info("Rescued in %.2f seconds", watch.elapsed(), instance=instance)
 
+    def confirm_rescue(
+        self, context: nova_context.RequestContext, instance: "objects.Instance"
+    ) -> None:
+        """Check, just before power-off, that a prepared rescue still fits the server.
+
+        Call it with the instance's lock held.
+
+        :raises nova.exception.InstanceNotRescuable: if devices or disks have changed;
+            the prepared rescue is discarded
+        """
+        try:
+            with refusing(instance, context):
+                self._prepared[instance.uuid].check_unchanged()
+        except nova_exception.InstanceNotRescuable:
+            with excutils.save_and_reraise_exception(logger=LOG):
+                self.discard_rescue(instance, deleted=False)
+
     def discard_rescue(self, instance: "objects.Instance", deleted: bool) -> None:
         """Remove a prepared rescue that is not wanted any more.
 
@@ -246,58 +265,6 @@ class StableRescueDriver(libvirt_driver.LibvirtDriver):
         """
         LOG.info("Removing the leftovers of an ended rescue", instance=instance)
         transitions.clean_up(self, instance)
-
-    def resume_state_on_host_boot(
-        self,
-        context: nova_context.RequestContext,
-        instance: "objects.Instance",
-        network_info: network_model.NetworkInfo,
-        share_info: "objects.ShareMappingList",
-        block_device_info: dict[str, Any] | None = None,
-    ) -> None:
-        """Start an instance after a host boot; start its rescue if it is rescued (U14).
-
-        Errors of libvirt propagate.
-        """
-        if instance.vm_state == vm_states.RESCUED:
-            self.recover_rescue(context, instance)
-        else:
-            super().resume_state_on_host_boot(
-                context, instance, network_info, share_info, block_device_info
-            )
-
-    def destroy(
-        self,
-        context: nova_context.RequestContext,
-        instance: "objects.Instance",
-        network_info: network_model.NetworkInfo,
-        block_device_info: dict[str, Any] | None = None,
-        destroy_disks: bool = True,
-        destroy_secrets: bool = True,
-    ) -> None:
-        """Destroy an instance, with the files that its original definition names.
-
-        Libvirt removes the UEFI variables that the definition names, so the original
-        definition of a rescued instance is put back first. Errors of Nova's driver
-        propagate.
-        """
-        transitions.before_destroy(self, instance)
-        super().destroy(
-            context,
-            instance,
-            network_info,
-            block_device_info=block_device_info,
-            destroy_disks=destroy_disks,
-            destroy_secrets=destroy_secrets,
-        )
-
-    def manage_image_cache(
-        self,
-        context: nova_context.RequestContext,
-        all_instances: Collection["objects.Instance"],
-    ) -> None:
-        """Age the image cache, but keep what rescue disks are backed by (U23)."""
-        super().manage_image_cache(context, image_cache.in_use(self, all_instances))
 
     def _take_prepared(
         self,

@@ -12,7 +12,7 @@ from oslo_log import log as logging
 from stable_rescue import exception, nova_internals, steps
 from stable_rescue.domain import live, nics, recognize
 from stable_rescue.domain.document import Domain
-from stable_rescue.domain.layout import differences, layout_of
+from stable_rescue.domain.layout import Layout, differences, layout_of
 from stable_rescue.virt import consoles
 
 LOG = logging.getLogger(__name__)
@@ -57,6 +57,45 @@ def read_original(guest: libvirt_guest.Guest) -> Domain:
         instance_uuid=guest.uuid,
     )
     return live.persistent_form(running)
+
+
+def layouts(guest: libvirt_guest.Guest) -> list[Layout]:
+    """Return the layout of what libvirt would start next, then of what runs, if any.
+
+    Errors of libvirt propagate.
+
+    :raises InvalidDomain: if libvirt returns no domain definition
+    """
+    domains = [defined(guest)]
+    if guest.is_active():
+        domains.append(Domain.parse(guest.get_xml_desc(dump_migratable=True)))
+    return [layout_of(domain) for domain in domains]
+
+
+def check_unchanged(
+    driver: libvirt_driver.LibvirtDriver,
+    instance: "objects.Instance",
+    planned: list[Layout],
+) -> None:
+    """Check that the server has the devices and disk sources that it had earlier.
+
+    Errors of libvirt propagate.
+
+    :param planned: the layouts that the rescue was planned with
+    :raises Refused: if a device was attached or detached, or a disk has another source
+    :raises nova.exception.InstanceNotFound: if the domain is gone
+    """
+    present = layouts(nova_internals.guest_of(driver, instance))
+    # A guest may have shut down since; then only the next start is compared.
+    for before, now in zip(planned, present, strict=False):
+        changed = differences(before, now)
+        if changed:
+            devices = ", ".join(sorted({" ".join(device) for device in changed}))
+            LOG.info("Devices changed since the plan: %s", devices, instance=instance)
+            raise exception.Refused(
+                "the server's devices or disks changed while its rescue was being "
+                "prepared; try again"
+            )
 
 
 def without_deleted_ports(
@@ -143,6 +182,7 @@ def try_out(
     driver: libvirt_driver.LibvirtDriver,
     instance: "objects.Instance",
     rescue: Domain,
+    planned: list[Layout],
 ) -> None:
     """Let libvirt check a rescue definition; a running guest goes on.
 
@@ -152,10 +192,13 @@ def try_out(
     between would be defined again. If libvirt rejects the previous definition, the
     error propagates.
 
+    :param planned: the layouts that the rescue was planned with
+    :raises Refused: if the server has other devices or disk sources than planned
     :raises NotAccepted: if libvirt rejects the rescue definition
     :raises nova.exception.InstanceNotFound: if the domain is gone
     """
     with lockutils.lock(instance.uuid):
+        check_unchanged(driver, instance, planned)
         guest = nova_internals.guest_of(driver, instance)
         if not guest.has_persistent_configuration():
             # Defining it would make it persistent. Nova's domains always are.
@@ -218,8 +261,8 @@ def power_off(
 ) -> None:
     """Power the guest off. If it still runs, errors of libvirt propagate.
 
-    Nova releases the ports of the serial consoles, even those of a guest that is off,
-    and they may be another server's by then. So a guest that is off is left alone.
+    A guest that is off is left alone, because Nova's power-off releases the ports in
+    its definition, which another server may have by then (U21).
 
     :param timeout: seconds that the guest gets to shut down; 0 means none
     :param retry_interval: seconds between two shutdown requests

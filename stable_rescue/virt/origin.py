@@ -14,6 +14,7 @@ from oslo_log import log as logging
 from stable_rescue import nova_internals
 from stable_rescue.domain import recognize
 from stable_rescue.domain.document import Domain
+from stable_rescue.domain.layout import Layout, layout_of
 from stable_rescue.storage.store import store_of
 from stable_rescue.virt import guest
 
@@ -25,13 +26,16 @@ class Origin:
     """A server as it is before a rescue.
 
     ``original`` is what the rescue is derived from, ``defined`` is what libvirt would
-    start next. ``was_running`` says whether the guest has to run after the rescue,
-    ``is_active`` whether it runs now. ``is_misplaced`` says that libvirt holds the
-    rescue definition of an earlier, failed rescue instead of the original.
+    start next. ``layouts`` are where both put their devices, to notice a change later;
+    they were read before the definitions. ``was_running`` says whether the guest has to
+    run after the rescue, ``is_active`` whether it runs now. ``is_misplaced`` says that
+    libvirt holds the rescue definition of an earlier, failed rescue instead of the
+    original.
     """
 
     original: Domain
     defined: Domain
+    layouts: list[Layout]
     is_active: bool
     was_running: bool
     is_misplaced: bool = False
@@ -68,7 +72,9 @@ def find(
             ),
         )
         built = guest.defined(nova_internals.guest_of(driver, instance))
-        return Origin(built, built, is_active=False, was_running=was_active)
+        layouts = [layout_of(built)]
+        return Origin(built, built, layouts, is_active=False, was_running=was_active)
+    layouts = guest.layouts(nova_guest)
     original = guest.read_original(nova_guest)
     if recognize.is_rescue(original):
         saved = store_of(instance).load_original()
@@ -79,12 +85,18 @@ def find(
                 instance=instance,
             )
             return Origin(
-                saved, saved, is_active=False, was_running=True, is_misplaced=True
+                saved,
+                saved,
+                [layout_of(saved)],
+                is_active=False,
+                was_running=True,
+                is_misplaced=True,
             )
     is_active = bool(nova_guest.is_active())
     return Origin(
         original,
         guest.defined(nova_guest),
+        layouts,
         is_active,
         was_running=is_active or (was_active and not managed),
     )

@@ -2,6 +2,7 @@
 """Everything of a rescue that is done while the guest still runs."""
 
 import dataclasses
+import functools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -42,9 +43,14 @@ _VIRT_TYPES = ("kvm", "qemu")
 
 @dataclass(frozen=True)
 class Prepared:
-    """A rescue that is ready to begin, and what removes it if it is not wanted."""
+    """A rescue that is ready to begin.
+
+    ``check_unchanged`` raises Refused if the server has other devices than planned.
+    ``discard`` removes the rescue if it is not wanted.
+    """
 
     record: Record
+    check_unchanged: Callable[[], None]
     discard: Callable[[], None]
 
 
@@ -148,10 +154,13 @@ def prepare(
         _log(final, instance)
         record = record.with_plan(final)
         rollback.add(guest.end_trial, driver, instance, record.defined_xml)
-        guest.try_out(driver, instance, final.rescue)
+        guest.try_out(driver, instance, final.rescue, server.layouts)
         record = record.at(State.PREPARED)
         store.save(record)
-    return Prepared(record, rollback.run)
+    check_unchanged = functools.partial(
+        guest.check_unchanged, driver, instance, server.layouts
+    )
+    return Prepared(record, check_unchanged, rollback.run)
 
 
 def _log(final: RescuePlan, instance: "objects.Instance") -> None:

@@ -49,6 +49,7 @@ def begin(
         store.save(prepared.at(State.BEGINNING))
         store.save_original(prepared.original_xml)
         guest.power_off(driver, instance)
+        prepared = disk_sources.follow_since_plan(driver, instance, prepared)
         # The volumes are connected: the guest ran, or preparation has connected them.
         guest.start(driver, context, instance, prepared.rescue_xml)
         store.save(prepared.at(State.RESCUED))
@@ -118,6 +119,8 @@ def roll_back(
     connected = connected or guest.is_active(driver, instance)
     if guest.is_rescue(driver, instance):
         guest.power_off(driver, instance)
+    if not guest.is_active(driver, instance):
+        begun = disk_sources.follow_since_plan(driver, instance, begun)
     if begun.was_running and not connected:
         begun = disk_sources.reconnect(driver, context, instance, begun)
     _restore(driver, context, instance, begun)

@@ -110,6 +110,10 @@ class OtherDriver(fake.MediumFakeDriver):
         self.calls.append("prepare")
         return True
 
+    def confirm_rescue(self, context: Any, instance: Any) -> None:
+        assert self.get_info(instance).state == power_state.RUNNING
+        self.calls.append("confirm")
+
     def rescue(self, context: Any, instance: Any, *args: Any) -> None:
         assert self.get_info(instance).state == power_state.SHUTDOWN
         self.calls.append("rescue")
@@ -159,7 +163,8 @@ class TakingPartTest(OtherDriverTestBase):
         self.act("rescue", "RESCUE")
         self.act("unrescue", "ACTIVE")
         self.assertEqual(
-            ["prepare", "rescue", "unrescue", "remove record"], OtherDriver.calls
+            ["prepare", "confirm", "rescue", "unrescue", "remove record"],
+            OtherDriver.calls,
         )
         self.useFixture(fixtures.MockPatchObject(OtherDriver, "fails", True))
         error = self.assertRaises(

@@ -67,8 +67,8 @@ BY_OWNER = {("instance", "save"), ("temporary_path()", "replace")}
 EXEMPT = {
     "storage/files.py write": "removes only what a failed step has left",
     "storage/files.py _sync_folder": "opens a directory, changes nothing",
-    "virt/driver.py resume_state_on_host_boot": "calls Nova for unrescued instances",
-    "virt/driver.py destroy": "calls Nova, which repeats it after a restart",
+    "virt/lifecycle.py resume_state_on_host_boot": "calls Nova for unrescued instances",
+    "virt/lifecycle.py destroy": "calls Nova, which repeats it after a restart",
 }
 
 
