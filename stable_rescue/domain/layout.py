@@ -16,8 +16,11 @@ _IMPLICIT = ("emulator", "audio", "console")
 _SOURCE_KEYS = ("file", "dev", "dir", "protocol", "name", "pool", "volume")
 
 
-def layout_of(domain: Domain) -> Layout:
-    """Return the address of every device, for a disk with its source."""
+def layout_of(domain: Domain, with_sources: bool = True) -> Layout:
+    """Return the address of every device.
+
+    :param with_sources: include what each disk reads
+    """
     layout: Layout = {}
     times: Counter[tuple[str, ...]] = Counter()
     for device in domain.each_device():
@@ -25,7 +28,7 @@ def layout_of(domain: Domain) -> Layout:
             continue
         identity = _identity(device)
         times[identity] += 1
-        layout[(*identity, str(times[identity]))] = _place(device)
+        layout[(*identity, str(times[identity]))] = _place(device, with_sources)
     return layout
 
 
@@ -58,10 +61,10 @@ def _identity(device: etree._Element) -> tuple[str, ...]:
     return (tag, *(device.get(key, "") for key in keys))
 
 
-def _place(device: etree._Element) -> tuple[str, ...]:
+def _place(device: etree._Element, with_source: bool) -> tuple[str, ...]:
     address = device.find("address")
     parts = [] if address is None else sorted(address.attrib.items())
     source = device.find("source") if device.tag == "disk" else None
-    if source is not None:
+    if source is not None and with_source:
         parts += [(key, source.get(key, "")) for key in _SOURCE_KEYS]
     return tuple(f"{key}={value}" for key, value in parts)

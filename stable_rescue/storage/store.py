@@ -2,7 +2,7 @@
 """The files that say how a rescued server is restored: the record and unrescue.xml."""
 
 import contextlib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from nova import conf as nova_conf
@@ -71,18 +71,13 @@ class Store:
 
         After a second stock rescue the file may hold a rescue definition (U8).
         """
-        try:
-            saved = Domain.parse(libvirt_utils.load_file(str(self._unrescue_xml)))
-        except FileNotFoundError:
-            return None
-        except (ValueError, exception.InvalidDomain) as exc:
-            LOG.warning(
-                "Ignoring %s, which holds no domain definition: %s",
-                self._unrescue_xml,
-                exc,
-            )
-            return None
-        return None if recognize.is_rescue(saved) else saved
+        saved = self._load_saved()
+        return None if saved is None or recognize.is_rescue(saved) else saved
+
+    def has_rescue_as_original(self) -> bool:
+        """Return True if unrescue.xml holds the definition of a stable rescue (U8)."""
+        saved = self._load_saved()
+        return saved is not None and recognize.rescue_disk(saved) is not None
 
     def has_original(self) -> bool:
         """Return True if there is an unrescue.xml with content, even a damaged one."""
@@ -107,6 +102,20 @@ class Store:
         self.remove_original()
         self.remove_record()
 
+    def _load_saved(self) -> Domain | None:
+        """Return what unrescue.xml holds; None if it is no domain definition."""
+        try:
+            return Domain.parse(libvirt_utils.load_file(str(self._unrescue_xml)))
+        except FileNotFoundError:
+            return None
+        except (ValueError, exception.InvalidDomain) as exc:
+            LOG.warning(
+                "Ignoring %s, which holds no domain definition: %s",
+                self._unrescue_xml,
+                exc,
+            )
+            return None
+
 
 def store_of(instance: "objects.Instance") -> Store:
     """Return the store in an instance's directory."""
@@ -118,13 +127,19 @@ def load(instance: "objects.Instance") -> Record | None:
     return store_of(instance).load()
 
 
-def known_rescue(instance: "objects.Instance") -> KnownRescue:
+def known_rescue(
+    instance: "objects.Instance",
+    is_outdated: Callable[[Record], bool] = lambda _record: False,
+) -> KnownRescue:
     """Return what this host knows about an instance's rescue.
 
+    :param is_outdated: returns True if a record belongs to an earlier rescue
     :raises OSError: if the instance's directory cannot be read
     """
     store = store_of(instance)
     record = store.load()
+    if record is not None and is_outdated(record):
+        record = None
     is_lost = (
         instance.vm_state == vm_states.RESCUED
         and record is None

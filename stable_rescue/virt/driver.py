@@ -11,7 +11,6 @@ from nova import exception as nova_exception
 from nova import objects
 from nova.compute import vm_states
 from nova.network import model as network_model
-from nova.virt import hardware
 from nova.virt.libvirt import driver as libvirt_driver
 from oslo_log import log as logging
 from oslo_utils import excutils, timeutils
@@ -22,7 +21,8 @@ from stable_rescue.storage import inspection, store
 from stable_rescue.storage.known_rescue import KnownRescue
 from stable_rescue.storage.record import State
 from stable_rescue.virt import (
-    guest,
+    outdated,
+    ownership,
     preparation,
     startup,
     stock_rescue,
@@ -84,12 +84,13 @@ class StableRescueDriver(LifecycleMixin, libvirt_driver.LibvirtDriver):
         :raises nova.exception.InstanceNotRescuable: if the rescue is refused
         """
         with timeutils.StopWatch() as watch, refusing(instance, context):
+            # A stock rescue would save the rescue definition as the original (U8).
+            transitions.finish_earlier_rescue(self, context, instance)
             image = nova_internals.image_api_of(self).get(context, image_id)
             request = preparation.request_of(image)
             if request is None:
                 inspection.check_legacy(context, instance)
                 return False
-            transitions.finish_earlier_rescue(self, context, instance)
             LOG.info("Preparing a rescue with image %s", image_id, instance=instance)
             prepared = preparation.prepare(
                 self,
@@ -192,6 +193,7 @@ class StableRescueDriver(LifecycleMixin, libvirt_driver.LibvirtDriver):
         :raises nova.exception.InstanceNotRescuable: if a stable rescue cannot be
             ended; its record is kept
         """
+        outdated.remove(self, instance)
         record = store.load(instance)
         if record is None or record.state not in _RESCUED:
             stock_unrescue = self._stock_unrescue(context, instance)
@@ -211,7 +213,8 @@ class StableRescueDriver(LifecycleMixin, libvirt_driver.LibvirtDriver):
 
         :raises OSError: if the instance's directory cannot be read
         """
-        return store.known_rescue(instance)
+        is_outdated = functools.partial(outdated.seems_outdated, self, instance)
+        return store.known_rescue(instance, is_outdated)
 
     def instances_with_rescue_record(self) -> list[str]:
         """Return the UUIDs of this host's instances with a record, even damaged."""
@@ -241,6 +244,7 @@ class StableRescueDriver(LifecycleMixin, libvirt_driver.LibvirtDriver):
         """
         self._prepared.pop(instance.uuid, None)
         with timeutils.StopWatch() as watch:
+            outdated.remove(self, instance)
             outcome = transitions.recover(self, context, instance, finish)
             if outcome is None:
                 stock_unrescue = self._stock_unrescue(context, instance)
@@ -275,11 +279,11 @@ class StableRescueDriver(LifecycleMixin, libvirt_driver.LibvirtDriver):
         block_device_info: dict[str, Any],
     ) -> Prepared | None:
         """Return the prepared rescue; prepare it now if no manager has done so."""
-        is_stable = hardware.check_hw_rescue_props(image_meta)
-        if not is_stable and CONF.stable_rescue.default_mode == "legacy":
-            return None
-        if instance.uuid not in self._prepared:
-            try:
+        if instance.uuid in self._prepared:
+            return self._prepared.pop(instance.uuid)
+        try:
+            is_stable = preparation.is_stable(instance, image_meta, self.managed)
+            if is_stable:
                 self.prepare_rescue(
                     context,
                     instance,
@@ -287,11 +291,13 @@ class StableRescueDriver(LifecycleMixin, libvirt_driver.LibvirtDriver):
                     admin_password,
                     lambda: block_device_info,
                 )
-            except Exception:  # noqa: BLE001 - the error propagates
-                with excutils.save_and_reraise_exception(logger=LOG):
-                    # Nova's manager has powered the guest off already.
-                    if instance.vm_state == vm_states.ACTIVE:
-                        guest.start_as_defined(self, context, instance)
+            elif not self.managed:
+                transitions.finish_earlier_rescue(self, context, instance)
+        except Exception:  # noqa: BLE001 - the error propagates
+            with excutils.save_and_reraise_exception(logger=LOG):
+                # Nova's manager has powered the guest off already.
+                if instance.vm_state == vm_states.ACTIVE:
+                    ownership.start_after_refusal(self, context, instance)
         return self._prepared.pop(instance.uuid, None)
 
     def _stock_unrescue(

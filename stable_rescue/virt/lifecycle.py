@@ -8,9 +8,11 @@ from nova import context as nova_context
 from nova import objects
 from nova.compute import vm_states
 from nova.network import model as network_model
+from oslo_log import log as logging
 
 from stable_rescue.storage import image_cache
-from stable_rescue.virt import transitions
+from stable_rescue.storage.store import store_of
+from stable_rescue.virt import guest, outdated
 
 if TYPE_CHECKING:
     from nova.virt.libvirt import driver as libvirt_driver
@@ -19,6 +21,9 @@ if TYPE_CHECKING:
         """What the mixin completes, for the type checker."""
 else:
     DriverBase = object
+
+
+LOG = logging.getLogger(__name__)
 
 
 class LifecycleMixin(DriverBase):
@@ -58,7 +63,7 @@ class LifecycleMixin(DriverBase):
         definition of a rescued instance is put back first. Errors of Nova's driver
         propagate.
         """
-        transitions.before_destroy(self, instance)
+        _before_destroy(self, instance)
         super().destroy(
             context,
             instance,
@@ -75,3 +80,21 @@ class LifecycleMixin(DriverBase):
     ) -> None:
         """Age the image cache, but keep what rescue disks are backed by (U23)."""
         super().manage_image_cache(context, image_cache.in_use(self, all_instances))
+
+
+def _before_destroy(driver: LifecycleMixin, instance: "objects.Instance") -> None:
+    """Replace the rescue definition by the original one, if there is a record.
+
+    An error is only logged, because the server is destroyed anyway.
+    """
+    try:
+        outdated.remove(driver, instance)
+        record = store_of(instance).load()
+        if record is not None:
+            guest.replace_definition(driver, instance, record.original_xml)
+    except Exception:
+        LOG.exception(
+            "Could not restore the original definition before destroy; "
+            "destroying the rescue domain",
+            instance=instance,
+        )

@@ -10,6 +10,7 @@ from typing import Any
 from nova import conf as nova_conf
 from nova import context as nova_context
 from nova import objects
+from nova.virt import hardware
 from nova.virt.libvirt import driver as libvirt_driver
 from oslo_log import log as logging
 
@@ -82,6 +83,27 @@ def request_of(image: dict[str, Any]) -> RescueRequest | None:
         CONF.stable_rescue.allow_gaps,
         CONF.stable_rescue.allow_mapping_mismatch,
     )
+
+
+def is_stable(
+    instance: "objects.Instance", image_meta: "objects.ImageMeta", managed: bool
+) -> bool:
+    """Return True if the image of a rescue that is not prepared asks for a stable one.
+
+    :param managed: the manager has decided on a stock rescue before power-off
+    :raises nova.exception.InstanceNotRescuable: if the image has changed since
+    """
+    stable = (
+        bool(hardware.check_hw_rescue_props(image_meta))
+        or CONF.stable_rescue.default_mode == "stable"
+    )
+    with refusing(instance):
+        if stable and managed:
+            raise exception.Refused(
+                "the rescue image changed while the rescue was being prepared; "
+                "try again"
+            )
+    return stable
 
 
 def prepare(

@@ -24,7 +24,7 @@ from stable_rescue.outcome import Outcome
 from stable_rescue.storage import medium
 from stable_rescue.storage.record import Record, State
 from stable_rescue.storage.store import Store, store_of
-from stable_rescue.virt import disk_sources, guest, ownership
+from stable_rescue.virt import disk_sources, guest, outdated, ownership
 from stable_rescue.virt.phase import phase
 from stable_rescue.virt.refusal import failing
 
@@ -196,6 +196,7 @@ def finish_earlier_rescue(
     if not store.has_record():
         return
     with ownership.still_rescuing(instance):
+        outdated.remove(driver, instance)
         record = store.load()
         if record is None or instance.vm_state != vm_states.ERROR:
             clean_up(driver, instance)
@@ -203,26 +204,6 @@ def finish_earlier_rescue(
         LOG.info("Recovering from the earlier rescue first", instance=instance)
         _return_to_original(driver, context, instance, record)
         store.remove_record()
-
-
-def before_destroy(
-    driver: libvirt_driver.LibvirtDriver, instance: "objects.Instance"
-) -> None:
-    """Replace the rescue definition by the original one, if there is a record.
-
-    An error is only logged, because the server is destroyed anyway.
-    """
-    record = store_of(instance).load()
-    if record is None:
-        return
-    try:
-        guest.replace_definition(driver, instance, record.original_xml)
-    except Exception:
-        LOG.exception(
-            "Could not restore the original definition before destroy; "
-            "destroying the rescue domain",
-            instance=instance,
-        )
 
 
 def clean_up(

@@ -58,7 +58,8 @@ class DriverAloneTest(FailureTestBase):
         self.fail_to_rescue("usb")
         self.assert_original()
 
-    def test_next_rescue_rolls_back_an_interrupted_one(self) -> None:
+    def interrupt_rescue(self) -> None:
+        """Have a rescue fail and its rollback, too."""
         with (
             mock.patch(
                 "stable_rescue.virt.transitions.roll_back", side_effect=OSError(5)
@@ -67,6 +68,15 @@ class DriverAloneTest(FailureTestBase):
         ):
             self.fail_to_rescue("usb")
         self.assertFalse(self.domain().isActive())
+
+    def test_next_rescue_rolls_back_an_interrupted_one(self) -> None:
+        self.interrupt_rescue()
         self.rescue_server()
+        self.unrescue_server()
+        self.assert_original()
+
+    def test_stock_rescue_rolls_back_an_interrupted_one(self) -> None:
+        self.interrupt_rescue()
+        self.rescue_server(self.create_rescue_image())
         self.unrescue_server()
         self.assert_original()

@@ -153,6 +153,25 @@ class ForeignStateTest(FailureTestBase):
         self.unrescue(self.server)
         self.assert_restored()
 
+    def test_stock_rescue_after_a_failed_one_keeps_the_original(self) -> None:
+        """U8."""
+        with mock.patch(
+            "stable_rescue.nova_internals.start_guest", side_effect=NO_MEMORY
+        ):
+            self.error_of(self.rescue, self.server, self.image)
+        self._wait_for_server_parameter(self.server, {"status": "ERROR"})
+        self.rescue_server(self.create_rescue_image())
+        self.assertEqual(self.original, self.store().load_original().to_xml())
+        self.unrescue(self.server)
+        self.assert_restored()
+
+    def test_image_that_asks_for_another_rescue_later_is_refused(self) -> None:
+        """An editor adds the properties after the manager has read the image."""
+        with mock.patch.object(self.driver, "prepare_rescue", return_value=False):
+            message = self.error_of(self.rescue, self.server, self.image)
+        self.assertIn("image changed", message)
+        self.assert_original()
+
     def test_rescue_of_an_undefined_domain_has_all_devices(self) -> None:
         """U20: the saved original is complete, too."""
         domain = self.domain()
