@@ -2,7 +2,8 @@
 """The files that say how a rescued server is restored: the record and unrescue.xml."""
 
 import contextlib
-from collections.abc import Callable, Iterable
+import errno
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from nova import conf as nova_conf
@@ -62,6 +63,16 @@ class Store:
         """
         files.write(self._record, record.to_json())
 
+    def save_if_space(self, record: Record) -> None:
+        """Write the record; if the file system is full, only log that.
+
+        An unrescue must not fail because of a full disk.
+
+        :raises OSError: if it cannot be written for another reason
+        """
+        with _unless_full(self._record):
+            self.save(record)
+
     def remove_record(self) -> None:
         """Remove the record only: unrescue.xml may belong to a stock rescue."""
         files.remove(self._record)
@@ -93,6 +104,14 @@ class Store:
         """
         files.write(self._unrescue_xml, definition)
 
+    def save_original_if_space(self, definition: str) -> None:
+        """Save the original definition; if the file system is full, only log that.
+
+        :raises OSError: if it cannot be written for another reason
+        """
+        with _unless_full(self._unrescue_xml):
+            self.save_original(definition)
+
     def remove_original(self) -> None:
         """Remove the original definition."""
         files.remove(self._unrescue_xml)
@@ -115,6 +134,21 @@ class Store:
                 exc,
             )
             return None
+
+
+@contextlib.contextmanager
+def _unless_full(path: Path) -> Iterator[None]:
+    """Log an error of the block that means that the file system is full."""
+    try:
+        yield
+    except OSError as exc:
+        if exc.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        LOG.warning(
+            "Could not write %s, because the file system is full; continuing with the "
+            "older file",
+            path,
+        )
 
 
 def store_of(instance: "objects.Instance") -> Store:

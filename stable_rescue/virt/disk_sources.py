@@ -93,7 +93,7 @@ def _update(
     saved = saved or Domain.parse(record.original_xml)
     original, edits = update(saved)
     if edits:
-        store.save_original(original.to_xml())
+        store.save_original_if_space(original.to_xml())
     rescue, _edits = update(Domain.parse(record.rescue_xml))
     return dataclasses.replace(
         record, original_xml=original.to_xml(), rescue_xml=rescue.to_xml()

@@ -20,6 +20,7 @@ from oslo_log import log as logging
 from oslo_utils import excutils
 
 from stable_rescue import nova_internals
+from stable_rescue.domain import recognize
 from stable_rescue.outcome import Outcome
 from stable_rescue.storage import medium
 from stable_rescue.storage.record import Record, State
@@ -74,7 +75,7 @@ def end(
         failing(instance, _UNRESCUE_FAILED),
     ):
         rescued = disk_sources.follow(driver, instance, rescued)
-        store_of(instance).save(rescued.at(State.ENDING))
+        store_of(instance).save_if_space(rescued.at(State.ENDING))
         if guest.is_active(driver, instance):
             guest.shut_down_rescue(driver, instance)
             # A snapshot may have begun before the shutdown.
@@ -147,7 +148,7 @@ def resume(
         guest.power_off(driver, instance)
         guest.start(driver, context, instance, rescue_xml)
     if rescued.state is not State.RESCUED:
-        store_of(instance).save(rescued.at(State.RESCUED))
+        store_of(instance).save_if_space(rescued.at(State.RESCUED))
 
 
 def recover(
@@ -169,11 +170,10 @@ def recover(
         if not store.has_record():
             store.remove_record()  # a temporary file of it may be left
         return None
-    if record.state is State.RESCUED or (
-        record.state is State.ENDING
-        and not finish
-        and not _is_restored(driver, instance, record)
-    ):
+    # If the disk was full, the record does not say that an unrescue has begun.
+    if (
+        record.state is State.RESCUED or (record.state is State.ENDING and not finish)
+    ) and not _is_restored(driver, instance, record):
         resume(driver, context, instance, record)
         return Outcome.RESCUED
     return _return_to_original(driver, context, instance, record)
@@ -244,8 +244,11 @@ def _is_restored(
     driver: libvirt_driver.LibvirtDriver, instance: "objects.Instance", record: Record
 ) -> bool:
     """Return True if the server has its original definition and power state."""
-    return not guest.is_rescue(driver, instance) and (
-        guest.is_active(driver, instance) or not record.was_running
+    current = guest.current(driver, instance)
+    return (
+        current is not None
+        and not recognize.is_rescue(current)
+        and (guest.is_active(driver, instance) or not record.was_running)
     )
 
 

@@ -3,12 +3,13 @@
 
 import dataclasses
 import datetime
+import errno
 from typing import Any
 from unittest import mock
 
 import fixtures
 from nova import objects
-from nova.compute import vm_states
+from nova.compute import task_states, vm_states
 
 from stable_rescue import nova_internals
 from stable_rescue.storage.store import Store
@@ -56,6 +57,27 @@ class UnrescueTest(ServerTestBase):
         for path in self.folder(self.server).iterdir():
             path.unlink()
         self.unrescue(self.server)
+        self.assert_restored()
+
+    def test_unrescue_works_with_a_full_disk(self) -> None:
+        self.rescue_server()
+        with mock.patch(
+            "stable_rescue.storage.files._write_temporary",
+            side_effect=OSError(errno.ENOSPC, "No space left on device"),
+        ):
+            self.unrescue_server()
+        self.assertEqual(self.original, self.live_definition())
+        self.restart_compute_service("compute1")
+        self.assert_restored()
+
+    def test_unrescue_that_was_not_recorded_is_finished(self) -> None:
+        """The disk was full, and nova-compute was killed."""
+        self.rescue_server()
+        record = self.record()
+        self.unrescue_server()
+        self.store().save(record)
+        self.set_nova_state(vm_states.RESCUED, task_states.UNRESCUING)
+        self.restart_compute_service("compute1")
         self.assert_restored()
 
 

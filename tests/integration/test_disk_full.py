@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """A rescue is refused if the filesystem runs full while it is prepared.
 
+A rescued server is unrescued nevertheless.
+
 The filesystem is a real tmpfs, so the tests need root. All else is as in the functional
 tests.
 """
@@ -63,3 +65,14 @@ class DiskFullTest(images.ImagesTestBase):
         filler.write_bytes(bytes(self.free_bytes()))
         image = self.add_image(DATA)
         self.assert_refused("No space left on device", image=image)
+
+    def test_unrescue_works_with_no_byte_free(self) -> None:
+        image = self.add_cached_image(DATA[: units.Mi])
+        self.note_original()
+        self.rescue_server(image)
+        filler = Path(CONF.instances_path, "filler")
+        filler.write_bytes(bytes(self.free_bytes()))
+        self.assertEqual(0, self.free_bytes())
+        self.unrescue_server()
+        filler.unlink()
+        self.assert_restored()
