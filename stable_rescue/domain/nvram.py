@@ -13,6 +13,7 @@ from lxml import etree
 
 from stable_rescue import exception
 from stable_rescue.domain.document import Domain, Draft
+from stable_rescue.domain.recognize import RESCUE_SUFFIX
 
 
 @dataclass(frozen=True)
@@ -71,6 +72,22 @@ def redirect(draft: Draft, copy: NvramCopy) -> str:
     else:
         nvram.text = copy.path
     return f"UEFI variables in a private copy, {copy.path}"
+
+
+def without_copy(rescue: Domain) -> Domain:
+    """Return a rescue definition that leaves the path of its NVRAM file to libvirt.
+
+    libvirt derives the path from the domain's name, as for all domains of Nova. If the
+    definition has no copy, the same domain is returned.
+    """
+    draft = rescue.copy()
+    nvram, path = _find(draft)
+    if nvram is None or not path.endswith(RESCUE_SUFFIX):
+        return rescue
+    os_element = nvram.getparent()
+    assert os_element is not None
+    os_element.remove(nvram)
+    return draft
 
 
 def _find(domain: Domain) -> tuple[etree._Element | None, str]:

@@ -63,4 +63,12 @@ HOOKS = (
         "Nova calls it if anything fails in a rescue or an unrescue; after a rollback, "
         "the server is not in error (U7)",
     ),
+    Hook(
+        "LibvirtDriver",
+        "_hard_reboot",
+        "LifecycleMixin",
+        "Nova calls it for a hard reboot and to start a server that is off; since Nova "
+        "33 it takes the firmware's files from the definition in libvirt, which must "
+        "not be a rescue's (U31)",
+    ),
 )

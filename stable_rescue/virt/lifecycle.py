@@ -10,6 +10,9 @@ from nova.compute import vm_states
 from nova.network import model as network_model
 from oslo_log import log as logging
 
+from stable_rescue import nova_internals
+from stable_rescue.domain import nvram, recognize
+from stable_rescue.domain.document import Domain
 from stable_rescue.storage import image_cache
 from stable_rescue.storage.store import store_of
 from stable_rescue.virt import guest, outdated
@@ -73,6 +76,30 @@ class LifecycleMixin(DriverBase):
             destroy_secrets=destroy_secrets,
         )
 
+    # Nova also calls it to start a stopped server and to start one at host boot.
+    def _hard_reboot(
+        self,
+        context: nova_context.RequestContext,
+        instance: "objects.Instance",
+        network_info: network_model.NetworkInfo,
+        share_info: "objects.ShareMappingList",
+        block_device_info: dict[str, Any] | None = None,
+        accel_info: list[dict[str, Any]] | None = None,
+    ) -> None:
+        """Build the definition anew, from the original one instead of a rescue's (U31).
+
+        Errors of Nova's driver propagate.
+        """
+        _before_hard_reboot(self, instance)
+        super()._hard_reboot(
+            context,
+            instance,
+            network_info,
+            share_info,
+            block_device_info=block_device_info,
+            accel_info=accel_info,
+        )
+
     def manage_image_cache(
         self,
         context: nova_context.RequestContext,
@@ -98,3 +125,31 @@ def _before_destroy(driver: LifecycleMixin, instance: "objects.Instance") -> Non
             "destroying the rescue domain",
             instance=instance,
         )
+
+
+def _before_hard_reboot(driver: LifecycleMixin, instance: "objects.Instance") -> None:
+    """Replace a rescue definition by the original one, before Nova builds a new one.
+
+    Since Nova 33, the new definition has the UEFI variables of the old one, which are a
+    copy that is removed with the rescue. Errors of libvirt propagate.
+    """
+    current = guest.current(driver, instance)
+    if current is None or not recognize.is_rescue(current):
+        return
+    store = store_of(instance)
+    record = store.load()
+    is_stable = recognize.rescue_disk(current) is not None
+    if record is not None and (is_stable or store.has_rescue_as_original()):
+        original: Domain | None = Domain.parse(record.original_xml)
+    else:
+        original = store.load_original()
+    if original is None:
+        LOG.warning(
+            "Neither the rescue record nor unrescue.xml holds the original "
+            "definition; libvirt chooses the file of the UEFI variables again",
+            instance=instance,
+        )
+        defined = guest.defined(nova_internals.guest_of(driver, instance))
+        original = nvram.without_copy(defined)
+    LOG.info("Replacing a rescue definition before a hard reboot", instance=instance)
+    guest.replace_definition(driver, instance, original.to_xml())

@@ -10,6 +10,7 @@ from typing import Any
 
 import fixtures
 from lxml import etree
+from nova.compute import vm_states
 from nova.tests.fixtures import libvirt
 
 from stable_rescue.domain import recognize
@@ -39,7 +40,11 @@ class NvramFixture(fixtures.Fixture):
 
         def define_with_firmware(connection: Any, xml: str) -> Any:
             domain = define(connection, xml)
-            if etree.fromstring(xml).find("os").get("firmware") == "efi":
+            os_element = etree.fromstring(xml).find("os")
+            has_loader = os_element.find("loader") is not None
+            if os_element.get("firmware") == "efi" or (
+                has_loader and os_element.find("nvram") is None
+            ):
                 nvram = str(self.folder / f"{domain.name()}_VARS.fd")
                 domain._def["os"].update(_FIRMWARE, nvram=nvram)
             return domain
@@ -110,3 +115,34 @@ class UnrescueTest(Uefi, EveryFault, UefiServer, RowTestBase):
     def places(self) -> list[Place]:
         # The copy is the first file that is removed.
         return [place for place in super().places() if place[1] == 1]
+
+
+class HardRebootTest(UefiServer):
+    """Nova builds a new definition while libvirt has the one of a rescue (U31)."""
+
+    def rescue_uefi_server(self) -> None:
+        self.request("rescue")
+        self.assert_status("RESCUE")
+
+    def assert_runs_on_its_variables(self) -> None:
+        """Assert that the server runs, and on its own UEFI variables."""
+        self.assert_status("ACTIVE")
+        self.assertTrue(self.domain().isActive())
+        self.assertNotIn(".rescue", self.live_definition())
+        self.assertEqual(self.before["variables"], self.observed()["variables"])
+
+    def test_hard_reboot_of_a_failed_rescue_keeps_the_variables(self) -> None:
+        self.rescue_uefi_server()
+        self.set_nova_state(vm_states.ERROR, None)
+        self.api.post_server_action(self.server["id"], {"reboot": {"type": "HARD"}})
+        self.assert_runs_on_its_variables()
+        self.restart()
+        self.assert_restored()
+        self.rescue_uefi_server()
+
+    def test_unrescue_without_any_file_keeps_the_variables(self) -> None:
+        self.rescue_uefi_server()
+        for name in ("stable_rescue.json", "unrescue.xml"):
+            (self.folder(self.server) / name).unlink()
+        self.request("unrescue")
+        self.assert_runs_on_its_variables()
