@@ -106,6 +106,27 @@ def build_definition(
     )
 
 
+def devices_from_outside(
+    driver: libvirt_driver.LibvirtDriver, instance: objects.Instance
+) -> list[str]:
+    """Return the kinds of devices of an instance that :func:`build_definition` lacks.
+
+    Placement knows the vGPUs and Cyborg the accelerators; Nova asks both for a hard
+    reboot.
+    """
+    specs = dict(instance.flavor.extra_specs)
+    mdev_classes = {"VGPU", *getattr(driver, "mdev_classes", ())}
+    kinds = []
+    if any(
+        key.startswith("resources") and key.partition(":")[2] in mdev_classes
+        for key in specs
+    ):
+        kinds.append("vGPU")
+    if "accel:device_profile" in specs:
+        kinds.append("accelerator")
+    return kinds
+
+
 _is_defined = steps.point("a domain to be started is defined")
 
 

@@ -11,7 +11,7 @@ from nova.compute import vm_states
 from nova.virt.libvirt import driver as libvirt_driver
 from oslo_log import log as logging
 
-from stable_rescue import nova_internals
+from stable_rescue import exception, nova_internals
 from stable_rescue.domain import recognize
 from stable_rescue.domain.document import Domain
 from stable_rescue.domain.layout import Layout, layout_of
@@ -55,6 +55,7 @@ def find(
     original is taken from unrescue.xml. Errors of Nova and libvirt propagate.
 
     :param managed: the guest has not been powered off for this rescue
+    :raises Refused: if Nova cannot build a complete definition
     :raises InvalidDomain: if libvirt returns no domain definition
     """
     was_active = instance.vm_state == vm_states.ACTIVE
@@ -65,6 +66,12 @@ def find(
             "Libvirt has no definition of the server; building it from Nova's database",
             instance=instance,
         )
+        missing = nova_internals.devices_from_outside(driver, instance)
+        if missing:
+            raise exception.Refused(
+                "the hypervisor has no definition of this server, and a rescue cannot "
+                f"find its {' and '.join(missing)}; hard reboot the server first"
+            ) from None
         nova_internals.define_guest(
             driver,
             nova_internals.build_definition(

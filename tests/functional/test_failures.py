@@ -181,3 +181,51 @@ class ForeignStateTest(FailureTestBase):
         self.assertEqual(self.original, self.store().load_original().to_xml())
         self.unrescue(self.server)
         self.assert_restored()
+
+
+class PassthroughTest(FailureTestBase):
+    """A server with a vGPU and an accelerator, which are mdev and PCI devices."""
+
+    MDEV = {
+        "type": "mdev",
+        "model": "vfio-pci",
+        "address_uuid": "4b20d080-1b54-4048-85b3-a6a62d165c01",
+    }
+    PCI = {
+        "type": "pci",
+        "managed": "yes",
+        "domain": "0x0000",
+        "bus": "0x81",
+        "slot": "0x00",
+        "function": "0x2",
+    }
+
+    def make_server(self) -> None:
+        super().make_server()
+        self.domain()._def["devices"]["hostdevs"] += [self.MDEV, self.PCI]
+
+    def test_devices_stay_through_rescue_and_unrescue(self) -> None:
+        self.rescue_server()
+        for text in (self.MDEV["address_uuid"], "slot='0x00' function='0x2'"):
+            self.assertIn(text, self.original.replace('"', "'"))
+            self.assertIn(text, self.live_definition().replace('"', "'"))
+        self.unrescue(self.server)
+        self.assert_restored()
+
+    def check_is_refused(self, spec: str, *kinds: str) -> None:
+        instance = self.instance()
+        instance.flavor.extra_specs[spec] = "1"
+        instance.save()
+        text = self.error_of(self.rescue, self.server, self.image)
+        for kind in (*kinds, "hard reboot"):
+            self.assertIn(kind, text)
+        self.assert_status("ACTIVE")
+        self.assertEqual({}, self.libvirt_connection()._vms)
+
+    def test_lost_definition_with_such_devices_is_refused(self) -> None:
+        """U20."""
+        domain = self.domain()
+        domain.destroy()
+        domain.undefine()
+        self.check_is_refused("resources:VGPU", "vGPU")
+        self.check_is_refused("accel:device_profile", "vGPU and accelerator")
