@@ -65,9 +65,14 @@ class RecoveryAssertions:
         domain = Domain.parse(self.live_definition())
         self.assertIsNotNone(recognize.rescue_disk(domain))
 
-    def assert_recovered(self, running: bool) -> None:
-        """Assert that the server is rescued if Nova says so, and restored if not."""
-        if self.nova_state().vm_state == vm_states.RESCUED:
+    def assert_recovered(self, running: bool) -> bool:
+        """Assert that the server is rescued if Nova says so, and restored if not.
+
+        :returns: True if the server is rescued
+        """
+        rescued = bool(self.nova_state().vm_state == vm_states.RESCUED)
+        if rescued:
             self.assert_rescued()
         else:
             self.assert_restored(running)
+        return rescued

@@ -130,18 +130,22 @@ class MatrixRow(RecoveryAssertions):
         if self.action == "unrescue":
             self.do("rescue")
 
-    def end_rescue(self) -> None:
-        """Unrescue the server if it is rescued, and assert that it is restored."""
-        if self.nova_state().vm_state == vm_states.RESCUED:
+    def begin(self) -> None:
+        """Bring the server into the state that a cell begins with."""
+        self.get_ready()
+
+    def end(self) -> None:
+        """Assert that the server is recovered, and unrescue it if it is rescued."""
+        if self.assert_recovered(self.running):
             self.do("unrescue")
-        self.assert_restored(self.running)
+            self.assert_restored(self.running)
 
     def places(self) -> list[Place]:
         """Return the places that the action reaches if no fault strikes, in order."""
-        self.get_ready()
+        self.begin()
         reached = self.perform({})
         self.assert_undisturbed()
-        self.end_rescue()
+        self.end()
         return reached
 
     def strike(self, name: str, place: Place) -> None:
@@ -149,15 +153,14 @@ class MatrixRow(RecoveryAssertions):
 
         :raises AssertionError: the server is not recovered, or cannot be restored
         """
-        self.get_ready()
+        self.begin()
         fault = self.new_fault(name)
         reached = self.perform({place: fault})
         self.assertIn(place, reached)
         if fault.survivable:
             self.assertNotEqual(vm_states.ERROR, self.nova_state().vm_state)
         self.restart()
-        self.assert_recovered(self.running)
-        self.end_rescue()
+        self.end()
 
     def strike_everywhere(self, *names: str) -> None:
         """Assert that the server is recovered from faults, all if none is named.

@@ -1,16 +1,26 @@
 # SPDX-License-Identifier: Apache-2.0
 """Rows of the fault matrix with Nova's real services and Nova's libvirt fixture."""
 
+import time
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import fixtures
 from nova import objects
+from nova.compute import vm_states
 
 from tests.faults.engine import Fault, MatrixRow, StepFails
 from tests.faults.places import Place, step_of
 from tests.functional.faults.strikes import FAULTS, InjectionFixture, Killed
 from tests.functional.server import ServerTestBase
+
+TIMEOUT = 60  # seconds
+#: The state behind each status of the API, if the server has no task.
+STATES = {
+    "ACTIVE": vm_states.ACTIVE,
+    "SHUTOFF": vm_states.STOPPED,
+    "RESCUE": vm_states.RESCUED,
+}
 
 
 class FaultTestBase(ServerTestBase):
@@ -60,6 +70,14 @@ class FaultTestBase(ServerTestBase):
         service.driver._host.get_connection = lambda: connection
         service.driver._host.get_node_uuid = lambda: node
         service.manager.init_host(service.service_ref)
+
+    def assert_status(self, status: str) -> None:
+        """Wait for what the API shows as a status, in Nova's database."""
+        deadline = time.monotonic() + TIMEOUT
+        expected = (STATES[status], None)
+        while self.nova_state()[:2] != expected and time.monotonic() < deadline:
+            time.sleep(0.1)
+        self.assertEqual(expected, self.nova_state()[:2])
 
     def observed(self) -> dict[str, Any]:
         observed = super().observed()

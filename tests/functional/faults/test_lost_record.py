@@ -8,9 +8,10 @@ or restored, so a user can always go on.
 from tests.faults.engine import EveryFault
 from tests.functional.faults.base import RowTestBase
 from tests.functional.faults.servers import ServerOnLvm
+from tests.functional.faults.snapshot import FromSnapshot
 
 
-class LostRecordTest(EveryFault, ServerOnLvm, RowTestBase):
+class LostRecordTest(EveryFault, FromSnapshot, ServerOnLvm, RowTestBase):
     action, running = "unrescue", True
     situation = "no record"
     unique_steps = frozenset({"build and start a domain"})

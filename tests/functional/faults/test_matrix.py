@@ -3,6 +3,7 @@
 
 from tests.functional.faults.base import RowTestBase
 from tests.functional.faults.servers import ServerOnLvm
+from tests.functional.faults.snapshot import FromSnapshot
 
 
 class EachFault:
@@ -32,9 +33,9 @@ class RescueOfStoppedTest(EachFault, ServerOnLvm, RowTestBase):
     action, running = "rescue", False
 
 
-class UnrescueOfRunningTest(EachFault, ServerOnLvm, RowTestBase):
+class UnrescueOfRunningTest(EachFault, FromSnapshot, ServerOnLvm, RowTestBase):
     action, running = "unrescue", True
 
 
-class UnrescueOfStoppedTest(EachFault, ServerOnLvm, RowTestBase):
+class UnrescueOfStoppedTest(EachFault, FromSnapshot, ServerOnLvm, RowTestBase):
     action, running = "unrescue", False

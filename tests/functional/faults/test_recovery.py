@@ -12,6 +12,7 @@ from stable_rescue.storage.record import State
 from tests.faults.places import Place
 from tests.functional.faults.base import RowTestBase
 from tests.functional.faults.servers import ServerOnLvm
+from tests.functional.faults.snapshot import FromSnapshot
 from tests.functional.faults.strikes import Kill, Killed
 
 
@@ -43,25 +44,25 @@ class Recovery:
         self.strike_everywhere("SIGKILL", "exception")
 
 
-class PreparingTest(Recovery, ServerOnLvm, RowTestBase):
+class PreparingTest(Recovery, FromSnapshot, ServerOnLvm, RowTestBase):
     action = "rescue"
     killed_at = ("before fetch the rescue disk", 1)
     left = State.PREPARING
 
 
-class BeginningTest(Recovery, ServerOnLvm, RowTestBase):
+class BeginningTest(Recovery, FromSnapshot, ServerOnLvm, RowTestBase):
     action = "rescue"
     killed_at = ("before start a domain", 1)
     left = State.BEGINNING
 
 
-class EndingTest(Recovery, ServerOnLvm, RowTestBase):
+class EndingTest(Recovery, FromSnapshot, ServerOnLvm, RowTestBase):
     action = "unrescue"
     killed_at = ("before start a domain", 1)
     left = State.ENDING
 
 
-class RescuedTest(Recovery, ServerOnLvm, RowTestBase):
+class RescuedTest(Recovery, FromSnapshot, ServerOnLvm, RowTestBase):
     """Neither the rescue nor the reboot of the host has reached Nova's database."""
 
     action = "rescue"

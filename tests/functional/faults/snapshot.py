@@ -1,0 +1,93 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The state that the cells of a row begin with: made once, restored for each cell."""
+
+import copy
+import sqlite3
+from typing import Any
+
+from nova.db.main import api as main_db_api
+
+from tests.functional.faults.servers import ServerOnLvm
+
+
+class Snapshot:
+    """A server and its host: database, files, libvirt's domains, disks and volumes.
+
+    nova-compute is not part of it: what the process remembers must not matter.
+    """
+
+    def __init__(self, test: ServerOnLvm) -> None:
+        """Note the present state."""
+        self._folder = test.folder(test.server)
+        self._files = {
+            path: (path.read_bytes(), path.stat().st_mode)
+            for path in self._folder.iterdir()
+        }
+        self._libvirt = test.libvirt_connection()
+        self._tables = [
+            (table, dict(table))
+            for table in (self._libvirt._vms, self._libvirt._running_vms)
+        ]
+        self._domains = [
+            (domain, self._copy(vars(domain))) for domain in self._libvirt._vms.values()
+        ]
+        self._sets = [(each, set(each)) for each in (test.lvm, test.connected)]
+        self._attachments = test.cinder.volume_to_attachment
+        self._attached = copy.deepcopy(dict(self._attachments))
+        manager = main_db_api.get_context_manager(test.context)
+        self._engine = manager.writer.get_engine()
+        # Other threads of the test may restore it.
+        self._database = sqlite3.connect(":memory:", check_same_thread=False)
+        test.addCleanup(self._database.close)
+        self._back_up(to_database=False)
+
+    def restore(self) -> None:
+        """Restore the state that was noted."""
+        for path in self._folder.iterdir():
+            path.unlink()
+        for path, (content, mode) in self._files.items():
+            path.write_bytes(content)
+            path.chmod(mode)
+        for table, domains in self._tables:
+            table.clear()
+            table.update(domains)
+        for domain, attributes in self._domains:
+            vars(domain).clear()
+            vars(domain).update(self._copy(attributes))
+        for current, noted in self._sets:
+            current.clear()
+            current.update(noted)
+        self._attachments.clear()
+        self._attachments.update(copy.deepcopy(self._attached))
+        self._back_up(to_database=True)
+
+    def _copy(self, attributes: dict[str, Any]) -> dict[str, Any]:
+        """Copy a domain's attributes, except libvirt's connection."""
+        return copy.deepcopy(attributes, {id(self._libvirt): self._libvirt})
+
+    def _back_up(self, to_database: bool) -> None:
+        connection = self._engine.raw_connection()
+        try:
+            database = connection.driver_connection
+            if to_database:
+                self._database.backup(database)
+            else:
+                database.backup(self._database)
+        finally:
+            connection.close()
+
+
+class FromSnapshot:
+    """Makes the cells of a row begin with the same state, without making it each time.
+
+    The first cell, and what `places` does, begin with the requests to Nova's API.
+    """
+
+    snapshot: Snapshot | None = None
+
+    def begin(self) -> None:
+        if self.snapshot is None:
+            super().begin()
+            self.snapshot = Snapshot(self)
+        else:
+            self.snapshot.restore()
