@@ -31,6 +31,28 @@ class ApiPasteFixture(fixtures.Fixture):
         )
 
 
+class OneRouterFixture(fixtures.Fixture):
+    """Makes a test's API build its routes once, instead of once for v2 and for v2.1.
+
+    Building them takes longer than most requests.
+    """
+
+    def _setUp(self) -> None:
+        routers: dict[type, Any] = {}
+
+        def factory(router: type, _configuration: Any, **_options: Any) -> Any:
+            if router not in routers:
+                routers[router] = router()
+            return routers[router]
+
+        self.useFixture(
+            fixtures.MonkeyPatch(
+                "nova.api.openstack.compute.routes.APIRouterV21.factory",
+                classmethod(factory),
+            )
+        )
+
+
 # The fixture of Nova 31 to 33 describes a network disk in this way.
 _NO_FILE = re.compile(r"<source (?:file|dev)='None'/>")
 

@@ -7,6 +7,7 @@ expressions, connecting to databases and parsing the same rules.
 """
 
 import functools
+import logging
 import re
 from collections import Counter
 from collections.abc import Callable
@@ -18,6 +19,9 @@ from oslo_policy import _parser
 from oslo_policy import policy as oslo_policy
 from sqlalchemy import pool
 from sqlalchemy.sql.elements import ClauseElement
+
+# The pool of connections logs each use of a connection.
+logging.getLogger(__name__).setLevel(logging.WARNING)
 
 #: How often a result was in the cache, and how often it was not, by kind.
 hits: Counter[str] = Counter()

@@ -19,7 +19,11 @@ from nova.tests.functional.libvirt import base
 from oslo_utils import uuidutils
 
 from stable_rescue import activation
-from tests.fixtures import ApiPasteFixture, TwoDefinitionsFixture
+from tests.fixtures import (
+    ApiPasteFixture,
+    OneRouterFixture,
+    TwoDefinitionsFixture,
+)
 from tests.patience import PatientMixin
 
 
@@ -31,6 +35,7 @@ class RescueTestBase(PatientMixin, base.ServersTestBase):
 
     def setUp(self) -> None:
         self.useFixture(ApiPasteFixture())
+        self.useFixture(OneRouterFixture())
         self.useFixture(TwoDefinitionsFixture())
         super().setUp()
         self.cinder = self.useFixture(nova_fixtures.CinderFixture(self))
@@ -74,6 +79,14 @@ class RescueTestBase(PatientMixin, base.ServersTestBase):
         }
         self.glance.create(None, image)
         return str(image["id"])
+
+    def _build_server(self, *args: Any, **options: Any) -> dict[str, Any]:
+        """Describe a server with the first image and flavor of Nova's fixtures.
+
+        Nova's helper would ask the API for all of them.
+        """
+        first = {"image_uuid": next(iter(self.glance.images)), "flavor_id": "1"}
+        return dict(super()._build_server(*args, **first | options))
 
     def create_server(self, config_drive: bool = False) -> dict[str, Any]:
         """Return a new server that is ACTIVE and has its directory on the host."""
