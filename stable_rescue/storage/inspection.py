@@ -63,15 +63,23 @@ def root_gb(context: nova_context.RequestContext, instance: "objects.Instance") 
     return int(instance.flavor.root_gb)
 
 
-def check_legacy(
-    context: nova_context.RequestContext, instance: "objects.Instance"
+def check_stock(
+    context: nova_context.RequestContext,
+    instance: "objects.Instance",
+    image: dict[str, Any],
 ) -> None:
-    """Check that a stock rescue would show the content of the root disk (U30).
+    """Check what would certainly make a stock rescue fail or useless (U12, U30).
 
-    Stock rescue builds the domain without the disk's encryption.
+    Formats, minimums, firmware and machine type are not checked, because a stock rescue
+    accepts more of them, and takes the last two from the image. Nova builds the domain
+    without the root disk's encryption.
 
-    :raises Refused: if the guest would see ciphertext
+    :param image: the image as Nova's image API returns it
+    :raises Refused: if the image has no data or is too large, or if the guest would see
+        ciphertext
     """
+    _check_usable(image)
+    check_size(image, "disk", _size_of(image))
     root = _root_of(context, instance)
     if root.encrypted and not root.is_volume:
         raise exception.Refused(

@@ -25,7 +25,7 @@ class KnownRescue:
 
     @property
     def is_stable(self) -> bool:
-        """True for a stable rescue, and for a lost one, which is handled like it."""
+        """True for a recorded rescue, and for a lost one, which is handled like it."""
         return self.record is not None or self.is_lost
 
     @property

@@ -55,6 +55,9 @@ class Record:
     ``was_running`` says whether the guest ran before the rescue. ``launched_at`` is
     when Nova launched the server, ``rescued_at`` when the rescue system was started;
     both are in UTC.
+
+    With ``is_stock``, Nova's driver defines the rescue. Until it has been started,
+    ``rescue_xml`` is the original definition, and ``bus`` is always empty.
     """
 
     state: State
@@ -68,6 +71,7 @@ class Record:
     was_running: bool
     launched_at: datetime.datetime | None = None
     rescued_at: datetime.datetime | None = None
+    is_stock: bool = False
 
     @classmethod
     def of(
@@ -95,6 +99,41 @@ class Record:
             was_running,
             launched_at,
         )
+
+    @classmethod
+    def of_stock(
+        cls,
+        image: dict[str, Any],
+        original: Domain,
+        defined: Domain,
+        was_running: bool,
+        launched_at: datetime.datetime | None,
+    ) -> Self:
+        """Return the record of a stock rescue that nothing has been done for yet.
+
+        :param image: the rescue image, as Nova's image API returns it
+        :param defined: what libvirt would start next
+        """
+        return cls(
+            State.PREPARING,
+            image["id"],
+            image.get("checksum"),
+            "disk",
+            "",
+            original.to_xml(),
+            original.to_xml(),
+            defined.to_xml(),
+            was_running,
+            launched_at,
+            is_stock=True,
+        )
+
+    @property
+    def kind(self) -> str:
+        """What the rescue is called in the log."""
+        if self.is_stock:
+            return "stock rescue"
+        return f"stable rescue with a {self.device} on {self.bus}"
 
     def with_plan(self, plan: RescuePlan) -> Self:
         """Return the record of the same rescue with a newer plan."""

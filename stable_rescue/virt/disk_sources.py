@@ -12,7 +12,7 @@ from nova import context as nova_context
 from nova import objects
 from nova.virt.libvirt import driver as libvirt_driver
 
-from stable_rescue.domain import sources
+from stable_rescue.domain import recognize, sources
 from stable_rescue.domain.document import Domain
 from stable_rescue.domain.edits import Edit
 from stable_rescue.storage import volumes
@@ -30,8 +30,11 @@ def follow(
 
     libvirt notes each change in the definition of a running guest, and in the one that
     it starts next. Both definitions of the returned record, and unrescue.xml, have the
-    newest sources. Errors of libvirt propagate.
+    newest sources. In a stock rescue, other disks have the same targets, so the record
+    is returned unchanged. Errors of libvirt propagate.
     """
+    if record.is_stock:
+        return record
     current = guest.current(driver, instance)
     return _update(
         instance,
@@ -53,6 +56,8 @@ def follow_since_plan(
     """
     planned = Domain.parse(prepared.defined_xml)
     current = guest.current(driver, instance)
+    if prepared.is_stock and current is not None and recognize.is_rescue(current):
+        return prepared  # other disks have the same targets
     return _update(
         instance,
         prepared,
@@ -94,7 +99,9 @@ def _update(
     original, edits = update(saved)
     if edits:
         store.save_original_if_space(original.to_xml())
+    updated = dataclasses.replace(record, original_xml=original.to_xml())
+    if record.is_stock:
+        # The same target is another disk in the rescue, which has no volumes.
+        return updated
     rescue, _edits = update(Domain.parse(record.rescue_xml))
-    return dataclasses.replace(
-        record, original_xml=original.to_xml(), rescue_xml=rescue.to_xml()
-    )
+    return dataclasses.replace(updated, rescue_xml=rescue.to_xml())

@@ -80,7 +80,7 @@ class StableRescueDriver(LifecycleMixin, libvirt_driver.LibvirtDriver):
             goes to the config drive
         :param get_block_device_info: returns the server's block devices; only called
             for a stable rescue
-        :returns: False if the image asks for a stock rescue
+        :returns: False for a stock rescue that cannot be prepared on this host
         :raises nova.exception.InstanceNotRescuable: if the rescue is refused
         """
         with timeutils.StopWatch() as watch, refusing(instance, context):
@@ -88,24 +88,26 @@ class StableRescueDriver(LifecycleMixin, libvirt_driver.LibvirtDriver):
             transitions.finish_earlier_rescue(self, context, instance)
             image = nova_internals.image_api_of(self).get(context, image_id)
             request = preparation.request_of(image)
-            if request is None:
-                inspection.check_legacy(context, instance)
+            if request is None and CONF.libvirt.virt_type not in preparation.VIRT_TYPES:
+                inspection.check_stock(context, instance, image)
                 return False
             LOG.info("Preparing a rescue with image %s", image_id, instance=instance)
-            prepared = preparation.prepare(
-                self,
-                context,
-                instance,
-                image,
-                request,
-                admin_password,
-                get_block_device_info,
-                self.managed,
-            )
+            if request is None:
+                prepared = stock_rescue.prepare(self, context, instance, image)
+            else:
+                prepared = preparation.prepare(
+                    self,
+                    context,
+                    instance,
+                    image,
+                    request,
+                    admin_password,
+                    get_block_device_info,
+                    self.managed,
+                )
         LOG.info(
-            "Prepared a stable rescue with a %s on %s in %.2f seconds",
-            prepared.record.device,
-            prepared.record.bus,
+            "Prepared a %s in %.2f seconds",
+            prepared.record.kind,
             watch.elapsed(),
             instance=instance,
         )
@@ -122,34 +124,37 @@ class StableRescueDriver(LifecycleMixin, libvirt_driver.LibvirtDriver):
         block_device_info: dict[str, Any] | None,
         share_info: "objects.ShareMappingList",
     ) -> None:
-        """Boot the server from its rescue disk; no device moves.
+        """Boot the server from its rescue disk; in a stable rescue, no device moves.
 
-        Errors of a stock rescue propagate.
+        Errors of a stock rescue that was not prepared propagate.
 
-        :raises nova.exception.InstanceNotRescuable: if a stable rescue is refused, or
+        :raises nova.exception.InstanceNotRescuable: if any other rescue is refused, or
             if it failed and was rolled back
         """
+        stock = functools.partial(
+            super().rescue,
+            context,
+            instance,
+            network_info,
+            image_meta,
+            rescue_password,
+            block_device_info,
+            share_info,
+        )
         prepared = self._take_prepared(
             context, instance, image_meta, rescue_password, block_device_info or {}
         )
         if prepared is None:
-            super().rescue(
-                context,
-                instance,
-                network_info,
-                image_meta,
-                rescue_password,
-                block_device_info,
-                share_info,
-            )
+            stock()
             return
+        start_stock = functools.partial(stock_rescue.start, self, instance, stock)
         with (
             timeutils.StopWatch() as watch,
             phase(context, instance, "rescue_boot"),
             failing(instance, "the rescue system could not be started"),
         ):
             try:
-                transitions.begin(self, context, instance, prepared.record)
+                transitions.begin(self, context, instance, prepared.record, start_stock)
             finally:
                 self._remove_record_unless_managed(instance)
         LOG.info("Rescued in %.2f seconds", watch.elapsed(), instance=instance)
@@ -199,7 +204,7 @@ class StableRescueDriver(LifecycleMixin, libvirt_driver.LibvirtDriver):
             stock_unrescue = self._stock_unrescue(context, instance)
             stock_rescue.unrescue(self, context, instance, stock_unrescue)
             return
-        LOG.info("Ending a stable rescue", instance=instance)
+        LOG.info("Ending a %s", record.kind, instance=instance)
         with timeutils.StopWatch() as watch:
             transitions.end(self, context, instance, record)
             self._remove_record_unless_managed(instance)

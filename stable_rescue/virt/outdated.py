@@ -35,13 +35,15 @@ def is_outdated(
         return False
     current = guest.current(driver, instance)
     if current is not None and recognize.is_rescue(current):
-        if recognize.rescue_disk(current) is not None:
+        in_stock_rescue = recognize.rescue_disk(current) is None
+        if in_stock_rescue is not record.is_stock:
+            # While a rescue is being prepared, libvirt may still have the definition of
+            # an earlier one that failed.
+            return record.state is not State.PREPARING or (
+                instance.vm_state == vm_states.RESCUED
+            )
+        if not in_stock_rescue:
             return False
-        # A stock rescue. While a stable rescue is being prepared, libvirt may still
-        # have the definition of a failed stock rescue.
-        return record.state is not State.PREPARING or (
-            instance.vm_state == vm_states.RESCUED
-        )
     # Both states come after unrescue.xml was written.
     if record.state not in (State.RESCUED, State.ENDING):
         return False

@@ -39,7 +39,7 @@ CONF = nova_conf.CONF
 LOG = logging.getLogger(__name__)
 
 # Libvirt's other hypervisors do not boot by <boot order>.
-_VIRT_TYPES = ("kvm", "qemu")
+VIRT_TYPES = ("kvm", "qemu")
 
 
 @dataclass(frozen=True)
@@ -71,10 +71,10 @@ def request_of(image: dict[str, Any]) -> RescueRequest | None:
         bus = CONF.stable_rescue.default_bus
     else:
         return None
-    if CONF.libvirt.virt_type not in _VIRT_TYPES:
+    if CONF.libvirt.virt_type not in VIRT_TYPES:
         raise exception.Refused(
             f"stable rescue is not possible with virt_type {CONF.libvirt.virt_type}, "
-            f"only with {' and '.join(_VIRT_TYPES)}"
+            f"only with {' and '.join(VIRT_TYPES)}"
         )
     return RescueRequest(
         device,

@@ -62,7 +62,7 @@ def failing(instance: "objects.Instance", what: str) -> Iterator[None]:
         raise
     except Exception as exc:
         LOG.exception(
-            "Stable rescue: %s; its record is kept until the server is recovered",
+            "Rescue: %s; its record is kept until the server is recovered",
             what,
             instance=instance,
         )

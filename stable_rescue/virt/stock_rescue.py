@@ -1,27 +1,127 @@
 # SPDX-License-Identifier: Apache-2.0
-"""End or recover a stock rescue, or a stable rescue whose record is lost.
+"""Stock rescues: prepared and recorded as a stable one, or without a record.
 
-Nova's driver keeps no record. Only the instance's vm_state, the definition in libvirt
-and unrescue.xml show that the instance is rescued.
+What a stock rescue defines is up to Nova's driver. With the compute manager of stable
+rescue, the image is checked and fetched before power-off, and the record lets the state
+machine restore the server.
+
+A rescue has no record if it was begun under Nova's manager or driver, or if the record
+is lost. Then only the instance's vm_state, the definition in libvirt and unrescue.xml
+show that the instance is rescued.
 """
 
+import dataclasses
+import functools
 from collections.abc import Callable
+from typing import Any
 
+from nova import conf as nova_conf
 from nova import context as nova_context
 from nova import objects
 from nova.compute import vm_states
 from nova.virt.libvirt import driver as libvirt_driver
 from oslo_log import log as logging
 
-from stable_rescue import nova_internals, steps
+from stable_rescue import exception, nova_internals, steps
+from stable_rescue.domain import recognize
 from stable_rescue.outcome import Outcome
-from stable_rescue.storage import medium
+from stable_rescue.plan import RescueRequest
+from stable_rescue.storage import inspection, medium
+from stable_rescue.storage.medium import RescueMedium
+from stable_rescue.storage.record import Record, State
 from stable_rescue.storage.store import known_rescue, store_of
-from stable_rescue.virt import guest
+from stable_rescue.virt import guest, origin
+from stable_rescue.virt.phase import phase
+from stable_rescue.virt.preparation import Prepared
+from stable_rescue.virt.refusal import refusing
+from stable_rescue.virt.rollback import Rollback
 
+CONF = nova_conf.CONF
 LOG = logging.getLogger(__name__)
 
+_RESCUE = steps.changes("rescue as Nova's driver does")
 _BUILD_AND_START = steps.changes("build and start a domain")
+
+
+def prepare(
+    driver: libvirt_driver.LibvirtDriver,
+    context: nova_context.RequestContext,
+    instance: "objects.Instance",
+    image: dict[str, Any],
+) -> Prepared:
+    """Check and fetch the image of a stock rescue, and write the record.
+
+    The guest is not touched. Nova's driver uses a rescue disk that exists.
+
+    :param image: the image, as Nova's image API returns it
+    :raises nova.exception.InstanceNotRescuable: with the reason, if anything fails;
+        everything that was done is rolled back
+    """
+    with phase(context, instance, "rescue_plan"), refusing(instance):
+        inspection.check_stock(context, instance, image)
+        devices = nova_internals.block_device_info(context, instance)
+        server = origin.find(driver, context, instance, devices, managed=True)
+        if recognize.is_rescue(server.original):
+            raise exception.Refused(
+                "the server has the definition of an earlier rescue, and the original "
+                "one is lost; hard reboot the server first"
+            )
+        record = Record.of_stock(
+            image,
+            server.original,
+            server.defined,
+            server.was_running,
+            instance.launched_at,
+        )
+    store = store_of(instance)
+    rollback = Rollback(instance, lastly=store.remove_record)
+    with phase(context, instance, "rescue_prepare"), refusing(instance), rollback:
+        store.save(record)
+        if server.is_misplaced:
+            guest.replace_definition(driver, instance, server.original.to_xml())
+        rollback.add(medium.remove, driver, instance)
+        # Nova chooses the bus later; the disk is the same on each.
+        rescue_medium = RescueMedium(driver, instance, RescueRequest(bus="virtio"))
+        rescue_medium.fetch(context, {**image, "properties": _kernel(instance)})
+        record = record.at(State.PREPARED)
+        store.save(record)
+    check_unchanged = functools.partial(
+        guest.check_unchanged, driver, instance, server.layouts
+    )
+    return Prepared(record, check_unchanged, rollback.run)
+
+
+def start(
+    driver: libvirt_driver.LibvirtDriver,
+    instance: "objects.Instance",
+    stock_rescue: Callable[[], None],
+    prepared: Record,
+) -> Record:
+    """Start a prepared stock rescue; return its record with the rescue definition.
+
+    Errors of Nova's driver propagate.
+
+    :param stock_rescue: rescues the instance as Nova's driver does
+    """
+    system_metadata = dict(instance.system_metadata)
+    try:
+        with _RESCUE:
+            stock_rescue()
+    finally:
+        # Nova records the machine type of the rescue for the server, for good (U4).
+        instance.system_metadata = system_metadata
+    # Nova has not written unrescue.xml atomically (U19).
+    store_of(instance).save_original(prepared.original_xml)
+    rescue = guest.defined(nova_internals.guest_of(driver, instance))
+    return dataclasses.replace(prepared, rescue_xml=rescue.to_xml())
+
+
+def _kernel(instance: "objects.Instance") -> dict[str, str | None]:
+    """Return the kernel and the ramdisk that Nova's driver uses, as of an image."""
+    return {
+        "kernel_id": CONF.libvirt.rescue_kernel_id or instance.kernel_id,
+        "ramdisk_id": CONF.libvirt.rescue_ramdisk_id or instance.ramdisk_id,
+    }
 
 
 def unrescue(

@@ -12,6 +12,8 @@ rescue says which step has to be finished or rolled back. The record of a rescue
 has ended is removed once Nova's database agrees.
 """
 
+from collections.abc import Callable
+
 from nova import context as nova_context
 from nova import objects
 from nova.compute import vm_states
@@ -39,11 +41,14 @@ def begin(
     context: nova_context.RequestContext,
     instance: "objects.Instance",
     prepared: Record,
+    start_stock: Callable[[Record], Record],
 ) -> None:
     """Boot the server from its rescue disk.
 
     If that fails, the rescue is rolled back and the error propagates. If the rollback
     fails too, the record says how to recover the server.
+
+    :param start_stock: starts a stock rescue and returns its record
     """
     store = store_of(instance)
     try:
@@ -51,8 +56,11 @@ def begin(
         store.save_original(prepared.original_xml)
         guest.power_off(driver, instance)
         prepared = disk_sources.follow_since_plan(driver, instance, prepared)
-        # The volumes are connected: the guest ran, or preparation has connected them.
-        guest.start(driver, context, instance, prepared.rescue_xml)
+        if prepared.is_stock:
+            prepared = start_stock(prepared)
+        else:
+            # The volumes are connected: the guest ran, or preparation did it.
+            guest.start(driver, context, instance, prepared.rescue_xml)
         store.save(prepared.at(State.RESCUED))
     except Exception:  # noqa: BLE001 - the error propagates
         with excutils.save_and_reraise_exception(logger=LOG):

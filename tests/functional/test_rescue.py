@@ -87,7 +87,9 @@ class RescueTest(ServerTestBase):
     def test_image_without_properties_gets_a_stock_rescue(self) -> None:
         self.rescue_server(self.create_rescue_image())
         self.assertIsNone(self.rescue_disk())
-        self.assertEqual(["unrescue.xml"], self.files(self.server))
+        self.assertEqual(
+            ["stable_rescue.json", "unrescue.xml"], self.files(self.server)
+        )
         self.unrescue_server()
 
     def test_kernel_of_the_rescue_image_is_booted(self) -> None:

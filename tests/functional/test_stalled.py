@@ -85,14 +85,14 @@ class StalledTest(FailureTestBase):
 
     def test_stock_rescue_canceled_in_its_preparation_is_dropped(self) -> None:
         self.set_nova_state(vm_states.ACTIVE, task_states.RESCUING)
-        check = inspection.check_legacy
+        check = inspection.check_stock
 
         def cancel(*args: Any) -> None:
             check(*args)
             self.set_nova_state(vm_states.ACTIVE, None)
 
         self.useFixture(
-            fixtures.MonkeyPatch(f"{inspection.__name__}.check_legacy", cancel)
+            fixtures.MonkeyPatch(f"{inspection.__name__}.check_stock", cancel)
         )
         image = self.create_rescue_image()
         self.manager.rescue_instance(self.context, self.instance(), "x", image, True)

@@ -3,7 +3,12 @@
 
 from stable_rescue import steps
 from tests.faults.places import step_of
-from tests.functional.faults import test_lost_record, test_media, test_rebooted_host
+from tests.functional.faults import (
+    test_lost_record,
+    test_media,
+    test_rebooted_host,
+    test_stock,
+)
 from tests.functional.faults.servers import ServerOnLvm
 
 #: The rows for the steps that the server of test_matrix does not need. Each row
@@ -15,6 +20,7 @@ ROWS = (
     test_rebooted_host.RescueTest,
     test_rebooted_host.SecretTest,
     test_rebooted_host.RollbackTest,
+    test_stock.StockRescueTest,
 )
 
 
