@@ -17,7 +17,7 @@ from lab.sandbox import REPOSITORY
 from stable_rescue import plan
 from stable_rescue.domain.document import Domain
 from stable_rescue.domain.medium import Medium
-from stable_rescue.tempest.guest import inventory
+from stable_rescue.tempest.guest import compare, inventory
 from stable_rescue.tempest.guest.inventory import Inventory
 from tests.integration.scene import Scene, overlay
 
@@ -25,6 +25,8 @@ URI = "qemu:///system"
 # Guests are emulated, and other tests may run at the same time.
 BOOT_SECONDS = 240.0
 HOTPLUG_SECONDS = 120.0
+POLL_SECONDS = 0.1
+_XHCI = "0c0330"  # PCI class: serial bus, USB, xHCI
 
 _INACTIVE = libvirt.VIR_DOMAIN_XML_INACTIVE | libvirt.VIR_DOMAIN_XML_SECURE
 
@@ -105,11 +107,25 @@ class Server:
             latest = inventory.last(self.console_text())
             if latest is not None and condition(latest):
                 return latest
-            time.sleep(0.25)
+            time.sleep(POLL_SECONDS)
         raise AssertionError(
             f"the guest printed no such inventory within {seconds:.0f} s; "
             f"its console ends with:\n{self.console_text()[-3000:]}"
         )
+
+    def wait_for_text(self, text: str) -> None:
+        """Wait until the guest, or its firmware, has printed a text.
+
+        :raises AssertionError: the text was not printed in time
+        """
+        deadline = time.monotonic() + BOOT_SECONDS
+        while text not in self.console_text():
+            if time.monotonic() > deadline:
+                raise AssertionError(
+                    f"no {text!r} was printed within {BOOT_SECONDS:.0f} s; the console "
+                    f"ends with:\n{self.console_text()[-3000:]}"
+                )
+            time.sleep(POLL_SECONDS)
 
     def console_text(self) -> str:
         """Return all that the guest has printed since its start."""
@@ -222,3 +238,27 @@ class TestCase(unittest.TestCase):
         self.assertIsNotNone(seen.boot_disk)
         self.assertEqual(f"rescue {images().build}", seen.boot_disk.label)
         self.assertEqual(device == "cdrom", seen.boot_disk.is_cdrom)
+
+    def assert_rescue_disturbs_nothing(
+        self, baseline: Inventory, rescued: Inventory, device: str, bus: str
+    ) -> None:
+        """Assert that the rescue disk was booted and that no other device moved."""
+        comparison = compare(baseline, rescued)
+        self.assertEqual((), comparison.disturbed, str(comparison))
+        self.assertGreaterEqual(len(comparison.originals), 14)
+        self.assert_rescue_booted(rescued, device)
+        self.assertIn(rescued.boot_disk, comparison.appeared)
+        if bus == "usb":
+            self._assert_alone_on_usb_controller(rescued)
+
+    def _assert_alone_on_usb_controller(self, rescued: Inventory) -> None:
+        """Assert that the rescue disk is alone on an xHCI controller (F14, U33)."""
+        controller, _, port = rescued.boot_disk.address.partition("/usb:")
+        self.assertEqual("1", port.partition("/")[0])
+        (function,) = (d for d in rescued.of_kind("pci") if d.address == controller)
+        self.assertEqual(_XHCI, function.pci_class)
+        addresses = [device.address for device in rescued.of_kind("usb")]
+        self.assertEqual(
+            [f"{controller}/usb:1"],
+            [address for address in addresses if address.startswith(controller)],
+        )

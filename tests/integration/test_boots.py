@@ -6,8 +6,6 @@ from typing import ClassVar
 from stable_rescue.tempest.guest import Inventory, compare
 from tests.integration import base
 
-_XHCI = "0c0330"  # PCI class: serial bus, USB, xHCI
-
 
 class RescueBoots:
     """Tests of one server with a hotplug history; each machine has a class."""
@@ -27,27 +25,23 @@ class RescueBoots:
         cls.baseline = cls.server.boot()
         cls.original_xml = cls.server.definition()
 
-    def boot_rescue(self, device: str, bus: str) -> Inventory:
-        """Rescue the server and return the inventory of the rescue system."""
+    def check_rescue(self, device: str, bus: str) -> None:
         self.addCleanup(self.server.define, self.original_xml)
         medium = base.rescue_medium(self.addCleanup, device)
         derived = base.derive(self.original_xml, device, bus, medium)
         self.assertEqual((device, bus), (derived.device, derived.bus))
         self.server.define(derived.rescue.to_xml())
-        return self.server.boot()
-
-    def check_rescue_and_unrescue(self, device: str, bus: str) -> None:
-        rescued = self.boot_rescue(device, bus)
-        comparison = compare(self.baseline, rescued)
-        self.assertEqual((), comparison.disturbed, str(comparison))
-        self.assertGreaterEqual(len(comparison.originals), 14)
-        self.assert_rescue_booted(rescued, device)
-        self.assertIn(rescued.boot_disk, comparison.appeared)
-        if bus == "usb":
-            self.check_usb_controller(rescued)
-
+        rescued = self.server.boot()
+        self.assert_rescue_disturbs_nothing(self.baseline, rescued, device, bus)
         self.server.define(self.original_xml)
         self.assertEqual(self.original_xml, self.server.definition())
+
+    def check_rescue_and_unrescue(self, device: str, bus: str) -> None:
+        """Also boot the original, which need not be done after every rescue.
+
+        After each, the original definition is the same to the byte.
+        """
+        self.check_rescue(device, bus)
         unrescued = self.server.boot()
         self.assertEqual("original", unrescued.image)
         self.assertEqual(self.baseline.boot_disk, unrescued.boot_disk)
@@ -55,33 +49,21 @@ class RescueBoots:
         self.assertEqual((), comparison.disturbed, str(comparison))
         self.assertEqual((), comparison.appeared)
 
-    def check_usb_controller(self, rescued: Inventory) -> None:
-        """Check that the rescue disk is alone on an xHCI controller (F14, U33)."""
-        controller, _, port = rescued.boot_disk.address.partition("/usb:")
-        self.assertEqual("1", port.partition("/")[0])
-        (function,) = (d for d in rescued.of_kind("pci") if d.address == controller)
-        self.assertEqual(_XHCI, function.pci_class)
-        addresses = [device.address for device in rescued.of_kind("usb")]
-        self.assertEqual(
-            [f"{controller}/usb:1"],
-            [address for address in addresses if address.startswith(controller)],
-        )
-
     def test_disk_on_virtio_boots_and_moves_nothing(self):
-        self.check_rescue_and_unrescue("disk", "virtio")
+        self.check_rescue("disk", "virtio")
 
     def test_disk_on_usb_boots_and_moves_nothing(self):
         self.check_rescue_and_unrescue("disk", "usb")
 
     def test_disk_on_scsi_boots_and_moves_nothing(self):
-        self.check_rescue_and_unrescue("disk", "scsi")
+        self.check_rescue("disk", "scsi")
 
 
 class PcTest(RescueBoots, base.TestCase):
     machine = "pc"
 
     def test_cdrom_on_ide_boots_and_moves_nothing(self):
-        self.check_rescue_and_unrescue("cdrom", "ide")
+        self.check_rescue("cdrom", "ide")
 
 
 class Q35Test(RescueBoots, base.TestCase):
@@ -89,24 +71,4 @@ class Q35Test(RescueBoots, base.TestCase):
     options: ClassVar = {"scsi_volume": True}
 
     def test_cdrom_on_sata_boots_and_moves_nothing(self):
-        self.check_rescue_and_unrescue("cdrom", "sata")
-
-
-class Q35UefiTest(RescueBoots, base.TestCase):
-    """OVMF boots the rescue from a copy of the server's NVRAM file (U31)."""
-
-    machine = "q35"
-    options: ClassVar = {"firmware": "uefi"}
-
-    def boot_rescue(self, device: str, bus: str) -> Inventory:
-        nvram = self.server.scene.nvram
-        nvram_before = nvram.read_bytes()
-        self.addCleanup(nvram.with_suffix(".fd.rescue").unlink)
-        rescued = super().boot_rescue(device, bus)
-        self.assertEqual("uefi", rescued.firmware)
-        self.server.stop()
-        self.assertEqual(nvram_before, nvram.read_bytes())
-        return rescued
-
-    def test_cdrom_on_sata_boots_and_moves_nothing(self):
-        self.check_rescue_and_unrescue("cdrom", "sata")
+        self.check_rescue("cdrom", "sata")

@@ -1,14 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """SeaBIOS boots the rescue floppy, and not the original root disk (F21)."""
 
-import time
-
 from stable_rescue.domain.medium import Medium
 from tests.integration import base
 
 _MESSAGE = "RESCUE FLOPPY"
 _FLOPPY_SIZE = 1_474_560
-_BOOT_SECONDS = 60.0
 
 # x86 code that writes the text at 0x7c30 to the first serial port and halts.
 _CODE = bytes.fromhex(
@@ -39,10 +36,7 @@ class FloppyTest(base.TestCase):
             base.derive(original_xml, "floppy", "fdc", medium).rescue.to_xml()
         )
         server.start()
-        deadline = time.monotonic() + _BOOT_SECONDS
-        while _MESSAGE not in server.console_text() and time.monotonic() < deadline:
-            time.sleep(0.25)
-        self.assertIn(_MESSAGE, server.console_text())
+        server.wait_for_text(_MESSAGE)
 
         server.stop()
         server.define(original_xml)
