@@ -32,6 +32,7 @@ from nova.db.main import api as database
 from nova.db.main import models
 from nova.network import model as network_model
 from oslo_messaging import conffixture as messaging_fixture
+from sqlalchemy import orm
 
 from stable_rescue import activation, steps
 from stable_rescue.compute.manager import ComputeManager
@@ -44,6 +45,11 @@ HOST = "compute1"
 SECONDS = 90
 # What Nova's init_host loads of its instances.
 _LOADED = ["info_cache", "metadata", "system_metadata", "numa_topology", "flavor"]
+
+# Every action runs in a new process. This is half of what each would have to do.
+objects.register_all()
+orm.configure_mappers()
+messaging_fixture.ConfFixture(CONF)
 
 
 class Images:
@@ -165,7 +171,6 @@ class Compute:
             os._exit(code)
 
     def _configure(self) -> None:
-        objects.register_all()
         config.parse_args(
             ["nova-compute"],
             default_config_files=[],

@@ -16,13 +16,15 @@ from tests.integration.scene import MIB, Scene
 SIZE = 64 * MIB
 #: The environment variable that names a folder in memory for that filesystem.
 MEMORY = "STABLE_RESCUE_MEMORY"
+# A guest that runs code without an end would take the CPU from the tests.
+_HALT = b"\xfa\xf4\xeb\xfd"  # cli; hlt; jmp to the hlt
 # One bootable partition, from sector 1 on.
-_MBR = bytes(446) + b"\x80\0\2\0\x83\0\3\0\1\0\0\0\x10\0\0\0" + bytes(48)
-_MBR += b"\x55\xaa"
+_PARTITION = b"\x80\0\2\0\x83\0\3\0\1\0\0\0\x10\0\0\0"
+_MBR = _HALT.ljust(446, b"\0") + _PARTITION.ljust(64, b"\0") + b"\x55\xaa"
 
 
 class FaultTestBase(RecoveryAssertions, base.TestCase):
-    """A server whose disks have nothing to boot, and a nova-compute for it."""
+    """A server whose disks halt the guest, and a nova-compute for it."""
 
     running: ClassVar[bool] = True
     firmware: ClassVar[str] = "bios"
@@ -31,9 +33,9 @@ class FaultTestBase(RecoveryAssertions, base.TestCase):
         super().setUp()
         self.folder = base.new_folder(self.addCleanup, os.environ.get(MEMORY))
         self.instances = self._new_filesystem()
-        self.scene = self._new_scene()
         image = self.instances / "rescue.img"
-        image.write_bytes(_MBR + bytes(MIB - len(_MBR)))
+        image.write_bytes(_MBR.ljust(MIB, b"\0"))
+        self.scene = self._new_scene(image)
         if self.firmware == "uefi":
             variables.seed(self.scene.nvram, image)
         self.server = base.Server(self.scene)
@@ -57,8 +59,11 @@ class FaultTestBase(RecoveryAssertions, base.TestCase):
         (root / "lost+found").rmdir()
         return root
 
-    def _new_scene(self) -> Scene:
-        """Return the scene of a server, with the files of its disks."""
+    def _new_scene(self, image: Path) -> Scene:
+        """Return the scene of a server, with the files of its disks.
+
+        :param image: becomes the content of the root disk
+        """
         scene = Scene(self.instances, "q35", self.firmware)
         scene.folder = self.instances / scene.uuid
         scene.folder.mkdir()
@@ -66,8 +71,8 @@ class FaultTestBase(RecoveryAssertions, base.TestCase):
         paths = [scene.folder / name for name in names]
         for path in [*paths, *(scene.volume(number) for number in range(1, 7))]:
             path.write_bytes(os.urandom(MIB))
-        create = ["qemu-img", "create", "-q", "-f", "qcow2", scene.folder / "disk"]
-        subprocess.run([*create, "64M"], check=True)
+        convert = ["qemu-img", "convert", "-O", "qcow2", image, scene.folder / "disk"]
+        subprocess.run(convert, check=True)
         return scene
 
     def nova_state(self) -> NovaState:
