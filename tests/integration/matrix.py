@@ -8,7 +8,6 @@ each device on each bus, the impossible pairs too. All combinations are run.
 import itertools
 import json
 import re
-import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -56,6 +55,9 @@ SCSI_UNITS = {
 
 _CONFIG = libvirt.VIR_DOMAIN_AFFECT_CONFIG
 _MEDIUM = Medium.from_file("/nonexistent/disk.rescue")
+# A word of a command line, and the parts of a word that are quoted.
+_QUOTED = re.compile(r"'([^']*)'|\\(.)")
+_WORD = re.compile(r"(?:'[^']*'|\\.|\S)+")
 # All that a rescue may change outside the devices (E1, E6).
 _MAY_DIFFER = re.compile(r"os/(boot|nvram)(\[\d+\])?(@.+)?")
 
@@ -262,7 +264,7 @@ def qemu_devices(xml: str) -> tuple[dict[str, dict[str, Any]], list[tuple[str, i
     """
     command = base.connection().domainXMLToNative("qemu-argv", xml)
     devices, boot_orders = {}, []
-    for option, argument in itertools.pairwise(shlex.split(command)):
+    for option, argument in itertools.pairwise(_words(command)):
         if option == "-global" and argument.startswith("isa-fdc.bootindex"):
             boot_orders.append(("isa-fdc", int(argument.split("=")[1])))
         if option == "-device":
@@ -278,6 +280,12 @@ def qemu_devices(xml: str) -> tuple[dict[str, dict[str, Any]], list[tuple[str, i
             arguments.pop("drive", None)  # This name contains a counter.
             devices[name] = arguments
     return devices, boot_orders
+
+
+def _words(command: str) -> list[str]:
+    """Split a command as shlex.split does, which takes half of a case's time."""
+    words = _WORD.findall(command)
+    return [_QUOTED.sub(lambda part: part[1] or part[2] or "", w) for w in words]
 
 
 # A position in the order in which a guest finds devices.
