@@ -4,7 +4,7 @@
 Run them in a sandbox that has its own namespaces and libvirtd::
 
     python -m lab.sandbox --state .lab/integration --libvirtd -- \\
-        stestr --test-path tests/integration run --concurrency 2
+        stestr --test-path tests/integration run --concurrency 3
 """
 
 from tests import release

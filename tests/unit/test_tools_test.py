@@ -6,11 +6,32 @@ import contextlib
 import importlib.machinery
 import importlib.util
 import io
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
 import unittest
+from collections import Counter
 from pathlib import Path
 from types import ModuleType
+from unittest import mock
 
-SCRIPT = Path(__file__).resolve().parents[2] / "tools" / "test"
+TOOLS = Path(__file__).resolve().parents[2] / "tools"
+SCRIPT = TOOLS / "test"
+KEEPER = TOOLS / "levels" / "keeper.py"
+SLEEP = "import time; time.sleep(3600)"
+#: Starts a process in another session, prints its id, and ends or waits.
+DAEMON = f"""
+import subprocess, sys
+command = [sys.executable, "-c", "{SLEEP}"]
+print(subprocess.Popen(command, start_new_session=True).pid, flush=True)
+"""
+
+with mock.patch.object(sys, "path", [str(TOOLS), *sys.path]):
+    from levels import processes, running, setup
 
 
 def load_script() -> ModuleType:
@@ -20,6 +41,15 @@ def load_script() -> ModuleType:
     script = importlib.util.module_from_spec(spec)
     loader.exec_module(script)
     return script
+
+
+def alive(pid: int) -> bool:
+    """Return True if a process exists."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
 
 
 class ChosenLevelsTest(unittest.TestCase):
@@ -60,3 +90,152 @@ class ChosenLevelsTest(unittest.TestCase):
 
     def test_level_beside_all_is_rejected(self) -> None:
         self.assertIn("--all", self.rejected("--all", "py3"))
+
+
+class ShareTest(unittest.TestCase):
+    def test_levels_share_the_cores(self) -> None:
+        for cores, levels, lanes, workers in (
+            (1, 9, 1, 2),
+            (2, 9, 1, 3),
+            (4, 9, 1, 6),
+            (8, 9, 2, 6),
+            (8, 1, 1, 12),
+            (64, 9, 9, 11),
+        ):
+            with self.subTest(cores=cores, levels=levels):
+                share = running.Share.of_cores(cores, levels)
+                self.assertEqual(running.Share(lanes, workers), share)
+
+
+class FakePreparation:
+    """Levels of which some cannot be prepared."""
+
+    def __init__(self, **errors: Exception) -> None:
+        self._errors = errors
+
+    def wait(self, level: str) -> None:
+        if level in self._errors:
+            raise self._errors[level]
+
+    def join(self) -> None:
+        pass
+
+
+class RunnerTest(unittest.TestCase):
+    """Levels that are Python programs in place of tox."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        self.folder = Path(folder.name)
+        self.programs: dict[str, str] = {}
+        self.output = io.StringIO()
+        limits = mock.MagicMock()
+        limits.__getitem__.return_value = 60
+        for name, value in (
+            ("tox", lambda *words: [sys.executable, "-c", self.programs[words[-1]]]),
+            ("log_of", lambda level: self.folder / level),
+            ("LIMITS", limits),
+        ):
+            patch = mock.patch.object(running, name, value)
+            patch.start()
+            self.addCleanup(patch.stop)
+
+    def run_all(self, cores: int = 2, **errors: Exception) -> Counter[str]:
+        runner = running.Runner(
+            FakePreparation(**errors), processes.Processes(), str(self.folder)
+        )
+        with (
+            mock.patch.object(os, "sched_getaffinity", lambda _: range(cores)),
+            contextlib.redirect_stdout(self.output),
+        ):
+            return runner.run_all([*self.programs, *errors])
+
+    def test_totals_are_added_and_failures_printed(self) -> None:
+        self.programs = {
+            "good": "print(' - Passed: 3\\n - Skipped: 1')",
+            "bad": "print('{0} a.good [1s] ... ok'); print('{0} a.bad [1s] ... FAILED')"
+            "; print('why\\n - Passed: 1\\n - Failed: 1'); raise SystemExit(1)",
+            "broken": "raise SystemExit('no such thing')",
+            "plain": "",
+        }
+        errors = {
+            "unready": setup.NotReadyError("no network"),
+            "foreign": setup.UnavailableError(),
+        }
+        totals = self.run_all(**errors)
+        self.assertEqual({"passed": 5, "failed": 3, "skipped": 2}, dict(totals))
+        text = self.output.getvalue()
+        for part in ("bad: why", "a.bad", "no such thing", "no network", "foreign:"):
+            self.assertIn(part, text)
+        self.assertNotIn("a.good", text)
+        self.assertIn("a.good", (self.folder / "bad").read_text())
+
+    def test_levels_run_side_by_side_if_there_are_cores(self) -> None:
+        wait = (
+            "import pathlib, sys, time\n"
+            f"folder = pathlib.Path({str(self.folder)!r})\n"
+            "(folder / '{0}.on').touch()\n"
+            "while not (folder / '{1}.on').exists(): time.sleep(0.01)\n"
+        )
+        self.programs = {
+            "one": wait.format("one", "two"),
+            "two": wait.format("two", "one"),
+        }
+        self.assertEqual({"passed": 2}, dict(self.run_all(cores=8)))
+
+    def test_level_gets_its_workers_and_the_tmpfs(self) -> None:
+        names = "STABLE_RESCUE_WORKERS", "TMPDIR", "STABLE_RESCUE_MEMORY"
+        show = f"import os; print(*(os.environ.get(name) for name in {names}))"
+        self.programs = {"py3": show, "integration": show}
+        with mock.patch.dict(os.environ, {"TMPDIR": "/tmp"}):
+            os.environ.pop("STABLE_RESCUE_WORKERS", None)
+            os.environ.pop("STABLE_RESCUE_MEMORY", None)
+            self.run_all()
+        self.assertEqual(
+            [f"3 {self.folder} None\n", f"3 /tmp {self.folder}\n"],
+            [(self.folder / level).read_text() for level in self.programs],
+        )
+
+    def test_interruption_ends_all_processes(self) -> None:
+        self.programs = {"long": DAEMON + SLEEP, "later": SLEEP}
+
+        def interrupt() -> None:
+            while not (self.folder / "long").read_text().endswith("\n"):
+                time.sleep(0.01)
+            os.kill(os.getpid(), signal.SIGINT)
+
+        (self.folder / "long").touch()
+        threading.Thread(target=interrupt).start()
+        with self.assertRaises(KeyboardInterrupt):
+            self.run_all()
+        pid = int((self.folder / "long").read_text().splitlines()[0])
+        self.assertFalse(alive(pid))
+        self.assertNotIn("failed", self.output.getvalue())
+
+
+class KeeperTest(unittest.TestCase):
+    def keep(self, seconds: float, program: str) -> tuple[int, str]:
+        command = [sys.executable, str(KEEPER), str(seconds)]
+        completed = subprocess.run(
+            [*command, sys.executable, "-c", program],
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        return completed.returncode, completed.stdout
+
+    def test_status_of_the_command_is_returned(self) -> None:
+        self.assertEqual((7, ""), self.keep(60, "raise SystemExit(7)"))
+
+    def test_process_left_behind_is_ended_and_fails(self) -> None:
+        status, output = self.keep(60, DAEMON)
+        self.assertEqual(1, status)
+        self.assertIn("left this process running:", output)
+        self.assertFalse(alive(int(output.splitlines()[0])))
+
+    def test_command_is_ended_after_its_time_limit(self) -> None:
+        status, output = self.keep(0.2, SLEEP)
+        self.assertEqual(
+            (124, "\nended after its time limit of 0 s\n"), (status, output)
+        )

@@ -1,0 +1,170 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What levels need: tools, system packages, guest images and environments of tox.
+
+All but the tools is prepared while other levels run.
+"""
+
+import importlib.util
+import os
+import re
+import subprocess
+import sys
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+
+from levels import ROOT, TOOLS, TOX
+from levels.processes import Processes, say, tail
+
+TOOL_REQUIREMENTS = ["bindep>=2.11", "tox>=4.28", "tox-uv>=1.20"]
+LOG = TOX / "tools.log"
+#: The bindep profiles of levels, if not only "test".
+PROFILES = {"integration": ("test", "integration")}
+#: Levels that need no system package.
+WITHOUT_PACKAGES = ("pep8", "mypy")
+GUESTS = ROOT / ".lab" / "cache"
+
+
+class NotReadyError(Exception):
+    """A level could not be prepared; the message says why."""
+
+
+class UnavailableError(Exception):
+    """The Python of a level is not installed and cannot be installed."""
+
+
+def environment() -> dict[str, str]:
+    """Return the environment variables for all commands; caches are below .tox."""
+    environ = {
+        **os.environ,
+        "PIP_CACHE_DIR": str(TOX / "cache" / "pip"),
+        "PIP_DISABLE_PIP_VERSION_CHECK": "1",
+        "UV_CACHE_DIR": str(TOX / "cache" / "uv"),
+        "UV_PYTHON_INSTALL_DIR": str(TOX / "python"),
+        "XDG_CACHE_HOME": str(TOX / "cache"),
+        "VIRTUALENV_OVERRIDE_APP_DATA": str(TOX / "cache" / "virtualenv"),
+    }
+    git = ["git", "-C", str(ROOT), "rev-parse", "HEAD"]
+    if subprocess.run(git, capture_output=True, check=False).returncode:
+        # pbr cannot derive a version without a repository of this user.
+        environ.setdefault("PBR_VERSION", "0.1.0.dev0")
+    return environ
+
+
+def tox(*arguments: str) -> list[str]:
+    """Return the command that runs tox."""
+    return [str(TOOLS / "bin" / "python"), "-m", "tox", *arguments]
+
+
+def install_tools() -> None:
+    """Install the tools that run the tests."""
+    TOX.mkdir(exist_ok=True)
+    if importlib.util.find_spec("ensurepip") is None:
+        install_packages(["python3-venv"])
+    if not (TOOLS / "bin" / "tox").exists():
+        say(f"installing {' '.join(TOOL_REQUIREMENTS)}")
+        pip = [str(TOOLS / "bin" / "python"), "-m", "pip", "install", "--quiet"]
+        subprocess.run([sys.executable, "-m", "venv", str(TOOLS)], check=True)
+        subprocess.run([*pip, *TOOL_REQUIREMENTS], env=environment(), check=True)
+
+
+def install_packages(names: Sequence[str]) -> None:
+    """Install Debian packages.
+
+    :raises NotReadyError: if that fails, or the user is not root
+    """
+    sys.path.insert(0, str(ROOT))
+    from lab import packages
+    from lab.errors import LabError
+
+    if os.geteuid() != 0:
+        raise NotReadyError(f"Run as root: apt-get install {' '.join(names)}")
+    say(f"installing {' '.join(names)}")
+    try:
+        packages.install_packages(names, LOG)
+    except LabError as error:
+        raise NotReadyError(str(error)) from error
+
+
+class Preparation(threading.Thread):
+    """Prepares levels one after the other; each can run as soon as it is ready."""
+
+    def __init__(self, levels: Sequence[str], processes: Processes) -> None:
+        super().__init__(name="preparation", daemon=True)
+        self._levels = levels
+        self._processes = processes
+        self._finished = {level: threading.Event() for level in levels}
+        self._errors: dict[str, Exception] = {}
+        self._installed: set[str] = set()
+
+    def run(self) -> None:
+        for level in self._levels:
+            try:
+                self._prepare(level)
+            except Exception as error:  # noqa: BLE001 - raised by wait()
+                self._errors[level] = error
+            self._finished[level].set()
+
+    def wait(self, level: str) -> None:
+        """Wait until a level can run.
+
+        :raises NotReadyError: it could not be prepared
+        :raises UnavailableError: its Python is not available
+        """
+        self._finished[level].wait()
+        if level in self._errors:
+            raise self._errors[level]
+
+    def _prepare(self, level: str) -> None:
+        if level not in WITHOUT_PACKAGES:
+            self._install_missing({*PROFILES.get(level, ("test",))})
+        self._require_python(level)
+        # One process of tox at a time builds the package that levels share.
+        self._run(f"{level}-setup", tox("run", "-q", "--notest", "-e", level))
+        if level == "integration":
+            build = [sys.executable, "-m", "lab.guest", "build"]
+            paths = ["--out", str(GUESTS / "guest"), "--cache", str(GUESTS)]
+            self._run("guest-setup", [*build, *paths])
+
+    def _install_missing(self, profiles: set[str]) -> None:
+        """Install what these profiles need, and the profiles of all other levels.
+
+        Most of the time goes into the start of apt.
+        """
+        if profiles <= self._installed:
+            return
+        for level in self._levels:
+            profiles.update(PROFILES.get(level, ()))
+        listed = subprocess.run(
+            [str(TOOLS / "bin" / "bindep"), "--brief", *sorted(profiles)],
+            cwd=ROOT,
+            stdout=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+        if missing := listed.stdout.split():
+            install_packages(missing)
+        self._installed |= profiles
+
+    def _require_python(self, level: str) -> None:
+        factor = re.search(r"-py(\d)(\d+)", level)
+        if not factor:
+            return
+        for action in ("find", "install"):
+            uv = [str(TOOLS / "bin" / "uv"), "python", action]
+            command = [*uv, f"{factor[1]}.{factor[2]}"]
+            if self._processes.run(command, environment(), log_of("python"), ROOT) == 0:
+                return
+        raise UnavailableError
+
+    def _run(self, name: str, command: list[str]) -> None:
+        log = log_of(name)
+        if self._processes.run(command, environment(), log, ROOT):
+            raise NotReadyError(f"{' '.join(command)} failed:\n{tail(log)}")
+
+
+def log_of(name: str) -> Path:
+    """Return the file for the output of a level, or of its preparation."""
+    folder = TOX / "logs"
+    folder.mkdir(exist_ok=True)
+    return folder / f"{name}.log"
