@@ -23,8 +23,8 @@ from tests.integration.scene import Scene, overlay
 
 URI = "qemu:///system"
 # Guests are emulated, and other tests may run at the same time.
-BOOT_SECONDS = 240.0
-HOTPLUG_SECONDS = 120.0
+BOOT_SECONDS = 600.0
+HOTPLUG_SECONDS = 300.0
 POLL_SECONDS = 0.1
 _XHCI = "0c0330"  # PCI class: serial bus, USB, xHCI
 

@@ -29,7 +29,7 @@ FLAGS = (
     | libvirt.VIR_DOMAIN_SNAPSHOT_CREATE_NO_METADATA
     | libvirt.VIR_DOMAIN_SNAPSHOT_CREATE_REUSE_EXT
 )
-COMMIT_SECONDS = 60
+COMMIT_SECONDS = 300
 
 
 def volume(xml: str) -> etree._Element:

@@ -42,7 +42,7 @@ from tests.faults.assertions import NovaState
 CONF = nova_conf.CONF
 IMAGE_ID = "3b5c0a51-7a0e-4c53-9a39-bb4e5ac1a2f6"
 HOST = "compute1"
-SECONDS = 90
+SECONDS = 300
 # What Nova's init_host loads of its instances.
 _LOADED = ["info_cache", "metadata", "system_metadata", "numa_topology", "flavor"]
 
