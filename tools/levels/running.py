@@ -150,7 +150,8 @@ class Runner:
                     say(f"{level}: {line.rstrip()}")
                 if time.monotonic() - printed > PROGRESS_SECONDS:
                     printed = time.monotonic()
-                    say(f"{level}: {seen.total()} tests, {seen['FAILED']} failed")
+                    tests = f"{seen.total()} tests, {seen['FAILED']} failed"
+                    say(f"{level}: {tests if seen else 'running'}")
         return totals
 
     @staticmethod

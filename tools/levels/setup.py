@@ -63,7 +63,7 @@ def install_tools() -> None:
         install_packages(["python3-venv"])
     if not (TOOLS / "bin" / "tox").exists():
         say(f"installing {' '.join(TOOL_REQUIREMENTS)}")
-        pip = [str(TOOLS / "bin" / "python"), "-m", "pip", "install", "--quiet"]
+        pip = [str(TOOLS / "bin" / "python"), "-m", "pip", "install", "-qq"]
         subprocess.run([sys.executable, "-m", "venv", str(TOOLS)], check=True)
         subprocess.run([*pip, *TOOL_REQUIREMENTS], env=environment(), check=True)
 
