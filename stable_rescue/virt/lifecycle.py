@@ -90,7 +90,15 @@ class LifecycleMixin(DriverBase):
 
         Errors of Nova's driver propagate.
         """
-        _before_hard_reboot(self, instance)
+        try:
+            _before_hard_reboot(self, instance)
+        except Exception:
+            # Operators repair a guest by a hard reboot, whatever is wrong with it.
+            LOG.exception(
+                "Could not restore the original definition before a hard reboot; "
+                "continuing with the reboot",
+                instance=instance,
+            )
         super()._hard_reboot(
             context,
             instance,
