@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """A server, and ways to make its rescue or its unrescue fail."""
 
+import contextlib
+from collections.abc import Iterator
 from typing import Any
 from unittest import mock
 
@@ -30,6 +32,17 @@ class FailureTestBase(ServerTestBase):
         self.useFixture(
             fixtures.MonkeyPatch("nova.virt.libvirt.guest.Guest.launch", fail)
         )
+
+    @contextlib.contextmanager
+    def nothing_starts_or_is_rolled_back(self) -> Iterator[None]:
+        """Make each start fail, and each rollback: the rescue definition is left."""
+        with (
+            mock.patch("nova.virt.libvirt.guest.Guest.launch", side_effect=NO_MEMORY),
+            mock.patch(
+                "stable_rescue.virt.transitions.roll_back", side_effect=NO_MEMORY
+            ),
+        ):
+            yield
 
     def unrescue_without_cleanup(self) -> None:
         """Unrescue the server while its rescue disk cannot be removed."""

@@ -4,8 +4,6 @@
 If a rescue fails, Nova's manager sets the server to ERROR, but its guest is restored.
 """
 
-from unittest import mock
-
 from nova import service
 from nova.compute import manager
 
@@ -60,12 +58,7 @@ class DriverAloneTest(FailureTestBase):
 
     def interrupt_rescue(self) -> None:
         """Have a rescue fail and its rollback, too."""
-        with (
-            mock.patch(
-                "stable_rescue.virt.transitions.roll_back", side_effect=OSError(5)
-            ),
-            mock.patch("stable_rescue.virt.guest.start", side_effect=OSError(5)),
-        ):
+        with self.nothing_starts_or_is_rolled_back():
             self.fail_to_rescue("usb")
         self.assertFalse(self.domain().isActive())
 

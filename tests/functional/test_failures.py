@@ -155,11 +155,10 @@ class ForeignStateTest(FailureTestBase):
 
     def test_stock_rescue_after_a_failed_one_keeps_the_original(self) -> None:
         """U8."""
-        with mock.patch(
-            "stable_rescue.nova_internals.start_guest", side_effect=NO_MEMORY
-        ):
+        with self.nothing_starts_or_is_rolled_back():
             self.error_of(self.rescue, self.server, self.image)
         self._wait_for_server_parameter(self.server, {"status": "ERROR"})
+        self.assertNotEqual(self.original, self.definition(self.server))
         self.rescue_server(self.create_rescue_image())
         self.assertEqual(self.original, self.store().load_original().to_xml())
         self.unrescue(self.server)
