@@ -4,6 +4,7 @@
 from typing import Any
 from unittest import mock
 
+import fixtures
 from lxml import etree
 from nova import objects
 from nova.tests.fixtures import libvirt
@@ -40,6 +41,24 @@ class ServerTestBase(RecoveryAssertions, base.RescueTestBase):
         """Note what the server is like now, to compare with after a rescue."""
         self.original = self.live_definition()
         self.before = self.observed()
+
+    def run_checks(self) -> None:
+        """Run each method of this class whose name begins with "check_".
+
+        One server does for all of them, because it is the same after each check. What
+        fixtures have changed in a check is undone before the next one.
+        """
+        names = [name for name in dir(self) if name.startswith("check_")]
+        self.assertGreater(len(names), 1)
+        state = self.nova_state()
+        for name in names:
+            with (
+                fixtures.Fixture() as scope,
+                mock.patch.object(self, "useFixture", scope.useFixture),
+            ):
+                getattr(self, name)()
+            self.assertEqual((name, state), (name, self.nova_state()))
+            self.assertEqual(self.before, self.observed(), name)
 
     def instance(self) -> objects.Instance:
         """Return the server as Nova's database has it."""

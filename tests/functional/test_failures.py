@@ -14,7 +14,10 @@ from tests.functional.failures import NO_MEMORY, FailureTestBase
 class FailedTest(FailureTestBase):
     """A rescue that fails is rolled back: no ERROR, no server left powered off (U7)."""
 
-    def test_failed_start_of_the_rescue_is_rolled_back(self) -> None:
+    def test_failure_after_power_off_is_rolled_back(self) -> None:
+        self.run_checks()
+
+    def check_failed_start_of_the_rescue_is_rolled_back(self) -> None:
         self.fail_launch(of_rescue=True)
         message = self.error_of(self.rescue, self.server, self.image)
         self.assertIn("could not be started", message)
@@ -27,7 +30,7 @@ class FailedTest(FailureTestBase):
         self.error_of(self.rescue, self.server, self.image)
         self.assert_restored(running=False)
 
-    def test_failed_power_off_is_rolled_back(self) -> None:
+    def check_failed_power_off_is_rolled_back(self) -> None:
         self.power_offs().side_effect = nova_exception.InstancePowerOffFailure(
             reason="x"
         )
@@ -54,7 +57,7 @@ class FailedTest(FailureTestBase):
         self.restart_compute_service("compute1")
         self.assert_restored()
 
-    def test_failed_start_in_unrescue_leaves_it_rescued(self) -> None:
+    def check_failed_start_in_unrescue_leaves_it_rescued(self) -> None:
         self.rescue_server()
         self.fail_launch(of_rescue=False)
         self.error_of(self.unrescue, self.server)
@@ -143,7 +146,10 @@ class StaleRecordTest(FailureTestBase):
 class ForeignStateTest(FailureTestBase):
     """A rescue finds what a stock rescue or an operator has left."""
 
-    def test_server_in_error_after_stock_rescue_is_rescued(self) -> None:
+    def test_rescue_after_a_stock_rescue_or_undefine_restores(self) -> None:
+        self.run_checks()
+
+    def check_server_in_error_after_stock_rescue_is_rescued(self) -> None:
         self.rescue_server(self.create_rescue_image())
         (self.folder(self.server) / "disk.rescue").touch()
         self.set_nova_state(vm_states.ERROR, None)
@@ -171,7 +177,7 @@ class ForeignStateTest(FailureTestBase):
         self.assertIn("image changed", message)
         self.assert_original()
 
-    def test_rescue_of_an_undefined_domain_has_all_devices(self) -> None:
+    def check_rescue_of_an_undefined_domain_has_all_devices(self) -> None:
         """U20: the saved original is complete, too."""
         domain = self.domain()
         domain.destroy()

@@ -129,16 +129,19 @@ class AdminPasswordTest(base.RescueTestBase):
 class RefusalTest(ServerTestBase):
     """A refused rescue changes nothing, and the guest keeps running (U7, U10)."""
 
-    def test_unsupported_bus_is_refused(self) -> None:
+    def test_impossible_rescue_is_refused(self) -> None:
+        self.run_checks()
+
+    def check_unsupported_bus_is_refused(self) -> None:
         image = self.create_rescue_image(hw_rescue_bus="xen")
         self.assert_refused("hw_rescue_bus='xen'; allowed are virtio", image=image)
 
-    def test_bus_unknown_to_nova_is_rejected_by_the_api(self) -> None:
+    def check_bus_unknown_to_nova_is_rejected_by_the_api(self) -> None:
         """Nova's API reads the image first; Nova 34 answers 500 (ValueError)."""
         image = self.create_rescue_image(hw_rescue_bus="thunderbolt")
         self.assert_refused("Unexpected API Error", image=image)
 
-    def test_impossible_device_and_bus_is_refused(self) -> None:
+    def check_impossible_device_and_bus_is_refused(self) -> None:
         image = self.create_rescue_image(
             hw_rescue_device="cdrom", hw_rescue_bus="virtio"
         )
@@ -146,16 +149,16 @@ class RefusalTest(ServerTestBase):
             "a cdrom on bus virtio is not possible", "pc supports", image=image
         )
 
-    def test_missing_image_is_refused(self) -> None:
+    def check_missing_image_is_refused(self) -> None:
         self.assert_refused(
             "not supported", image="5a0bb1d5-3c58-4bf4-8d3f-0a6f7d4f0a11"
         )
 
-    def test_queued_image_is_refused(self) -> None:
+    def check_queued_image_is_refused(self) -> None:
         image = self.create_rescue_image(status="queued", hw_rescue_bus="usb")
         self.assert_refused("is queued, not active", image=image)
 
-    def test_image_that_nova_cannot_convert_is_refused(self) -> None:
+    def check_image_that_nova_cannot_convert_is_refused(self) -> None:
         self.useFixture(
             fixtures.MockPatch(
                 "nova.virt.libvirt.LibvirtDriver._try_fetch_image_cache",
@@ -166,7 +169,7 @@ class RefusalTest(ServerTestBase):
         )
         self.assert_refused("cannot be used", "format is now vmdk")
 
-    def test_read_only_instances_path_is_refused(self) -> None:
+    def check_read_only_instances_path_is_refused(self) -> None:
         self.useFixture(
             fixtures.MockPatch(
                 "stable_rescue.storage.files._write_temporary",

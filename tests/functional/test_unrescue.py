@@ -19,6 +19,9 @@ from tests.functional.server import ServerTestBase
 
 
 class UnrescueTest(ServerTestBase):
+    def test_unrescue_restores_whatever_is_left_of_the_rescue(self) -> None:
+        self.run_checks()
+
     def test_stopped_server_is_stopped_after_unrescue(self) -> None:
         """U18."""
         self._stop_server(self.server)
@@ -29,7 +32,7 @@ class UnrescueTest(ServerTestBase):
         payload = ends[-1]["payload"]["nova_object.data"]
         self.assertEqual(vm_states.STOPPED, payload["state"])
 
-    def test_unrescue_shuts_the_rescue_system_down_cleanly(self) -> None:
+    def check_unrescue_shuts_the_rescue_system_down_cleanly(self) -> None:
         """U17."""
         self.rescue_server()
         power_off = self.power_offs()
@@ -37,21 +40,21 @@ class UnrescueTest(ServerTestBase):
         _instance, timeout, _interval = power_off.call_args.args
         self.assertEqual(base.base.CONF.shutdown_timeout, timeout)
 
-    def test_unrescue_restores_if_unrescue_xml_is_damaged(self) -> None:
+    def check_unrescue_restores_if_unrescue_xml_is_damaged(self) -> None:
         """U19."""
         self.rescue_server()
         (self.folder(self.server) / "unrescue.xml").write_text("<domain><na")
         self.unrescue(self.server)
         self.assert_restored()
 
-    def test_unrescue_restores_if_unrescue_xml_is_missing(self) -> None:
+    def check_unrescue_restores_if_unrescue_xml_is_missing(self) -> None:
         """U19."""
         self.rescue_server()
         (self.folder(self.server) / "unrescue.xml").unlink()
         self.unrescue(self.server)
         self.assert_restored()
 
-    def test_unrescue_restores_without_record_or_unrescue_xml(self) -> None:
+    def check_unrescue_restores_without_record_or_unrescue_xml(self) -> None:
         """U19."""
         self.rescue_server()
         for path in self.folder(self.server).iterdir():
