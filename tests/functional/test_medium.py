@@ -17,7 +17,13 @@ class MediumTest(images.ImagesTestBase):
     def medium(self) -> Path:
         return self.folder(self.server) / "disk.rescue"
 
-    def test_medium_holds_the_image_until_unrescue(self) -> None:
+    def test_each_rescue_has_its_own_medium_until_unrescue(self) -> None:
+        # Nova's image cache keeps the images of earlier checks.
+        with mock.patch.object(self, "files_of_host", dict):
+            self.note_original()
+            self.run_checks()
+
+    def check_medium_holds_the_image_until_unrescue(self) -> None:
         files_before = self.files(self.server)
         self.rescue_server(self.add_image(ONE))
         self.assertEqual(ONE, self.content_of(self.medium()))
@@ -29,7 +35,7 @@ class MediumTest(images.ImagesTestBase):
         self.unrescue_server()
         self.assertEqual(files_before, self.files(self.server))
 
-    def test_second_image_is_used_after_a_failed_rescue(self) -> None:
+    def check_second_image_is_used_after_a_failed_rescue(self) -> None:
         """U9."""
         with mock.patch(
             "nova.virt.libvirt.guest.Guest.launch", side_effect=OSError(12, "no memory")
@@ -38,8 +44,9 @@ class MediumTest(images.ImagesTestBase):
         self._wait_for_server_parameter(self.server, {"OS-EXT-STS:task_state": None})
         self.rescue_server(self.add_image(TWO))
         self.assertEqual(TWO, self.content_of(self.medium()))
+        self.unrescue_server()
 
-    def test_medium_of_a_killed_process_is_not_used(self) -> None:
+    def check_medium_of_a_killed_process_is_not_used(self) -> None:
         """U9: neither a complete medium nor a part of one."""
         self.medium().write_bytes(ONE)
         (self.folder(self.server) / ".disk.rescue.new").write_bytes(b"part")
@@ -74,7 +81,7 @@ class MediumTest(images.ImagesTestBase):
             self.assert_refused("No space left on device", image=image)
         self.assertEqual([(".disk.rescue.new", False)], created)
 
-    def test_cdrom_of_an_iso_is_read_only(self) -> None:
+    def check_cdrom_of_an_iso_is_read_only(self) -> None:
         (self.files_made / "in").mkdir()
         iso = self.files_made / "iso"
         self.run_tool("genisoimage", "-o", iso, self.files_made / "in")
@@ -88,8 +95,9 @@ class MediumTest(images.ImagesTestBase):
         self.assertEqual("cdrom", disk.get("device"))
         self.assertIsNotNone(disk.find("readonly"))
         self.assertEqual(data, self.content_of(self.medium())[: len(data)])
+        self.unrescue_server()
 
-    def test_kernel_of_the_image_is_fetched_and_removed(self) -> None:
+    def check_kernel_of_the_image_is_fetched_and_removed(self) -> None:
         """Nova writes the kernel's format to disk.info, too."""
         kernel = self.add_image(TWO)
         self.rescue_server(self.add_image(ONE, properties={"kernel_id": kernel}))

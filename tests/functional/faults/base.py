@@ -145,7 +145,7 @@ class RowTestBase(FaultTestBase, MatrixRow):
 
     def assert_undisturbed(self) -> None:
         self.assertIsNone(self.killed)
-        self.assertEqual(self.fails_at is None, self.error is None)
+        self.assertEqual(self.fails_at is None, self.error is None, self.error)
 
     def places(self) -> list[Place]:
         reached = super().places()
