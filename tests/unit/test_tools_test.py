@@ -107,6 +107,48 @@ class ShareTest(unittest.TestCase):
                 self.assertEqual(running.Share(lanes, workers), share)
 
 
+class FakeProcesses:
+    """Processes of which those that prepare some levels fail."""
+
+    def __init__(self, *failing: str) -> None:
+        self.commands: list[str] = []
+        self._failing = failing
+
+    def run(
+        self, command: list[str], environ: dict[str, str], log: Path, cwd: Path
+    ) -> int:
+        self.commands.append(command[-1])
+        log.write_text("the reason\n")
+        return int(command[-1] in self._failing)
+
+
+class PreparationTest(unittest.TestCase):
+    def test_levels_are_prepared_in_order_with_packages_once(self) -> None:
+        fake = FakeProcesses("functional")
+        levels = ["mypy", "py3", "functional", "integration"]
+        preparation = setup.Preparation(levels, fake)
+        listed = mock.Mock(stdout="ovmf zstd\n")
+        with (
+            tempfile.TemporaryDirectory() as folder,
+            mock.patch.object(setup, "log_of", lambda name: Path(folder, name)),
+            mock.patch.object(setup, "environment", dict),
+            mock.patch.object(setup.subprocess, "run", return_value=listed) as bindep,
+            mock.patch.object(setup, "install_packages", fake.commands.extend),
+        ):
+            preparation.run()
+            profiles = bindep.call_args.args[0][2:]
+        self.assertEqual(["integration", "test"], profiles)
+        guests = str(setup.GUESTS)
+        self.assertEqual(
+            ["mypy", "ovmf", "zstd", "py3", "functional", "integration", guests],
+            fake.commands,
+        )
+        for level in ("mypy", "py3", "integration"):
+            preparation.wait(level)
+        with self.assertRaisesRegex(setup.NotReadyError, "the reason"):
+            preparation.wait("functional")
+
+
 class FakePreparation:
     """Levels of which some cannot be prepared."""
 
