@@ -60,7 +60,7 @@ def is_failed(instance: "objects.Instance") -> bool:
 def _may_be_queued(instance: "objects.Instance", known: Any) -> bool:
     """Return True if nothing was done yet for the task that an instance is in.
 
-    The request may have been made while nova-compute was down. Such a task is canceled
+    The request may have been made while nova-compute was down. The task is canceled
     only after it has stalled, if stalled tasks are looked for at all.
     """
     if not CONF.stable_rescue.stalled_after:

@@ -82,7 +82,7 @@ class Comparison:
     """Each device of two definitions once, and the differences outside the devices.
 
     ``rest`` has the paths outside the devices with different content, such as os/boot;
-    ``rest_removed`` has those of them that the second definition lacks.
+    ``rest_removed`` has the ones that the second definition lacks.
     """
 
     changes: tuple[Change, ...]

@@ -12,10 +12,10 @@ class KnownRescue:
     """A snapshot of what the host knows about an instance's rescue.
 
     ``record`` is None if there is none that can be read, or if it belongs to an earlier
-    rescue. ``has_record`` is True if a
-    record exists, even a damaged one. ``is_lost`` is True if the instance is RESCUED
-    in Nova, but neither the record nor unrescue.xml survives (U19). ``has_original``
-    is True if there is an unrescue.xml, even a damaged one.
+    rescue. ``has_record`` is True if a record exists, even a damaged one. ``is_lost``
+    is True if the instance is RESCUED in Nova, but neither the record nor unrescue.xml
+    survives (U19). ``has_original`` is True if there is an unrescue.xml, even a damaged
+    one.
     """
 
     record: Record | None
