@@ -55,8 +55,9 @@ messaging_fixture.ConfFixture(CONF)
 class Images:
     """A stub of Nova's image API with one image, for what a rescue uses."""
 
-    def __init__(self, source: Path) -> None:
+    def __init__(self, source: Path, properties: dict[str, str]) -> None:
         self._source = source
+        self._properties = properties
 
     def get(self, _context: Any, image_id: str, **_options: Any) -> dict[str, Any]:
         return {
@@ -69,7 +70,7 @@ class Images:
             "min_ram": 0,
             "min_disk": 0,
             "checksum": "c",
-            "properties": {"hw_rescue_bus": "usb", "hw_rescue_device": "disk"},
+            "properties": self._properties,
         }
 
     def generate_image_url(self, image_id: str, _context: Any) -> str:
@@ -99,6 +100,8 @@ class Compute:
         self._instances = instances
         self._uuid = uuid
         self._image = image
+        #: The properties of the rescue image.
+        self.properties = {"hw_rescue_bus": "usb", "hw_rescue_device": "disk"}
 
     def state(self) -> NovaState:
         """Return the server's state in Nova's database."""
@@ -190,8 +193,11 @@ class Compute:
             # No request is queued, so recovery need not wait for one.
             ("stalled_after", 0, "stable_rescue"),
             ("shutdown_timeout", 0, None),
+            # The name of the scene's domain.
+            ("instance_name_template", f"instance-{self._uuid[:8]}", None),
         ):
             CONF.set_override(name, value, group=group)
+        nova_conf.neutron.register_dynamic_opts(CONF)
         messaging = messaging_fixture.ConfFixture(CONF)
         messaging.setUp()
         messaging.transport_url = "fake:/"
@@ -226,7 +232,7 @@ class Compute:
         ).create()  # fmt: skip
 
     def _run(self, action: str, observe: Callable[[str], None] | None) -> None:
-        images = Images(self._image)
+        images = Images(self._image, self.properties)
         with (
             mock.patch("nova.scheduler.client.report.SchedulerReportClient"),
             mock.patch("nova.image.glance.API", lambda: images),
