@@ -251,6 +251,7 @@ class StableRescueMixin(RecoveryMixin):
             )
         except nova_exception.InstanceNotRescuable as exc:
             if self._is_still(instance, task_states.RESCUING):
+                self._end_failure(instance)
                 raise
             self._discard_rescue(instance)
             # Another operation, such as delete, has taken the instance over. The

@@ -290,15 +290,15 @@ class RecoveryMixin(ManagerBase):
         outcome = self.driver.recover_rescue(context, instance, finish)
         if outcome is Outcome.RESCUED:
             instance.vm_state = vm_states.RESCUED
-        elif outcome is Outcome.RESTORED and (
-            instance.vm_state == vm_states.RESCUED
-            # The previous nova-compute could not roll the rescue back.
-            or (finish and instance.vm_state == vm_states.ERROR)
+        elif is_failed(instance) or (
+            outcome is Outcome.RESTORED
+            and (
+                instance.vm_state == vm_states.RESCUED
+                # The previous nova-compute could not roll the rescue back.
+                or (finish and instance.vm_state == vm_states.ERROR)
+            )
         ):
-            was_running = known.was_running
-            if was_running is None:
-                was_running = self._power_state(instance) == power_state.RUNNING
-            instance.vm_state = vm_states.ACTIVE if was_running else vm_states.STOPPED
+            self._set_restored(instance, known.was_running)
         instance.launched_at = known.launched_at or instance.launched_at
         # Of a guest that recovery has not touched, the power state is kept: if it says
         # that the guest ran, Nova starts it again after a boot of the host.
@@ -307,6 +307,38 @@ class RecoveryMixin(ManagerBase):
         instance.system_metadata.pop(FAILED, None)
         self._save(instance)
         self._remove_record(instance)
+
+    def _end_failure(self, instance: "objects.Instance") -> None:
+        """End the ERROR of an earlier rescue that was recovered since.
+
+        A rescue recovers the server from the earlier one first. If it is then refused,
+        nothing else would set the state of the server, which is restored.
+        """
+        if not is_failed(instance):
+            return
+        try:
+            state = self._power_state(instance)
+            # Without libvirt's answer, the server's state cannot be known.
+            if state != power_state.NOSTATE and not (
+                self.driver.known_rescue(instance).has_record
+            ):
+                self._set_restored(instance)
+                instance.power_state = state
+                instance.system_metadata.pop(FAILED)
+                self._save(instance)
+        except Exception:
+            LOG.exception(
+                "Could not end the ERROR of an earlier rescue; hard reboot the server",
+                instance=instance,
+            )
+
+    def _set_restored(
+        self, instance: "objects.Instance", was_running: bool | None = None
+    ) -> None:
+        """Set the state of a restored server; if it is unknown, the guest's state."""
+        if was_running is None:
+            was_running = self._power_state(instance) == power_state.RUNNING
+        instance.vm_state = vm_states.ACTIVE if was_running else vm_states.STOPPED
 
     def _remove_record(self, instance: "objects.Instance") -> None:
         """Remove the record of an ended rescue, now that the database agrees."""
