@@ -27,6 +27,14 @@ def count(row: str, fault: str, place: Place, recovered: bool) -> None:
             file.write(json.dumps(cell) + "\n")
 
 
+def count_model(sequences: int, steps: int, faults: int) -> None:
+    """Count what a test of the model has done, like a cell of the matrix."""
+    if folder := os.environ.get(FOLDER):
+        Path(folder).mkdir(parents=True, exist_ok=True)
+        with Path(folder, "model.json").open("a", encoding="utf-8") as file:
+            file.write(json.dumps([sequences, steps, faults]) + "\n")
+
+
 def report(folder: Path) -> int:
     """Print the table and the cells that are lost; return 1 if there are any."""
     cells = [
@@ -42,7 +50,16 @@ def report(folder: Path) -> int:
         f"fault matrix: {len(cells)} tried, {len(cells) - len(lost)} recovered, "
         f"{len(lost)} lost"
     )
+    _print_model(folder)
     return 1 if lost else 0
+
+
+def _print_model(folder: Path) -> None:
+    file = folder / "model.json"
+    if file.exists():
+        counts = [json.loads(line) for line in file.read_text().splitlines()]
+        sequences, steps, faults = map(sum, zip(*counts, strict=True))
+        print(f"model: {sequences} sequences, {steps} steps, {faults} faults")
 
 
 def _print_table(cells: list[dict[str, Any]]) -> None:

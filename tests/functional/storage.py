@@ -70,9 +70,9 @@ class Storage:
                 self._running -= 1
 
     def disconnect(self, volume_id: str) -> None:
-        """Disconnect a volume."""
+        """Disconnect a volume; like os-brick, do nothing if it is not connected."""
         self.events.append(("disconnect", volume_id))
-        self.path(volume_id).unlink()
+        self.path(volume_id).unlink(missing_ok=True)
 
 
 class Connector:

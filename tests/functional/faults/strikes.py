@@ -72,7 +72,11 @@ class InjectionFixture(fixtures.Fixture):
 
     def arm(self, faults: Mapping[Place, Fault] | None = None) -> None:
         """Begin to observe, and make faults strike at their places."""
-        self._injection = Injection(faults)
+        self.observe_with(Injection(faults))
+
+    def observe_with(self, injection: Injection) -> None:
+        """Begin to observe with an injection that decides itself when to strike."""
+        self._injection = injection
 
     def disarm(self) -> list[Place]:
         """End all faults, and return the places reached since arm, in order."""

@@ -1,0 +1,19 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Counterexamples that the model has found, as ordinary tests."""
+
+from tests.functional.model.messages import Fate
+from tests.functional.model.replay import ReplayTestBase
+
+
+class CounterexampleTest(ReplayTestBase):
+    def test_refused_rescue_ends_the_error_of_an_earlier_one(self) -> None:
+        """The second rescue recovers the server from the first, and is refused."""
+        for place in (32, 33, 34):
+            self.replay(
+                ("rescue", "disk full", 30),
+                ("rescue", "disk full", place),
+                "service restarts",
+            )
+
+    def test_late_rescue_of_a_deleted_server_leaves_nothing(self) -> None:
+        self.replay(("rescue", Fate.LATE), "delete", "messages arrive", "time passes")
