@@ -55,3 +55,7 @@ class RandomLife:
 
 class FirstLifeTest(RandomLife, WorldTestBase):
     seed = 1
+
+
+class SecondLifeTest(RandomLife, WorldTestBase):
+    seed = 2
