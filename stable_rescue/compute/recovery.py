@@ -134,7 +134,8 @@ class RecoveryMixin(ManagerBase):
                 return
         super()._init_instance(context, instance)
         if (
-            instance.uuid in self._unrecovered
+            self._unrecovered
+            and instance.uuid in self._unrecovered
             and self._power_state(instance) == power_state.RUNNING
         ):
             # Nova has resumed it. If the guest is off later, its user wants that.
