@@ -244,9 +244,15 @@ class RunnerTest(unittest.TestCase):
         self.programs = {"long": DAEMON + SLEEP, "later": SLEEP}
 
         def interrupt() -> None:
-            while not (self.folder / "long").read_text().endswith("\n"):
+            for _ in range(6000):
+                if (self.folder / "long").read_text().endswith("\n"):
+                    break
                 time.sleep(0.01)
             os.kill(os.getpid(), signal.SIGINT)
+
+        # A shell starts its background jobs with SIGINT ignored.
+        handler = signal.signal(signal.SIGINT, signal.default_int_handler)
+        self.addCleanup(signal.signal, signal.SIGINT, handler)
 
         (self.folder / "long").touch()
         threading.Thread(target=interrupt).start()
