@@ -1,10 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """Helpers for the compute host: versions."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from nova import version
-from nova.virt.libvirt import driver as libvirt_driver
+
+if TYPE_CHECKING:
+    from nova.virt.libvirt import driver as libvirt_driver
 
 Version = tuple[int, int, int]
 
