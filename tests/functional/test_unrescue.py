@@ -74,13 +74,16 @@ class UnrescueTest(ServerTestBase):
         self.assert_restored()
 
     def test_unrescue_that_was_not_recorded_is_finished(self) -> None:
-        """The disk was full, and nova-compute was killed."""
+        """The disk was full, and nova-compute was killed.
+
+        The record looks like that of a queued request, which recovery waits for first.
+        """
         self.rescue_server()
         record = self.record()
         self.unrescue_server()
         self.store().save(record)
         self.set_nova_state(vm_states.RESCUED, task_states.UNRESCUING)
-        self.restart_compute_service("compute1")
+        self.manager._recover_one(self.context, self.instance())
         self.assert_restored()
 
 
