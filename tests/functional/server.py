@@ -150,11 +150,23 @@ class ServerTestBase(RecoveryAssertions, base.RescueTestBase):
     def assert_refused(
         self, *reasons: str, image: str | None = None, status: str = "ACTIVE"
     ) -> str:
-        """Assert that a rescue is refused, and return the text that the user reads.
+        """Assert that the host refuses a rescue, and return the text for the user.
+
+        :param reasons: what the text must contain, and the details of the last event
+        """
+        text = self.assert_rejected(*reasons, image=image, status=status)
+        for reason in reasons:
+            self.assertIn(reason, self.last_event(self.server)["details"])
+        return text
+
+    def assert_rejected(
+        self, *reasons: str, image: str | None = None, status: str = "ACTIVE"
+    ) -> str:
+        """Assert that a request for a rescue fails, and return the text for the user.
 
         The guest is not powered off, and nothing of the server or its host changes.
 
-        :param reasons: what the text must contain, and the details of the last event
+        :param reasons: what the text must contain
         """
         before = self.observed()
         driver = self.driver
@@ -162,7 +174,6 @@ class ServerTestBase(RecoveryAssertions, base.RescueTestBase):
             text = self.error_of(self.rescue, self.server, image or self.image)
         for reason in reasons:
             self.assertIn(reason, text)
-            self.assertIn(reason, self.last_event(self.server)["details"])
         self.assert_status(status)
         off.assert_not_called()
         self.assertEqual(before, self.observed())

@@ -139,7 +139,7 @@ class RefusalTest(ServerTestBase):
     def check_bus_unknown_to_nova_is_rejected_by_the_api(self) -> None:
         """Nova's API reads the image first; Nova 34 answers 500 (ValueError)."""
         image = self.create_rescue_image(hw_rescue_bus="thunderbolt")
-        self.assert_refused("Unexpected API Error", image=image)
+        self.assert_rejected("Unexpected API Error", image=image)
 
     def check_impossible_device_and_bus_is_refused(self) -> None:
         image = self.create_rescue_image(
@@ -149,8 +149,8 @@ class RefusalTest(ServerTestBase):
             "a cdrom on bus virtio is not possible", "pc supports", image=image
         )
 
-    def check_missing_image_is_refused(self) -> None:
-        self.assert_refused(
+    def check_missing_image_is_rejected_by_the_api(self) -> None:
+        self.assert_rejected(
             "not supported", image="5a0bb1d5-3c58-4bf4-8d3f-0a6f7d4f0a11"
         )
 
