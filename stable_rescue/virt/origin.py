@@ -16,7 +16,7 @@ from stable_rescue.domain import recognize
 from stable_rescue.domain.document import Domain
 from stable_rescue.domain.layout import Layout, layout_of
 from stable_rescue.storage.store import store_of
-from stable_rescue.virt import guest
+from stable_rescue.virt import guest, ownership
 
 LOG = logging.getLogger(__name__)
 
@@ -55,7 +55,8 @@ def find(
     original is taken from unrescue.xml. Errors of Nova and libvirt propagate.
 
     :param managed: the guest has not been powered off for this rescue
-    :raises Refused: if Nova cannot build a complete definition
+    :raises Refused: if Nova cannot build a complete definition, or if another request
+        has taken the server over
     :raises InvalidDomain: if libvirt returns no domain definition
     """
     was_active = instance.vm_state == vm_states.ACTIVE
@@ -72,12 +73,12 @@ def find(
                 "the hypervisor has no definition of this server, and a rescue cannot "
                 f"find its {' and '.join(missing)}; hard reboot the server first"
             ) from None
-        nova_internals.define_guest(
-            driver,
-            nova_internals.build_definition(
-                driver, context, instance, block_device_info
-            ),
+        definition = nova_internals.build_definition(
+            driver, context, instance, block_device_info
         )
+        # A server that is deleted in between must not be defined again.
+        with ownership.still_rescuing(instance):
+            nova_internals.define_guest(driver, definition)
         built = guest.defined(nova_internals.guest_of(driver, instance))
         layouts = [layout_of(built)]
         return Origin(built, built, layouts, is_active=False, was_running=was_active)

@@ -30,7 +30,7 @@ from stable_rescue.storage import inspection, medium
 from stable_rescue.storage.medium import RescueMedium
 from stable_rescue.storage.record import Record, State
 from stable_rescue.storage.store import known_rescue, store_of
-from stable_rescue.virt import guest, origin
+from stable_rescue.virt import guest, origin, ownership
 from stable_rescue.virt.phase import phase
 from stable_rescue.virt.preparation import Prepared
 from stable_rescue.virt.refusal import refusing
@@ -78,7 +78,8 @@ def prepare(
     with phase(context, instance, "rescue_prepare"), refusing(instance), rollback:
         store.save(record)
         if server.is_misplaced:
-            guest.replace_definition(driver, instance, server.original.to_xml())
+            with ownership.still_rescuing(instance):
+                guest.replace_definition(driver, instance, server.original.to_xml())
         rollback.add(medium.remove, driver, instance)
         # Nova chooses the bus later; the disk is the same on each.
         rescue_medium = RescueMedium(driver, instance, RescueRequest(bus="virtio"))

@@ -16,6 +16,8 @@ from stable_rescue import steps
 from tests.functional import base, images
 
 TIMEOUT = 60  # seconds
+#: Seconds in which a deletion would end if it did not wait.
+WAITING = 0.7
 SERVERS = 20
 
 
@@ -111,6 +113,7 @@ class DeleteTestBase(ConcurrencyTestBase):
             self._wait_for_server_parameter(
                 server, {"OS-EXT-STS:task_state": "deleting"}
             )
+            self.assertRaises(TimeoutError, deleting.result, WAITING)
         else:
             self.assertEqual(202, deleting.result(TIMEOUT))
         pause.resume.set()
@@ -131,6 +134,13 @@ class DeletedMeanwhileTest(DeleteTestBase):
 
     def test_delete_waits_until_the_original_is_defined_again(self) -> None:
         self.check_delete("after define a domain")
+
+    def test_delete_waits_until_a_lost_definition_is_built(self) -> None:
+        server = self.create_server()
+        domain = self.libvirt_connection().lookupByUUIDString(server["id"])
+        domain.destroy()
+        domain.undefine()
+        self.check_delete_of(server, "before define a domain", "rescue", waits=True)
 
     def test_delete_waits_for_the_start_of_the_rescue(self) -> None:
         self.check_delete("before start a domain")
