@@ -28,8 +28,8 @@ def versions_of(driver: libvirt_driver.LibvirtDriver) -> HostVersions:
     connection = driver._host.get_connection()
     return HostVersions(
         str(version.version_string()),
-        _split(connection.getLibVersion()),
-        _split(connection.getVersion()),
+        _split(int(connection.getLibVersion())),
+        _split(int(connection.getVersion())),
     )
 
 

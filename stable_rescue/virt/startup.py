@@ -53,11 +53,13 @@ def check_options() -> None:
 
 
 def report(driver: libvirt_driver.LibvirtDriver) -> None:
-    """Log what this host runs, and a warning for what the tests do not cover.
-
-    Errors of libvirt propagate.
-    """
-    versions = nova_internals.versions_of(driver)
+    """Log what this host runs, and a warning for what the tests do not cover."""
+    try:
+        versions = nova_internals.versions_of(driver)
+    except Exception:
+        # A report must not keep nova-compute from starting.
+        LOG.warning("Could not read the versions of this host", exc_info=True)
+        return
     LOG.info(
         "stable_rescue %s with Nova %s, libvirt %s and %s %s; an image without rescue "
         "properties gets a %s rescue",

@@ -96,3 +96,10 @@ class ReportTest(StartupTestBase):
             (("34.0.0", 9_000_000, 6_001_009), "not with QEMU 6.1.9"),
         ):
             self.assertIn(warning, self.report(*versions))
+
+    def test_versions_that_cannot_be_read_do_not_stop_the_start(self) -> None:
+        self.load()
+        driver = mock.Mock()
+        driver._host.get_connection.side_effect = OSError("no libvirt")
+        startup.report(driver)
+        self.assertIn("Could not read the versions", self.log.output)
