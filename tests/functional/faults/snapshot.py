@@ -2,11 +2,11 @@
 """The state that the cells of a row begin with: made once, restored for each cell."""
 
 import copy
-import sqlite3
 from typing import Any
 
 from nova.db.main import api as main_db_api
 
+from tests.functional.databases import SavedDatabases
 from tests.functional.faults.servers import ServerOnLvm
 
 
@@ -35,11 +35,8 @@ class Snapshot:
         self._attachments = test.cinder.volume_to_attachment
         self._attached = copy.deepcopy(dict(self._attachments))
         manager = main_db_api.get_context_manager(test.context)
-        self._engine = manager.writer.get_engine()
-        # Other threads of the test may restore it.
-        self._database = sqlite3.connect(":memory:", check_same_thread=False)
+        self._database = SavedDatabases([manager.writer.get_engine()])
         test.addCleanup(self._database.close)
-        self._back_up(to_database=False)
 
     def restore(self) -> None:
         """Restore the state that was noted."""
@@ -59,22 +56,11 @@ class Snapshot:
             current.update(noted)
         self._attachments.clear()
         self._attachments.update(copy.deepcopy(self._attached))
-        self._back_up(to_database=True)
+        self._database.restore()
 
     def _copy(self, attributes: dict[str, Any]) -> dict[str, Any]:
         """Copy a domain's attributes, except libvirt's connection."""
         return copy.deepcopy(attributes, {id(self._libvirt): self._libvirt})
-
-    def _back_up(self, to_database: bool) -> None:
-        connection = self._engine.raw_connection()
-        try:
-            database = connection.driver_connection
-            if to_database:
-                self._database.backup(database)
-            else:
-                database.backup(self._database)
-        finally:
-            connection.close()
 
 
 class FromSnapshot:

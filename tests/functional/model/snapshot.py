@@ -7,7 +7,6 @@ snapshot takes milliseconds, so each sequence of operations gets a new server.
 
 import copy
 import shutil
-import sqlite3
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,8 @@ from nova.db.api import api as api_database
 from nova.db.main import api as main_database
 from nova.tests.fixtures import libvirt
 from placement import db_api as placement_database
+
+from tests.functional.databases import SavedDatabases
 
 
 class Snapshot:
@@ -38,16 +39,11 @@ class Snapshot:
             for path in sorted(folder.rglob("*"))
         }
         self._folders = folders
-        self._databases = []
-        for engine in _engines():
-            saved = sqlite3.connect(":memory:", check_same_thread=False)
-            _copy(engine, saved, restore=False)
-            self._databases.append((engine, saved))
+        self._databases = SavedDatabases(_engines())
 
     def restore(self) -> None:
         """Restore all of it."""
-        for engine, saved in self._databases:
-            _copy(engine, saved, restore=True)
+        self._databases.restore()
         self._cinder.volume_to_attachment.clear()
         self._cinder.volume_to_attachment.update(copy.deepcopy(self._attachments))
         self._restore_domains()
@@ -62,8 +58,7 @@ class Snapshot:
 
     def close(self) -> None:
         """Close the copies of the databases."""
-        for _engine, saved in self._databases:
-            saved.close()
+        self._databases.close()
 
     def _restore_domains(self) -> None:
         connection = self._connection
@@ -90,13 +85,3 @@ def _engines() -> list[Any]:
         api_database.context_manager.writer.get_engine(),
         placement_database.placement_context_manager.writer.get_engine(),
     ]
-
-
-def _copy(engine: Any, saved: sqlite3.Connection, restore: bool) -> None:
-    connection = engine.raw_connection()
-    try:
-        live = connection.driver_connection
-        source, target = (saved, live) if restore else (live, saved)
-        source.backup(target, sleep=0.01)
-    finally:
-        connection.close()
