@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What is checked and reported when nova-compute starts.
+"""Check the options and report the versions when nova-compute starts.
 
 oslo.config checks a value when it is read. Without this check, a value that is not
 allowed would show up in the first rescue, or in a recovery after a crash.
