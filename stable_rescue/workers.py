@@ -5,7 +5,9 @@ import collections
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
-from typing import Any
+from typing import Any, TypeVar
+
+R = TypeVar("R")
 
 
 class Workers:
@@ -24,13 +26,13 @@ class Workers:
         self._name = name
         self._lock = threading.Lock()
         self._threads = 0
-        self._queue: collections.deque[tuple[Future[None], Callable[[], None]]] = (
+        self._queue: collections.deque[tuple[Future[Any], Callable[[], Any]]] = (
             collections.deque()
         )
 
-    def submit(self, function: Callable[[], None]) -> Future[None]:
+    def submit(self, function: Callable[[], R]) -> "Future[R]":
         """Run a function as soon as a thread is free; the future has its result."""
-        future: Future[None] = Future()
+        future: Future[R] = Future()
         with self._lock:
             self._queue.append((future, function))
             if self._threads >= self._limit():

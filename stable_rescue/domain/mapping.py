@@ -37,12 +37,9 @@ def disks_of(domain: Domain, volumes: Mapping[str, str]) -> dict[str, etree._Ele
 
     :param volumes: the target name of each volume by its serial
     """
-    disks = [
-        disk
-        for disk in domain.disks()
-        # The rescue disk may use the target name of a volume without a disk.
-        if disk.find(f"alias[@name='{recognize.RESCUE_ALIAS}']") is None
-    ]
+    # The rescue disk may use the target name of a volume without a disk.
+    rescue_disk = recognize.rescue_disk(domain)
+    disks = [disk for disk in domain.disks() if disk is not rescue_disk]
     by_serial = {sources.serial_of(disk): disk for disk in disks}
     by_target = {
         document.target_of(disk)[0]: disk

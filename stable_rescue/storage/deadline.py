@@ -4,10 +4,10 @@
 A read from a multipath device without paths (queue_if_no_path), or a stat on a dead NFS
 mount, cannot be interrupted. Each check therefore runs in a daemon thread. A check that
 hangs leaves this thread behind, and perhaps the ``dd`` with which os-brick reads, until
-the storage answers. It blocks neither the rescue nor the exit of nova-compute.
+the storage answers. The thread blocks neither the rescue nor the exit of nova-compute.
 """
 
-import threading
+import sys
 from collections.abc import Callable
 from concurrent import futures
 from typing import Any, TypeVar
@@ -16,11 +16,14 @@ from nova import conf as nova_conf
 from oslo_context import context as oslo_context
 
 from stable_rescue import exception
+from stable_rescue.workers import Workers
 
 CONF = nova_conf.CONF
 
 R = TypeVar("R")
 
+# A check that hangs must not keep another one waiting.
+_workers = Workers(lambda: sys.maxsize, "stable-rescue-volume")
 # The last check that hung, by the name of its volume.
 _hung: dict[str, "futures.Future[Any]"] = {}
 
@@ -49,17 +52,12 @@ def limited(name: str, check: Callable[[], R]) -> R:
 
 
 def _start(check: Callable[[], R]) -> "futures.Future[R]":
-    future: futures.Future[R] = futures.Future()
     # oslo.log reads the request id from the thread's context store.
     context = oslo_context.get_current()
 
-    def run() -> None:
+    def run() -> R:
         if context is not None:
             context.update_store()
-        try:
-            future.set_result(check())
-        except BaseException as exc:  # noqa: BLE001 - the future has it
-            future.set_exception(exc)
+        return check()
 
-    threading.Thread(target=run, name="stable-rescue-volume", daemon=True).start()
-    return future
+    return _workers.submit(run)

@@ -136,13 +136,6 @@ def without_deleted_ports(
     return remaining.to_xml()
 
 
-def is_active(
-    driver: libvirt_driver.LibvirtDriver, instance: "objects.Instance"
-) -> bool:
-    """Return True if the guest runs. Errors of libvirt propagate."""
-    return nova_internals.is_active(driver, instance)
-
-
 def current(
     driver: libvirt_driver.LibvirtDriver, instance: "objects.Instance"
 ) -> Domain | None:
@@ -261,14 +254,14 @@ def power_off(
 ) -> None:
     """Power the guest off. If it still runs, errors of libvirt propagate.
 
-    A guest that is off is left alone, because Nova's power-off releases the ports in
-    its definition, which another server may have by then (U21).
+    A guest that is off is left alone: Nova's power-off releases the ports in its
+    definition, and another server may use them now (U21).
 
     :param timeout: seconds that the guest gets to shut down; 0 means none
     :param retry_interval: seconds between two shutdown requests
     """
     with _POWER_OFF:
-        if is_active(driver, instance):
+        if nova_internals.is_active(driver, instance):
             driver.power_off(instance, timeout, retry_interval)
 
 
@@ -312,7 +305,7 @@ def start_as_defined(
 
     :raises nova.exception.InstanceNotFound: if nothing is defined
     """
-    if is_active(driver, instance):
+    if nova_internals.is_active(driver, instance):
         return False
     definition = defined(nova_internals.guest_of(driver, instance))
     start(driver, context, instance, definition.to_xml())

@@ -108,3 +108,17 @@ def find(
         is_active,
         was_running=is_active or (was_active and not managed),
     )
+
+
+def put_back(
+    driver: libvirt_driver.LibvirtDriver, instance: "objects.Instance", server: Origin
+) -> None:
+    """Define the original definition if libvirt holds another; the guest is then off.
+
+    Errors of libvirt propagate.
+
+    :raises Refused: if another request has taken the server over
+    """
+    if server.is_misplaced:
+        with ownership.still_rescuing(instance):
+            guest.replace_definition(driver, instance, server.original.to_xml())

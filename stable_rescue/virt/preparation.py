@@ -30,7 +30,7 @@ from stable_rescue.storage import (
 from stable_rescue.storage.medium import RescueMedium
 from stable_rescue.storage.record import Record, State
 from stable_rescue.storage.store import store_of
-from stable_rescue.virt import guest, origin, ownership
+from stable_rescue.virt import guest, origin
 from stable_rescue.virt.phase import phase
 from stable_rescue.virt.refusal import refusing
 from stable_rescue.virt.rollback import Rollback
@@ -156,9 +156,7 @@ def prepare(
     rollback = Rollback(instance, lastly=store.remove_record)
     with phase(context, instance, "rescue_prepare"), refusing(instance), rollback:
         store.save(record)
-        if server.is_misplaced:
-            with ownership.still_rescuing(instance):
-                guest.replace_definition(driver, instance, original.to_xml())
+        origin.put_back(driver, instance, server)
         # The volumes of a running guest are connected. The host of a stopped guest may
         # have been rebooted, so its volumes may not be.
         disks = (driver, context, instance, block_device_info, original)

@@ -30,7 +30,7 @@ from stable_rescue.storage import inspection, medium
 from stable_rescue.storage.medium import RescueMedium
 from stable_rescue.storage.record import Record, State
 from stable_rescue.storage.store import known_rescue, store_of
-from stable_rescue.virt import guest, origin, ownership
+from stable_rescue.virt import guest, origin
 from stable_rescue.virt.phase import phase
 from stable_rescue.virt.preparation import Prepared
 from stable_rescue.virt.refusal import refusing
@@ -77,9 +77,7 @@ def prepare(
     rollback = Rollback(instance, lastly=store.remove_record)
     with phase(context, instance, "rescue_prepare"), refusing(instance), rollback:
         store.save(record)
-        if server.is_misplaced:
-            with ownership.still_rescuing(instance):
-                guest.replace_definition(driver, instance, server.original.to_xml())
+        origin.put_back(driver, instance, server)
         rollback.add(medium.remove, driver, instance)
         # Nova chooses the bus later; the disk is the same on each.
         rescue_medium = RescueMedium(driver, instance, RescueRequest(bus="virtio"))
@@ -188,7 +186,9 @@ def _rebuild(
 
     A guest that runs with its original definition is left alone.
     """
-    if guest.is_rescue(driver, instance) or not guest.is_active(driver, instance):
+    if guest.is_rescue(driver, instance) or not nova_internals.is_active(
+        driver, instance
+    ):
         guest.shut_down_rescue(driver, instance)
         with _BUILD_AND_START:
             driver.reboot(

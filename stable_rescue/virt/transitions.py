@@ -84,7 +84,7 @@ def end(
     ):
         rescued = disk_sources.follow(driver, instance, rescued)
         store_of(instance).save_if_space(rescued.at(State.ENDING))
-        if guest.is_active(driver, instance):
+        if nova_internals.is_active(driver, instance):
             guest.shut_down_rescue(driver, instance)
             # A snapshot may have begun before the shutdown.
             rescued = disk_sources.follow(driver, instance, rescued)
@@ -125,10 +125,10 @@ def roll_back(
 
     :param connected: the volumes are connected as the definition says
     """
-    connected = connected or guest.is_active(driver, instance)
+    connected = connected or nova_internals.is_active(driver, instance)
     if guest.is_rescue(driver, instance):
         guest.power_off(driver, instance)
-    if not guest.is_active(driver, instance):
+    if not nova_internals.is_active(driver, instance):
         begun = disk_sources.follow_since_plan(driver, instance, begun)
     if begun.was_running and not connected:
         begun = disk_sources.reconnect(driver, context, instance, begun)
@@ -145,7 +145,7 @@ def resume(
 
     Errors propagate; the record is then kept.
     """
-    active = guest.is_active(driver, instance)
+    active = nova_internals.is_active(driver, instance)
     if not (active and guest.is_rescue(driver, instance)):
         rescued = disk_sources.follow(driver, instance, rescued)
         if not active:
@@ -256,7 +256,7 @@ def _is_restored(
     return (
         current is not None
         and not recognize.is_rescue(current)
-        and (guest.is_active(driver, instance) or not record.was_running)
+        and (nova_internals.is_active(driver, instance) or not record.was_running)
     )
 
 
@@ -268,7 +268,7 @@ def _restore(
 ) -> None:
     """Define the original definition, start it if it ran, and remove leftovers."""
     store = store_of(instance)
-    if not guest.is_active(driver, instance):
+    if not nova_internals.is_active(driver, instance):
         original_xml = guest.without_deleted_ports(
             driver, context, instance, record.original_xml
         )
