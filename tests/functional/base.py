@@ -37,6 +37,7 @@ class RescueTestBase(PatientMixin, base.ServersTestBase):
         self.useFixture(ApiPasteFixture())
         self.useFixture(OneRouterFixture())
         self.useFixture(TwoDefinitionsFixture())
+        self._stop_timers()
         super().setUp()
         self.cinder = self.useFixture(nova_fixtures.CinderFixture(self))
         self.useFixture(
@@ -48,6 +49,14 @@ class RescueTestBase(PatientMixin, base.ServersTestBase):
         self.flags(hw_machine_type=["x86_64=pc"], group="libvirt")
         self.start_compute()
         self.context = context.get_admin_context()
+
+    def _stop_timers(self) -> None:
+        """Let no service use the databases by itself: no heartbeat, no periodic task.
+
+        The threads of a test share one connection to SQLite, so that a heartbeat while
+        a database is restored fails, and the restoration with it.
+        """
+        self.flags(report_interval=0, periodic_enable=False, service_down_time=86_400)
 
     def _setup_compute_service(self) -> None:
         self.flags(compute_driver=self.compute_driver)

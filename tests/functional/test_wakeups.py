@@ -7,6 +7,7 @@ import futurist
 from oslotest import base
 
 from tests import wakeups
+from tests.functional import base as functional_base
 
 
 class WakeupTest(base.BaseTestCase):
@@ -18,3 +19,10 @@ class WakeupTest(base.BaseTestCase):
             pool.shutdown(wait=False)
             thread.join(60)
         self.assertFalse(thread.is_alive())
+
+
+class TimersTest(functional_base.RescueTestBase):
+    def test_no_service_works_by_itself(self) -> None:
+        services = [self.conductor, self.scheduler, *self.computes.values()]
+        services = [getattr(service, "service", service) for service in services]
+        self.assertEqual([[]] * 3, [service.tg.timers for service in services])
