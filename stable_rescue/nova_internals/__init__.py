@@ -39,7 +39,13 @@ from stable_rescue.nova_internals.guests import (
     use_reentrant_connection_lock,
 )
 from stable_rescue.nova_internals.hooks import HOOKS, Hook
-from stable_rescue.nova_internals.hosts import HostVersions, Version, versions_of
+from stable_rescue.nova_internals.hosts import (
+    HostVersions,
+    Version,
+    nova_version,
+    versions_of,
+    versions_without_driver,
+)
 from stable_rescue.nova_internals.instances import (
     block_device_info,
     fresh_block_device_info,
@@ -87,6 +93,7 @@ __all__ = [
     "make_config_drive",
     "make_volume_secret",
     "mount_shares",
+    "nova_version",
     "ports_in_neutron",
     "power_off_values",
     "power_state",
@@ -99,6 +106,7 @@ __all__ = [
     "start_guest",
     "use_reentrant_connection_lock",
     "versions_of",
+    "versions_without_driver",
     "volume_api_of",
     "volume_disk_xml",
     "volume_lock",

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from nova import version
 
@@ -25,9 +25,32 @@ class HostVersions:
 
 def versions_of(driver: libvirt_driver.LibvirtDriver) -> HostVersions:
     """Return the versions of a host; errors of libvirt propagate."""
-    connection = driver._host.get_connection()
+    return _versions(driver._host.get_connection())
+
+
+def versions_without_driver() -> HostVersions:
+    """Return the versions of this host through a read-only connection.
+
+    Everybody may connect in this way. Errors of libvirt propagate.
+    """
+    import libvirt
+    from nova.virt.libvirt import driver as libvirt_driver
+
+    connection = libvirt.openReadOnly(libvirt_driver.LibvirtDriver._uri())
+    try:
+        return _versions(connection)
+    finally:
+        connection.close()
+
+
+def nova_version() -> str:
+    """Return the version of Nova as text, such as 34.0.0."""
+    return str(version.version_string())
+
+
+def _versions(connection: Any) -> HostVersions:
     return HostVersions(
-        str(version.version_string()),
+        nova_version(),
         _split(int(connection.getLibVersion())),
         _split(int(connection.getVersion())),
     )

@@ -3,6 +3,7 @@
 
 import contextlib
 import errno
+import stat
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from nova import objects
 from nova.compute import vm_states
 from nova.virt.libvirt import utils as libvirt_utils
 from oslo_log import log as logging
+from oslo_utils import uuidutils
 
 from stable_rescue import exception
 from stable_rescue.domain import recognize
@@ -38,16 +40,38 @@ class Store:
     def load(self) -> Record | None:
         """Return the record, or None if there is none that can be read (U19)."""
         try:
-            return Record.from_json(self._record.read_text(encoding="utf-8"))
-        except FileNotFoundError:
-            return None
-        except (OSError, ValueError, exception.InvalidRecord) as exc:
+            return self.read()
+        except (OSError, exception.InvalidRecord) as exc:
             LOG.warning(
                 "Ignoring the rescue record %s, which cannot be read: %s",
                 self._record,
                 exc,
             )
             return None
+
+    def read(self) -> Record | None:
+        """Return the record, or None if there is none.
+
+        :raises InvalidRecord: if this version does not know the record's format
+        :raises OSError: if the file cannot be read
+        """
+        try:
+            return Record.from_json(self._record.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            return None
+        except UnicodeDecodeError as exc:
+            raise exception.InvalidRecord(str(exc)) from exc
+
+    def is_open_to_others(self) -> bool:
+        """Return True if others than its owner may read the record.
+
+        :raises OSError: if the instance's directory cannot be read
+        """
+        try:
+            mode = self._record.stat().st_mode
+        except FileNotFoundError:
+            return False
+        return bool(mode & (stat.S_IRGRP | stat.S_IROTH))
 
     def has_record(self) -> bool:
         """Return True if there is a record, even a damaged one.
@@ -194,6 +218,17 @@ def with_record(uuids: Iterable[str]) -> list[str]:
     """
     root = Path(CONF.instances_path)
     return [uuid for uuid in uuids if Store(str(root / uuid)).has_record()]
+
+
+def instance_directories() -> list[Path]:
+    """Return the directories of instances in instances_path, of other hosts as well.
+
+    Hosts may share the storage.
+
+    :raises OSError: if instances_path cannot be read
+    """
+    root = Path(CONF.instances_path)
+    return sorted(path for path in root.iterdir() if uuidutils.is_uuid_like(path.name))
 
 
 def remove_instance_directory(instance: "objects.Instance") -> None:

@@ -6,6 +6,7 @@ allowed would show up in the first rescue, or in a recovery after a crash.
 """
 
 import importlib.metadata
+from dataclasses import dataclass
 
 from nova import conf as nova_conf
 from nova import exception as nova_exception
@@ -24,6 +25,33 @@ _OLDEST_LIBVIRT = (8, 0, 0)
 _OLDEST_QEMU = (6, 2, 0)
 
 
+@dataclass(frozen=True)
+class WrongOption:
+    """An option of [stable_rescue] whose value is not allowed.
+
+    ``has_default`` is True if the host can work with the default of the option.
+    """
+
+    option: cfg.Opt
+    problem: str
+    has_default: bool
+
+    def __str__(self) -> str:
+        return f"[stable_rescue] {self.option.dest}: {self.problem}"
+
+
+def wrong_options() -> list[WrongOption]:
+    """Read every option of [stable_rescue]; return those that are not allowed."""
+    wrong = []
+    for option in conf.OPTIONS:
+        try:
+            CONF.stable_rescue[option.dest]
+        except ValueError as exc:
+            is_number = isinstance(option, cfg.IntOpt)
+            wrong.append(WrongOption(option, str(exc), is_number))
+    return wrong
+
+
 def check_options() -> None:
     """Read every option of [stable_rescue] once.
 
@@ -33,21 +61,12 @@ def check_options() -> None:
     :raises nova.exception.InvalidConfiguration: if another value is not allowed; the
         message names the options
     """
-    problems = []
-    for option in conf.OPTIONS:
-        try:
-            CONF.stable_rescue[option.dest]
-        except ValueError as exc:
-            if isinstance(option, cfg.IntOpt):
-                LOG.error(
-                    "[stable_rescue] %s: %s; using %s",
-                    option.dest,
-                    exc,
-                    option.default,
-                )
-                CONF.set_override(option.dest, option.default, "stable_rescue")
-            else:
-                problems.append(f"[stable_rescue] {option.dest}: {exc}")
+    wrong = wrong_options()
+    for each in wrong:
+        if each.has_default:
+            LOG.error("%s; using %s", each, each.option.default)
+            CONF.set_override(each.option.dest, each.option.default, "stable_rescue")
+    problems = [str(each) for each in wrong if not each.has_default]
     if problems:
         raise nova_exception.InvalidConfiguration("; ".join(problems))
 
@@ -70,27 +89,33 @@ def report(driver: libvirt_driver.LibvirtDriver) -> None:
         _text(versions.hypervisor),
         "stable" if CONF.stable_rescue.default_mode == "stable" else "stock",
     )
-    release = versions.nova.partition(".")[0]
-    if not release.isdecimal() or int(release) not in _NOVA_RELEASES:
-        LOG.warning(
-            "stable_rescue was tested with Nova %d to %d, not with Nova %s. Test a "
-            "rescue and an unrescue before you rely on it",
-            _NOVA_RELEASES[0],
-            _NOVA_RELEASES[-1],
-            versions.nova,
+    for warning in (*untested_nova(versions.nova), *untested_host(versions)):
+        LOG.warning("%s", warning)
+
+
+def untested_nova(version: str) -> list[str]:
+    """Return a warning if this release of Nova was not tested."""
+    release = version.partition(".")[0]
+    if release.isdecimal() and int(release) in _NOVA_RELEASES:
+        return []
+    return [
+        f"stable_rescue was tested with Nova {_NOVA_RELEASES[0]} to "
+        f"{_NOVA_RELEASES[-1]}, not with Nova {version}. Test a rescue and an unrescue "
+        "before you rely on it"
+    ]
+
+
+def untested_host(versions: nova_internals.HostVersions) -> list[str]:
+    """Return a warning for each version of libvirt and QEMU that was not tested."""
+    return [
+        f"stable_rescue was tested with {name} {_text(oldest)} and later, not with "
+        f"{name} {_text(version)}"
+        for name, version, oldest in (
+            ("libvirt", versions.libvirt, _OLDEST_LIBVIRT),
+            ("QEMU", versions.hypervisor, _OLDEST_QEMU),
         )
-    for name, version, oldest in (
-        ("libvirt", versions.libvirt, _OLDEST_LIBVIRT),
-        ("QEMU", versions.hypervisor, _OLDEST_QEMU),
-    ):
-        if version < oldest:
-            LOG.warning(
-                "stable_rescue was tested with %s %s and later, not with %s %s",
-                name,
-                _text(oldest),
-                name,
-                _text(version),
-            )
+        if version < oldest
+    ]
 
 
 def _text(version: nova_internals.Version) -> str:

@@ -146,6 +146,25 @@ class Layout:
             self._started[key] = self._start_compute(*key)
         return self._started[key]
 
+    def check_upgrade(self) -> dict[str, dict[str, Any]]:
+        """Run stable-rescue-status; return the results of its checks by title."""
+        folder = Path(tempfile.mkdtemp(prefix="check-", dir=self.folder))
+        conf = folder / "nova.conf"
+        driver = "stable_rescue.StableRescueDriver"
+        conf.write_text(NOVA_CONF.format(compute_driver=driver, folder=folder))
+        command = self.python.with_name("stable-rescue-status")
+        process = subprocess.run(
+            [command, "--config-file", conf, "upgrade", "check", "--json"],
+            env={"PATH": os.defpath, "HOME": str(folder), "LANG": "C.UTF-8"},
+            capture_output=True,
+            text=True,
+            timeout=START_TIMEOUT,
+            check=False,
+        )
+        if not process.stdout:
+            raise AssertionError(process.stderr)
+        return {each["check"]: each for each in json.loads(process.stdout)["checks"]}
+
     def discard_starts(self) -> None:
         """Start nova-compute again from now on, because the installation changed."""
         self._started.clear()

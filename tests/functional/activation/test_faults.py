@@ -44,6 +44,27 @@ class TestFaults(LayoutTestCase):
         self.assertIn(NO_MANAGER, started.log)
         return started
 
+    def check_driver(self) -> tuple[int, str]:
+        """Return the result of stable-rescue-status for the driver, and its text."""
+        result = self.layout.check_upgrade()["Driver and compute manager"]
+        return result["result"], result["details"] or ""
+
+    def test_status_command_finds_the_driver(self) -> None:
+        self.assertEqual((0, ""), self.check_driver())
+
+    def test_status_command_reports_a_broken_entry_point(self) -> None:
+        self.append("activation.py", "def install_finder(): raise RuntimeError('why')")
+        code, text = self.check_driver()
+        self.assertEqual(2, code)
+        self.assertIn("nova-compute cannot load the driver", text)
+        self.assertIn(str(self.layout.folder / "venv"), text)
+
+    def test_status_command_reports_a_broken_manager(self) -> None:
+        self.append("compute/manager.py", "import no_such_module")
+        code, text = self.check_driver()
+        self.assertEqual(2, code)
+        self.assertIn("no_such_module", text)
+
     def test_broken_entry_point_leaves_nova_and_os_vif_working(self) -> None:
         self.append("activation.py", "import no_such_module")
         started = self.start_libvirt_driver()

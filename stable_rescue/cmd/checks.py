@@ -1,0 +1,228 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The checks of `stable-rescue-status upgrade check`.
+
+They need neither a database nor root, and change nothing. What only root or the user of
+nova-compute may read is a warning for others.
+"""
+
+import functools
+import getpass
+import importlib
+import os
+import stat
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+
+import nova
+import os_vif
+from nova import conf as nova_conf
+from oslo_upgradecheck.upgradecheck import Code, Result, UpgradeCommands
+
+from stable_rescue import activation, conf, exception, nova_internals
+from stable_rescue.storage import store
+from stable_rescue.virt import preparation, startup
+
+CONF = nova_conf.CONF
+
+conf.register_opts(CONF)
+
+#: The folders that pip and distributions install packages to.
+_SITE_FOLDERS = ("site-packages", "dist-packages")
+_MAX_NAMES = 5
+
+
+def _reads_files(check: Callable[["Checks"], Result]) -> Callable[["Checks"], Result]:
+    """Return a check that is a warning if it may not read a file."""
+
+    @functools.wraps(check)
+    def checked(self: "Checks") -> Result:
+        try:
+            return check(self)
+        except OSError as exc:
+            return Result(
+                Code.WARNING,
+                f"{exc.filename} cannot be read: {exc.strerror}. Run the check as root "
+                "or as the user of nova-compute.",
+            )
+
+    return checked
+
+
+class Checks(UpgradeCommands):
+    """Checks of a compute host, in the order in which they are printed."""
+
+    display_title = "stable_rescue"
+
+    def _driver(self) -> Result:
+        """Activate the driver in this process, as nova-compute does."""
+        if CONF.compute_driver != activation.COMPUTE_DRIVER:
+            return Result(
+                Code.WARNING,
+                f"compute_driver is {CONF.compute_driver}, so stable_rescue does "
+                f"nothing on this host. Set [DEFAULT] compute_driver = "
+                f"{activation.COMPUTE_DRIVER} in nova.conf.",
+            )
+        os_vif.initialize()
+        try:
+            importlib.import_module(activation.MODULE)
+        except ImportError as exc:
+            return Result(
+                Code.FAILURE,
+                f"nova-compute cannot load the driver: {exc}. Install stable-rescue in "
+                f"the environment of nova-compute; this check ran in {sys.prefix}.",
+            )
+        try:
+            activation.install_manager()
+        except (ImportError, LookupError) as exc:
+            return Result(Code.FAILURE, activation.MANAGER_NOT_INSTALLED % exc)
+        return Result(Code.SUCCESS)
+
+    def _nova(self) -> Result:
+        return _of_warnings(startup.untested_nova(nova_internals.nova_version()))
+
+    def _host(self) -> Result:
+        try:
+            versions = nova_internals.versions_without_driver()
+        except Exception as exc:  # noqa: BLE001 - libvirt's, if it can be imported
+            return Result(
+                Code.WARNING,
+                f"The versions of libvirt and QEMU are not known: {exc}. Run the check "
+                "on the compute host while libvirt runs.",
+            )
+        return _of_warnings(startup.untested_host(versions))
+
+    def _virt_type(self) -> Result:
+        if CONF.libvirt.virt_type in preparation.VIRT_TYPES:
+            return Result(Code.SUCCESS)
+        return Result(
+            Code.FAILURE,
+            f"[libvirt] virt_type is {CONF.libvirt.virt_type}, with which every stable "
+            f"rescue is refused. Use {' or '.join(preparation.VIRT_TYPES)}, or "
+            "compute_driver = libvirt.LibvirtDriver.",
+        )
+
+    def _options(self) -> Result:
+        wrong = startup.wrong_options()
+        if not wrong:
+            return Result(Code.SUCCESS)
+        problems = "; ".join(map(str, wrong))
+        if all(each.has_default for each in wrong):
+            text = f"{problems}. The default is used. Correct the value."
+            return Result(Code.WARNING, text)
+        text = f"{problems}. nova-compute does not start. Correct the value."
+        return Result(Code.FAILURE, text)
+
+    def _instances_path(self) -> Result:
+        path = Path(CONF.instances_path)
+        if not path.is_dir():
+            return Result(
+                Code.FAILURE,
+                f"{path} is not a directory. Create it for the user of nova-compute.",
+            )
+        if path.stat().st_mode & stat.S_IWOTH:
+            return Result(
+                Code.FAILURE,
+                f"Every user can write to {path}, and so decide what a server is "
+                f"restored to. Run chmod o-w {path}.",
+            )
+        if not os.access(path, os.R_OK | os.W_OK | os.X_OK):
+            return Result(
+                Code.WARNING,
+                f"User {getpass.getuser()} cannot write to {path}. If nova-compute "
+                "runs as this user, every rescue is refused: change the owner of the "
+                "directory. Otherwise run the check as the user of nova-compute.",
+            )
+        return Result(Code.SUCCESS)
+
+    @_reads_files
+    def _nova_packages(self) -> Result:
+        """Look for what hides the driver, such as the rest of another installation."""
+        used = Path(nova.__file__).parent
+        hiding = list((used / "virt").glob("stable_rescue*"))
+        if hiding:
+            return Result(
+                Code.FAILURE,
+                f"Python imports {_names(hiding)} in place of stable_rescue's driver. "
+                "No release of stable_rescue installs a file there: remove it.",
+            )
+        folders = (Path(folder) for folder in sys.path)
+        packages = (each / "nova" for each in folders if each.name in _SITE_FOLDERS)
+        others = [
+            each for each in packages if each.is_dir() and not each.samefile(used)
+        ]
+        if others:
+            return Result(
+                Code.WARNING,
+                f"Nova is imported from {used}, and there is also {_names(others)}. "
+                "Remove the one that does not belong there.",
+            )
+        return Result(Code.SUCCESS)
+
+    @_reads_files
+    def _stock_rescues(self) -> Result:
+        rescued = [
+            directory.name
+            for directory in store.instance_directories()
+            if store.Store(str(directory)).has_original()
+            and not store.Store(str(directory)).has_record()
+        ]
+        if not rescued:
+            return Result(Code.SUCCESS)
+        return Result(
+            Code.WARNING,
+            f"Nova's driver has rescued {_names(rescued)}. StableRescueDriver can "
+            "unrescue such a server, but starts it even if it was stopped before. "
+            "Unrescue it before the upgrade if that matters.",
+        )
+
+    @_reads_files
+    def _records(self) -> Result:
+        unknown, open_to_all = [], []
+        for directory in store.instance_directories():
+            record = store.Store(str(directory))
+            try:
+                record.read()
+            except exception.InvalidRecord as exc:
+                unknown.append(f"{directory.name} ({exc})")
+            if record.is_open_to_others():
+                open_to_all.append(directory.name)
+        if unknown:
+            return Result(
+                Code.FAILURE,
+                f"This version cannot read the rescue records of {_names(unknown)}. If "
+                "a newer version wrote them, unrescue the servers with that version.",
+            )
+        if open_to_all:
+            return Result(
+                Code.WARNING,
+                "Other users can read the rescue records, and the secrets in them, of "
+                f"{_names(open_to_all)}. Run chmod 0600 on stable_rescue.json.",
+            )
+        return Result(Code.SUCCESS)
+
+    _upgrade_checks = (
+        ("Driver and compute manager", _driver),
+        ("Release of Nova", _nova),
+        ("Versions of libvirt and QEMU", _host),
+        ("Virtualization type", _virt_type),
+        ("Options", _options),
+        ("Permissions of instances_path", _instances_path),
+        ("Packages of Nova", _nova_packages),
+        ("Servers rescued by Nova's driver", _stock_rescues),
+        ("Rescue records", _records),
+    )
+
+
+def _of_warnings(warnings: Sequence[str]) -> Result:
+    if not warnings:
+        return Result(Code.SUCCESS)
+    return Result(Code.WARNING, ". ".join(warnings) + ".")
+
+
+def _names(items: Iterable[object]) -> str:
+    """Return the first items as text, and the number of the others."""
+    names = [str(item) for item in items]
+    shown = ", ".join(names[:_MAX_NAMES])
+    more = len(names) - _MAX_NAMES
+    return f"{shown} and {more} more" if more > 0 else shown
