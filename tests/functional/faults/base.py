@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 import fixtures
 from nova import objects
 from nova.compute import vm_states
+from oslo_utils import importutils
 
 from tests.faults.engine import Fault, MatrixRow, StepFails
 from tests.faults.places import Place, step_of
@@ -64,7 +65,8 @@ class FaultTestBase(ServerTestBase):
         service = self.computes["compute1"]
         connection = self.libvirt_connection()
         node = service.driver._host.get_node_uuid()
-        service.manager = type(service.manager)(host=service.host)
+        manager_class = importutils.import_class(service.manager_class_name)
+        service.manager = manager_class(host=service.host)
         service.driver = service.manager.driver
         # As in start_compute of Nova's tests.
         service.driver._host.get_connection = lambda: connection

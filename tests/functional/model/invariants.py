@@ -2,7 +2,7 @@
 """What must hold of a server in each status, whatever has happened before."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from nova.compute import power_state
 
@@ -16,58 +16,82 @@ if TYPE_CHECKING:
 
 
 def check(world: "WorldTestBase", status: str) -> None:
-    """Assert that Nova, libvirt, the record, the files and the volumes agree."""
+    """Assert that Nova, libvirt, the record, the files and the devices agree."""
     if status == "DELETED":
         _check_deleted(world)
         return
-    instance = world.instance()
-    running = status != "SHUTOFF"
+    instance = world.find()
+    running = status not in ("SHUTOFF", "SOFT_DELETED")
     world.assertIsNone(instance.task_state, "a task is left")
+    world.assertEqual(
+        world.marks,
+        {"locked": instance.locked, "metadata": instance.metadata},
+        "what the operator has set",
+    )
     if status == "ERROR":
         return  # an operator has set it, and knows what the guest is like
+    world.is_damaged = world.is_damaged and not running
+    if world.is_damaged and not world.libvirt_connection()._vms:
+        return  # the next start defines the guest
     expected = power_state.RUNNING if running else power_state.SHUTDOWN
     world.assertEqual(expected, instance.power_state, "power state in the database")
     world.assertEqual(
         running, bool(world.domain().isActive()), "power state in libvirt"
     )
+    if status == "SOFT_DELETED":
+        return  # a rescued server keeps its rescue definition until it is restored
     if status == "RESCUE":
         _check_rescued(world)
     else:
         _check_original(world, running)
     _check_volumes(world, running)
+    _check_ports(world)
+
+
+def check_evacuated(world: "WorldTestBase") -> None:
+    """Assert that nothing of a server is left on the host that it has left."""
+    world.assertEqual({}, world.libvirt_connection()._vms, "domains")
+    world.assertEqual([], world.storage.connected(), "connected volumes")
+    world.assertFalse(world.folder(world.server).exists(), "directory")
 
 
 def _check_original(world: "WorldTestBase", running: bool) -> None:
     observed = world.observed()
     world.assertEqual([], observed["files"], "files")
+    if world.before is None:
+        # The devices have changed since. They are compared with Nova's below.
+        world.before = observed
     world.assertEqual(world.before["next"], observed["next"], "next definition")
     if running:
-        world.assertEqual(world.before["live"], observed["live"], "live definition")
+        world.assertEqual(world.before["next"], observed["live"], "live definition")
 
 
 def _check_rescued(world: "WorldTestBase") -> None:
     for definition in (world.live_definition(), world.next_definition()):
         domain = Domain.parse(definition)
         world.assertTrue(recognize.is_rescue(domain), "a rescue definition")
-    saved = (world.folder(world.server) / "unrescue.xml").read_text()
-    original = Domain.parse(world.before["next"])
-    world.assertEqual(
-        layout_of(original),
-        layout_of(Domain.parse(world.comparable(saved))),
-        "unrescue.xml",
+    saved = _comparable(
+        world, (world.folder(world.server) / "unrescue.xml").read_text()
     )
+    if world.before is not None:
+        original = _comparable(world, world.before["next"])
+        world.assertEqual(original, saved, "unrescue.xml")
     if world.rescue_disk() is None:
         return  # a stock rescue
     record = world.record()
     world.assertIs(State.RESCUED, record.state, "state of the record")
-    world.assertEqual(
-        layout_of(original),
-        layout_of(Domain.parse(world.comparable(record.original_xml))),
-        "original definition in the record",
-    )
-    rescued = layout_of(Domain.parse(world.comparable(world.live_definition())))
-    for device, place in layout_of(original).items():
-        world.assertEqual(place, rescued.get(device), f"{device} has moved")
+    if world.before is not None:
+        recorded = _comparable(world, record.original_xml)
+        world.assertEqual(saved, recorded, "original definition in the record")
+    rescued = _comparable(world, world.live_definition())
+    for device, place in saved.items():
+        # A device that was detached since is in neither definition after unrescue.
+        if world.before is not None or device in rescued:
+            world.assertEqual(place, rescued.get(device), f"{device} has moved")
+
+
+def _comparable(world: "WorldTestBase", definition: str) -> Any:
+    return layout_of(Domain.parse(world.comparable(definition)))
 
 
 def _check_volumes(world: "WorldTestBase", running: bool) -> None:
@@ -77,9 +101,8 @@ def _check_volumes(world: "WorldTestBase", running: bool) -> None:
         if any(known["connector"] for known in attachments.values())
     }
     world.assertEqual(set(world.connections()), attached, "attachments in Cinder")
-    is_rescue = recognize.is_rescue(Domain.parse(world.live_definition()))
-    if is_rescue and world.rescue_disk() is None:
-        return  # a stock rescue leaves the volumes out
+    if _is_stock_rescue(world):
+        return  # which leaves the volumes out
     for definition in (world.live_definition(), world.next_definition()):
         paths = (
             sources.path_of(disk) or "" for disk in Domain.parse(definition).disks()
@@ -95,9 +118,27 @@ def _check_volumes(world: "WorldTestBase", running: bool) -> None:
             world.assertIn(path, paths, "the path of a volume")
 
 
+def _check_ports(world: "WorldTestBase") -> None:
+    ports = sorted(world.ports().values())
+    known = [port["address"] for port in world.find().get_network_info()]
+    world.assertEqual(ports, sorted(known), "ports that Nova knows")
+    for definition in (world.live_definition(), world.next_definition()):
+        addresses = [
+            nic.find("mac").get("address")
+            for nic in Domain.parse(definition).each_device("interface")
+        ]
+        world.assertEqual(ports, sorted(addresses), "ports in the definition")
+
+
+def _is_stock_rescue(world: "WorldTestBase") -> bool:
+    is_rescue = recognize.is_rescue(Domain.parse(world.live_definition()))
+    return is_rescue and world.rescue_disk() is None
+
+
 def _check_deleted(world: "WorldTestBase") -> None:
     world.assertEqual({}, world.libvirt_connection()._vms, "domains")
     world.assertFalse(world.folder(world.server).exists(), "directory")
     world.assertEqual([], world.storage.connected(), "connected volumes")
     attached = [known for known in world.attachments().values() if known]
     world.assertEqual([], attached, "attachments in Cinder")
+    world.assertEqual({}, world.ports(), "ports in Neutron")

@@ -1,35 +1,25 @@
 # SPDX-License-Identifier: Apache-2.0
 """The model: what may happen to a server, and what its status is then."""
 
-from collections.abc import Callable
 from typing import Any
 
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, rule
 
 from tests.functional.faults.strikes import FAULTS
-from tests.functional.model.invariants import check
+from tests.functional.model.invariants import check, check_evacuated
 from tests.functional.model.messages import Fate
+from tests.functional.model.outcomes import (
+    AFTER_FAULT,
+    ASYNCHRONOUS,
+    DEVICES,
+    EVENTS,
+    NOVA,
+    OUTCOMES,
+    PLACES,
+    UNCHANGING,
+)
 from tests.functional.model.world import LONG, Interference, WorldTestBase
-
-#: The status that each request leads to, by the status in which it is accepted. "was"
-#: is the status from before the rescue.
-OUTCOMES: dict[str, dict[str, str]] = {
-    "rescue": {"ACTIVE": "RESCUE", "SHUTOFF": "RESCUE", "ERROR": "RESCUE"},
-    "unrescue": {"RESCUE": "was"},
-    "stop": {"ACTIVE": "SHUTOFF", "ERROR": "SHUTOFF"},
-    "start": {"SHUTOFF": "ACTIVE"},
-    "soft reboot": {"ACTIVE": "ACTIVE"},
-    "hard reboot": {"ACTIVE": "ACTIVE", "SHUTOFF": "ACTIVE", "ERROR": "ACTIVE"},
-    "delete": dict.fromkeys(("ACTIVE", "SHUTOFF", "RESCUE", "ERROR"), "DELETED"),
-    "reset to error": dict.fromkeys(("ACTIVE", "SHUTOFF", "ERROR"), "ERROR"),
-}
-OUTCOMES["stock rescue"] = OUTCOMES["rescue"]
-
-#: About how many places each step reaches, for those in which faults strike.
-PLACES = {"rescue": 34, "unrescue": 22, "service restarts": 20}
-REQUESTS = [*OUTCOMES, "rescue", "unrescue"]
-EVENTS = ["service restarts", "service restarts", "time passes", "host boots"]
 
 
 class Life(RuleBasedStateMachine):
@@ -55,6 +45,7 @@ class Life(RuleBasedStateMachine):
         self.was = {"ACTIVE"}
         self.is_stock = False
         self.is_certain = True
+        self.is_evacuated = False
         check(self.world, "ACTIVE")
 
     def is_up(self) -> bool:
@@ -67,12 +58,19 @@ class Life(RuleBasedStateMachine):
 
     def options(self) -> list[str]:
         """Return what may happen next; the more often, the more likely."""
+        late = ["messages arrive"] * self.has_late()
+        if self.is_evacuated:
+            return ["rescue", *["service restarts"] * 4, "time passes", *late * 4]
+        if self.world.is_switched():
+            return [*OUTCOMES, *["rescue", "unrescue"] * 4, *["driver switched"] * 12]
         if not self.is_up():
-            return [*["service restarts"] * 20, "host boots", *REQUESTS]
+            rest = ["host boots", *["evacuated"] * 4, "driver switched"]
+            return [*["service restarts"] * len(OUTCOMES), *rest, *OUTCOMES]
+        always = [*OUTCOMES, *EVENTS, *["rescue", "unrescue"] * 6]
         if not self.is_certain:
-            return [*REQUESTS, *EVENTS * 3, *["messages arrive"] * 12 * self.has_late()]
-        accepted = [name for name in REQUESTS if self.expected & OUTCOMES[name].keys()]
-        return [*REQUESTS, *EVENTS * 3, *accepted * 3, *["rescue", "unrescue"] * 4]
+            return [*always, *EVENTS * 3, *late * len(always)]
+        accepted = [name for name in OUTCOMES if self.expected & OUTCOMES[name].keys()]
+        return [*always, *accepted * 2, *["rescue", "unrescue"] * 3]
 
     @rule(data=st.data())
     def step(self, data: Any) -> None:
@@ -80,10 +78,11 @@ class Life(RuleBasedStateMachine):
         self.is_sound = False
         name = data.draw(st.sampled_from(self.options()), "step")
         interference, fate = None, Fate.DELIVERED
-        if name in PLACES and data.draw(st.integers(0, 2), "disturbed"):
+        is_stable = not self.world.is_switched()
+        if is_stable and name in PLACES and data.draw(st.integers(0, 2), "disturbed"):
             place = data.draw(st.integers(1, PLACES[name]), "place")
             interference = Interference(data.draw(st.sampled_from([*FAULTS])), place)
-        elif name in ("rescue", "unrescue"):
+        elif is_stable and name in ASYNCHRONOUS:
             fate = data.draw(st.sampled_from([*Fate]), "fate")
         self.history.append(f"{name}, {interference}, {fate.value}")
         try:
@@ -97,34 +96,31 @@ class Life(RuleBasedStateMachine):
     def happen(self, name: str, interference: Interference | None, fate: Fate) -> None:
         """Let something happen to the server."""
         world = self.world
-        is_stock_rescued = self.is_stock and "RESCUE" in self.expected
         match name:
             case "host boots":
-                # Neither driver connects the volumes of a stock rescue again (U16).
-                if not is_stock_rescued:
-                    world.reboot_host()
-                    self.is_certain = False
+                world.reboot_host()
+                self.is_certain = False
+            case "evacuated":
+                world.reboot_host()
+                self.is_certain = False
+                self.is_evacuated = self.is_evacuated or world.evacuate()
             case "time passes":
                 world.pass_time(LONG)
                 self.expect_recovery(time_passed=True)
             case "messages arrive":
                 world.messages.deliver_late()
                 world.notice_kill()
-            case "service restarts":
-                _, struck = world.disturb(interference, world.try_to_restart)
+            case "service restarts" | "driver switched":
+                if name == "driver switched":
+                    world.switch_driver()
+                _, struck = world.disturb(name, interference, world.try_to_restart)
                 self.expect_recovery(struck)
+            case "rescue times out":
+                self.time_out(interference)
             case "rescue" | "stock rescue":
                 self.rescue(name, interference, fate)
-            case "soft reboot" | "hard reboot":
-                kind = name.removesuffix(" reboot").upper()
-                self.request(name, world.compute_api.reboot, kind, at=interference)
-            case "reset to error":
-                # What a rescued server is then is up to the operator.
-                if self.is_certain and "RESCUE" not in self.expected:
-                    self.request(name, world.reset_to_error)
             case _:
-                call = getattr(world.compute_api, name)
-                self.request(name, call, at=interference, fate=fate)
+                self.request(name, interference, fate)
 
     def rescue(self, name: str, interference: Interference | None, fate: Fate) -> None:
         """Rescue the server."""
@@ -132,9 +128,7 @@ class Life(RuleBasedStateMachine):
         if "ERROR" in self.expected:
             # Only the guest says what the server was before.
             before = {"ACTIVE", "SHUTOFF"}
-        image = self.world.images[name]
-        call = self.world.compute_api.rescue
-        if self.request(name, call, None, image, at=interference, fate=fate):
+        if self.request(name, interference, fate):
             self.was = before | (set() if self.is_certain else self.was)
             if not self.is_certain:
                 self.expected |= before
@@ -143,54 +137,96 @@ class Life(RuleBasedStateMachine):
             )
 
     def request(
-        self,
-        name: str,
-        call: Callable[..., Any],
-        *args: Any,
-        at: Interference | None = None,
-        fate: Fate = Fate.DELIVERED,
+        self, name: str, at: Interference | None = None, fate: Fate = Fate.DELIVERED
     ) -> bool:
         """Send a request, and note what may have become of the server.
 
         :returns: True if the API has accepted the request
         """
-        outcomes = OUTCOMES[name]
+        request = self.world.requests[name]
         accepted, struck = self.world.disturb(
-            at, lambda: self.world.ask(call, *args, fate=fate)
+            name, at, lambda: self.world.ask(request, fate)
         )
-        is_right = bool(self.expected & outcomes.keys())
+        is_right = bool(self.expected & OUTCOMES[name].keys())
         if self.is_certain and not struck and accepted is not is_right:
             raise AssertionError(
                 f"{name} was {'accepted' if accepted else 'refused'} in {self.expected}"
             )
-        if not accepted:
-            return False
+        self.world.is_damaged |= struck and name in NOVA
+        if accepted:
+            self.note(name, struck or fate is not Fate.DELIVERED or not self.is_up())
+        return bool(accepted)
+
+    def time_out(self, interference: Interference | None) -> None:
+        """Let nova-compute end the rescue because it has lasted too long."""
+        world = self.world
+        if self.is_up():
+            _, struck = world.disturb(
+                "rescue times out", interference, world.end_overdue_rescue
+            )
+            world.notice_kill()
+            if "RESCUE" in self.expected or not self.is_certain:
+                self.note("unrescue", struck or not self.is_up())
+
+    def note(self, name: str, is_disturbed: bool) -> None:
+        """Note what may have become of the server after a request.
+
+        :param is_disturbed: a fault has struck, or the message has not arrived
+        """
+        if name in (*DEVICES, "rebuild"):
+            self.world.before = None
+        if name == "reset to error" and not self.may_change_error():
+            self.expected = {"ERROR"}
+            return
+        if name in UNCHANGING:
+            self.is_certain = self.is_certain and not is_disturbed
+            return
+        # Recovery leaves a server alone that an operator has set to ERROR.
         from_error = set() if self.is_certain else {"ERROR"}
-        targets = {outcomes.get(status) for status in self.expected | from_error}
+        was_error = "ERROR" in self.expected
+        targets = {OUTCOMES[name].get(status) for status in self.expected | from_error}
         targets -= {None}
         if "was" in targets:
             targets = targets - {"was"} | self.was
             if self.is_stock:
                 # Nova starts a stopped server (U18).
                 targets.add("ACTIVE")
-        # Recovery leaves a server alone that an operator has set to ERROR.
-        was_error = "ERROR" in self.expected
-        if struck or was_error or fate is not Fate.DELIVERED or not self.is_up():
+        # A server that was deleted while it was rescued still has the record.
+        is_restored = name == "restore"
+        if is_disturbed or was_error or is_restored or self.world.is_switched():
             self.is_certain = False
+        if name in NOVA and not self.is_certain:
+            targets |= AFTER_FAULT
         self.expected = targets if self.is_certain else self.expected | targets
-        return True
+
+    def may_change_error(self) -> bool:
+        """Return True if a server that an operator sets to ERROR may not stay so."""
+        # Nova does what a late message asks for. Recovery ends an ERROR that
+        # nova-compute has set.
+        return bool(self.world.messages.late) or self.world.has_failed()
 
     def expect_recovery(self, struck: bool = False, time_passed: bool = False) -> None:
         """Expect that the server is recovered, unless there was another fault."""
+        if self.is_up():
+            self.world.synchronize_power_state()
         # A task may be left to a message that nova-compute still expects.
         has_task = not time_passed and self.world.has_task()
         self.is_certain = (
-            not struck and not has_task and not self.has_late() and self.is_up()
+            not struck
+            and (not has_task or self.is_evacuated)
+            and not self.has_late()
+            and self.is_up()
+            and not self.world.is_stuck()
+            and not self.world.is_switched()
         )
 
     def check(self) -> None:
         """Check all that must hold if the status is certain."""
         if not self.is_certain:
+            return
+        if self.is_evacuated:
+            check_evacuated(self.world)
+            self.renew()
             return
         status = self.world.status()
         if status not in self.expected:
@@ -204,6 +240,8 @@ class Life(RuleBasedStateMachine):
         """Restart nova-compute and deliver what is late: the status is certain then."""
         if self.is_certain or not self.is_sound:
             return
+        if self.world.is_switched():
+            self.world.switch_driver()
         self.world.try_to_restart()
         if self.world.messages.late:
             self.world.messages.deliver_late()

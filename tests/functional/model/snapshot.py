@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A snapshot of Nova's databases, libvirt, Cinder and the files of a test.
+"""A snapshot of Nova's databases, libvirt, Cinder, Neutron and the files of a test.
 
 Nova's services take seconds to start, and a server takes seconds to boot. Restoring a
 snapshot takes milliseconds, so each sequence of operations gets a new server.
@@ -22,15 +22,20 @@ from tests.functional.databases import SavedDatabases
 class Snapshot:
     """The state of everything outside of nova-compute at one moment."""
 
-    def __init__(self, connection: Any, cinder: Any, folders: list[Path]) -> None:
+    def __init__(
+        self, connection: Any, cinder: Any, neutron: Any, folders: list[Path]
+    ) -> None:
         """Take the snapshot.
 
         :param connection: the connection to Nova's libvirt fixture
         :param cinder: Nova's Cinder fixture
+        :param neutron: Nova's Neutron fixture
         :param folders: the folders whose files belong to the snapshot
         """
         self._connection = connection
         self._cinder = cinder
+        self._neutron = neutron
+        self._ports = copy.deepcopy((neutron._ports, neutron._port_bindings))
         self._attachments = copy.deepcopy(cinder.volume_to_attachment)
         self._domains = [_state_of(domain) for domain in connection._vms.values()]
         self._files = {
@@ -46,6 +51,8 @@ class Snapshot:
         self._databases.restore()
         self._cinder.volume_to_attachment.clear()
         self._cinder.volume_to_attachment.update(copy.deepcopy(self._attachments))
+        ports = copy.deepcopy(self._ports)
+        self._neutron._ports, self._neutron._port_bindings = ports
         self._restore_domains()
         for folder in self._folders:
             for path in folder.iterdir():

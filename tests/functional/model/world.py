@@ -1,32 +1,36 @@
 # SPDX-License-Identifier: Apache-2.0
 """The world of the model: one server, and all that can happen to it."""
 
+import contextlib
 import re
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import fixtures
 import oslo_messaging
-from nova import context as nova_context
 from nova import exception as nova_exception
 from nova import objects
 from nova.api.openstack import common
-from nova.compute import api as compute_api
 from nova.compute import vm_states
-from nova.tests.fixtures import libvirt
 from nova.tests.functional.libvirt import base as libvirt_base
 
-from stable_rescue.compute.stalled import StalledRescueMixin
+from stable_rescue.compute.recovery import FAILED
 from stable_rescue.compute.watch import Watch
 from tests.faults.engine import Fault, Injection
 from tests.faults.places import Place
-from tests.functional.faults.base import FaultTestBase
 from tests.functional.faults.strikes import FAULTS, Killed
+from tests.functional.model.host import RESCUE_TIMEOUT, Host
+from tests.functional.model.libvirt import (
+    ChangesFixture,
+    DevicesFixture,
+    DomainIdFixture,
+)
 from tests.functional.model.messages import Fate, Messages
+from tests.functional.model.outcomes import NOVA
+from tests.functional.model.requests import TAP, Requests
 from tests.functional.model.snapshot import Snapshot
-from tests.functional.volumes import VOLUMES, VolumesTestBase
+from tests.functional.volumes import VOLUMES
 
 #: Longer than [stable_rescue] stalled_after.
 LONG = 200
@@ -55,38 +59,26 @@ class AtPlace(Injection):
             self._faults[place] = self._fault
 
 
-class DomainIdFixture(fixtures.Fixture):
-    """Makes Nova's libvirt fixture give a domain a new id at each start.
+class WorldTestBase(Requests, Host):
+    """A compute host whose server, databases and files can be restored at once.
 
-    Nova waits for a new id after a soft reboot.
+    ``is_damaged`` is True if a fault has struck while Nova built the definition anew.
+    A guest that is off may then have no definition.
     """
-
-    def _setUp(self) -> None:
-        create = libvirt.Domain.createWithFlags
-
-        def create_with_id(domain: Any, flags: int) -> Any:
-            domain._id = domain._connection._id_counter
-            return create(domain, flags)
-
-        self.useFixture(
-            fixtures.MonkeyPatch(
-                "nova.tests.fixtures.libvirt.Domain.createWithFlags", create_with_id
-            )
-        )
-
-
-class WorldTestBase(FaultTestBase, VolumesTestBase):
-    """A compute host whose server, databases and files can be restored at once."""
 
     volumes = VOLUMES[:1]
 
     def setUp(self) -> None:
         super().setUp()
         self.messages = self.useFixture(
-            Messages(lambda host: self.computes[host].manager)
+            Messages(self._manager_of, self.conductor.manager.compute_task_mgr)
         )
-        self.flags(resume_guests_state_on_host_boot=True)
+        self.flags(
+            resume_guests_state_on_host_boot=True,
+            rescue_timeout=int(RESCUE_TIMEOUT.total_seconds()),
+        )
         self.flags(stalled_after=120, group="stable_rescue")
+        self.flags(wait_soft_reboot_seconds=1, group="libvirt")
         self.images = {
             "rescue": self.image,
             "stock rescue": self.create_rescue_image(),
@@ -94,28 +86,38 @@ class WorldTestBase(FaultTestBase, VolumesTestBase):
         # A manager that was replaced must not hear of the guest.
         self.libvirt_connection()._event_callbacks.clear()
         self.useFixture(DomainIdFixture())
+        self.useFixture(
+            DevicesFixture(lambda event: self.driver.emit_event(event), TAP)
+        )
+        self.changes = self.useFixture(ChangesFixture())
         # The heartbeat in a restored database is old.
         self.useFixture(
             fixtures.MockPatch(
                 "nova.servicegroup.api.API.service_is_up", return_value=True
             )
         )
-        self.compute_api = compute_api.API()
         #: How many faults have struck.
         self.struck = 0
+        self._original = self.before
         self.snapshot = Snapshot(
             self.libvirt_connection(),
             self.cinder,
+            self.neutron,
             [Path(libvirt_base.CONF.instances_path), self.storage.folder],
         )
         self.addCleanup(self.snapshot.close)
+
+    def _manager_of(self, host: str) -> Any:
+        return self.manager if host in self.computes else None
 
     def _call_in_this_thread(self, name: str) -> None:
         """Do nothing: Messages delivers every request in this thread."""
 
     def begin(self) -> None:
         """Restore the snapshot: a new server, and a nova-compute that runs."""
-        if self.messages.is_down:
+        if self.messages.is_down or self.is_switched():
+            if self.is_switched():
+                self.switch_driver()
             self.restart()
         self.messages.begin()
         self.injection.disarm()
@@ -123,6 +125,9 @@ class WorldTestBase(FaultTestBase, VolumesTestBase):
         self.storage.events.clear()
         self.notifier.reset()
         self.now = 0.0
+        self.before = self._original
+        self.is_damaged = False
+        self.marks = {"locked": False, "metadata": {}}
         if self.is_stable():
             self.manager._guarded.clear()
             self.manager._stalled.clear()
@@ -134,23 +139,29 @@ class WorldTestBase(FaultTestBase, VolumesTestBase):
         """Start nova-compute again; what was late arrives afterwards."""
         self.messages.is_down = False
         self.messages.killed = None
+        nodes = self.manager.rt.compute_nodes
         super().restart()
+        # Looking for them takes long.
+        self.manager.rt.compute_nodes.update(nodes)
         if self.is_stable():
             self.manager._watch = Watch(lambda: self.now)
 
-    def is_stable(self) -> bool:
-        """Return True if nova-compute runs with stable rescue."""
-        return isinstance(self.manager, StalledRescueMixin)
+    def is_switched(self) -> bool:
+        """Return True if the host has another driver than the test."""
+        return self.compute_driver != type(self).compute_driver
 
     def comparable(self, definition: str) -> str:
         """Leave out what a boot of the host changes: the devices' names."""
         return re.sub(r"/boot\d+/", "/boot/", definition)
 
-    def found(self) -> objects.Instance:
-        """Return the instance as the API loads it."""
-        return objects.Instance.get_by_uuid(
-            self.context, self.server["id"], expected_attrs=ATTRIBUTES
-        )
+    def find(self) -> objects.Instance | None:
+        """Return the instance as the API loads it, or None if it is deleted."""
+        try:
+            return objects.Instance.get_by_uuid(
+                self.context, self.server["id"], expected_attrs=ATTRIBUTES
+            )
+        except nova_exception.InstanceNotFound:
+            return None
 
     def status(self) -> str:
         """Return the status that the API reports: DELETED if the server is gone."""
@@ -162,19 +173,35 @@ class WorldTestBase(FaultTestBase, VolumesTestBase):
 
     def has_task(self) -> bool:
         """Return True if the server is in a task."""
-        try:
-            return self.instance().task_state is not None
-        except nova_exception.InstanceNotFound:
-            return False
+        instance = self.find()
+        return instance is not None and instance.task_state is not None
 
-    def ask(
-        self, request: Callable[..., Any], *args: Any, fate: Fate = Fate.DELIVERED
-    ) -> bool:
+    def is_stuck(self) -> bool:
+        """Return True if the server is in ERROR and in a task.
+
+        Nova does not finish such a task when nova-compute starts.
+        """
+        instance = self.find()
+        return (
+            instance is not None
+            and instance.vm_state == vm_states.ERROR
+            and instance.task_state is not None
+        )
+
+    def has_failed(self) -> bool:
+        """Return True if nova-compute has set the server to ERROR."""
+        instance = self.find()
+        return instance is not None and FAILED in instance.system_metadata
+
+    def ask(self, request: Callable[..., Any], fate: Fate = Fate.DELIVERED) -> bool:
         """Send a request to the API; return True if the API accepts it."""
+        instance = self.find()
+        if instance is None:
+            return False
         self.messages.fate = fate
         self.messages.killed = self.messages.error = None
         try:
-            request(self.context, self.found(), *args)
+            request(self.context, instance)
         except (nova_exception.NovaException, oslo_messaging.MessagingTimeout):
             return False
         finally:
@@ -182,29 +209,27 @@ class WorldTestBase(FaultTestBase, VolumesTestBase):
             self.notice_kill()
         return True
 
-    def reset_to_error(
-        self, context: nova_context.RequestContext, instance: objects.Instance
-    ) -> None:
-        """Set the server to ERROR, as an operator does to evacuate or inspect it."""
-        instance.vm_state, instance.task_state = vm_states.ERROR, None
-        instance.save(admin_state_reset=True)
-
     def notice_kill(self) -> None:
         """Let nova-compute be down if it was killed."""
         if self.messages.killed is not None:
             self.messages.is_down = True
 
     def disturb(
-        self, interference: Interference | None, action: Callable[[], Any]
+        self, name: str, interference: Interference | None, action: Callable[[], Any]
     ) -> tuple[Any, bool]:
-        """Do something while a fault strikes; return the result, and if it struck."""
+        """Do something while a fault strikes; return the result, and if it struck.
+
+        :param name: what is done
+        """
         if interference is None:
             return action(), False
         fault = FAULTS[interference.fault]()
         injection = AtPlace(fault, interference.place)
         self.injection.observe_with(injection)
+        observed = self.changes.observed if name in NOVA else contextlib.nullcontext
         try:
-            return action(), fault in injection.struck
+            with observed():
+                return action(), fault in injection.struck
         except Exception:
             if fault not in injection.struck:
                 raise
@@ -222,22 +247,3 @@ class WorldTestBase(FaultTestBase, VolumesTestBase):
         except Killed as killed:
             self.messages.killed = killed
         self.notice_kill()
-
-    def reboot_host(self) -> None:
-        """Stop the guest and disconnect its volumes, without Nova."""
-        self.messages.is_down = True
-        for domain in self.libvirt_connection()._vms.values():
-            if domain.isActive():
-                domain.destroy()
-        self.storage.reboot()
-
-    def pass_time(self, seconds: float) -> None:
-        """Let time pass, and nova-compute run its periodic tasks."""
-        if self.messages.is_down or not self.is_stable():
-            return
-        for _ in range(3):
-            self.now += seconds / 2
-            self.manager._recover_stalled_rescues(self.context)
-            deadline = time.monotonic() + 60
-            for recovery in self.manager._stalled.values():
-                recovery.result(deadline - time.monotonic())
