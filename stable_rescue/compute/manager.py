@@ -139,7 +139,8 @@ class StableRescueMixin(RecoveryMixin):
         if self._is_still(instance, task_state):
             return True
         LOG.warning(
-            "Dropping a request for this instance, which is not %s any more",
+            "Dropping a request for this instance, which is not %s on this host any "
+            "more",
             task_state,
             instance=instance,
         )

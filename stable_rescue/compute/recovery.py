@@ -384,8 +384,8 @@ class RecoveryMixin(ManagerBase):
         return nova_internals.power_state(self, instance)
 
     def _is_still(self, instance: "objects.Instance", task_state: str) -> bool:
-        """Read an instance again; return True if it exists in this task state."""
-        return self._exists(instance) and bool(instance.task_state == task_state)
+        """Read an instance again; return True if it is here and in this task state."""
+        return self._is_here(instance) and bool(instance.task_state == task_state)
 
     def _is_here(self, instance: "objects.Instance") -> bool:
         """Read an instance again; return True if it exists and is on this host."""

@@ -17,3 +17,15 @@ class CounterexampleTest(ReplayTestBase):
 
     def test_late_rescue_of_a_deleted_server_leaves_nothing(self) -> None:
         self.replay(("rescue", Fate.LATE), "delete", "messages arrive", "time passes")
+
+    def test_late_rescue_of_an_evacuated_server_starts_nothing(self) -> None:
+        """The server has been asked to rescue on its new host as well."""
+        self.replay(
+            ("rescue", Fate.LATE),
+            "time passes",
+            "evacuated",
+            "service restarts",
+            "rescue",
+            "messages arrive",
+            "service restarts",
+        )
