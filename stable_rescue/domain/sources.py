@@ -11,7 +11,7 @@ name of the file in the attachment, but not the format.
 """
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from lxml import etree
 
@@ -62,6 +62,21 @@ def carried(
             # libvirt counts the sources of a running guest.
             _source(fresh[target]).attrib.pop("index", None)
     return _updated(domain, fresh, "disk", "U36")
+
+
+def without(domain: Domain, targets: Collection[str]) -> tuple[Domain, list[Edit]]:
+    """Return a definition without the disks that have these targets.
+
+    If no disk has one of them, the same domain is returned.
+    """
+    draft = domain.copy()
+    edits = []
+    for disk in list(draft.disks()):
+        target = document.target_of(disk)[0]
+        if target in targets:
+            draft.devices.remove(disk)
+            edits.append(Edit("volume", f"{target} was detached", "U36"))
+    return (draft, edits) if edits else (domain, [])
 
 
 def serial_of(disk: etree._Element) -> str:

@@ -12,8 +12,9 @@ from nova import context as nova_context
 from nova import objects
 from nova.virt.libvirt import driver as libvirt_driver
 
+from stable_rescue import nova_internals
 from stable_rescue.domain import recognize, sources
-from stable_rescue.domain.document import Domain
+from stable_rescue.domain.document import Domain, target_of
 from stable_rescue.domain.edits import Edit
 from stable_rescue.storage import volumes
 from stable_rescue.storage.record import Record, State
@@ -23,24 +24,51 @@ from stable_rescue.virt import guest
 
 def follow(
     driver: libvirt_driver.LibvirtDriver,
+    context: nova_context.RequestContext,
     instance: "objects.Instance",
     record: Record,
 ) -> Record:
     """Take the sources of the disks from libvirt's definition (U36).
 
     libvirt notes each change in the definition of a running guest, and in the one that
-    it starts next. Both definitions of the returned record, and unrescue.xml, have the
-    newest sources. In a stock rescue, other disks have the same targets, so the record
-    is returned unchanged. Errors of libvirt propagate.
+    it starts next. A volume may also have been detached, by a request from before the
+    rescue. Both definitions of the returned record, and unrescue.xml, have the
+    newest sources. In a stock rescue, other disks have the same targets, so only
+    unrescue.xml may be newer than the record. Errors of libvirt propagate.
     """
-    if record.is_stock:
-        return record
-    current = guest.current(driver, instance)
+    current = None if record.is_stock else guest.current(driver, instance)
+    if current is None:
+        return _update(instance, record, lambda domain: (domain, []))
+    detached = _detached(context, instance, record, current)
     return _update(
-        instance,
-        record,
-        lambda domain: sources.carried(domain, current or domain),
+        instance, record, lambda domain: _followed(domain, current, detached)
     )
+
+
+def _followed(
+    domain: Domain, current: Domain, detached: frozenset[str]
+) -> tuple[Domain, list[Edit]]:
+    remaining, removed = sources.without(domain, detached)
+    followed, edits = sources.carried(remaining, current)
+    return followed, [*removed, *edits]
+
+
+def _detached(
+    context: nova_context.RequestContext,
+    instance: "objects.Instance",
+    record: Record,
+    current: Domain,
+) -> frozenset[str]:
+    """Return the targets of disks that neither libvirt nor Nova knows any more."""
+    missing = _targets(Domain.parse(record.original_xml)) - _targets(current)
+    if not missing:
+        return frozenset()
+    expected = volumes.expected(nova_internals.block_device_info(context, instance))
+    return missing - {*expected.volumes.values(), *expected.local.values()}
+
+
+def _targets(domain: Domain) -> frozenset[str]:
+    return frozenset(target_of(disk)[0] for disk in domain.disks())
 
 
 def follow_since_plan(

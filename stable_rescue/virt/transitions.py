@@ -82,12 +82,12 @@ def end(
         phase(context, instance, "unrescue_power_off"),
         failing(instance, _UNRESCUE_FAILED),
     ):
-        rescued = disk_sources.follow(driver, instance, rescued)
+        rescued = disk_sources.follow(driver, context, instance, rescued)
         store_of(instance).save_if_space(rescued.at(State.ENDING))
         if nova_internals.is_active(driver, instance):
             guest.shut_down_rescue(driver, instance)
             # A snapshot may have begun before the shutdown.
-            rescued = disk_sources.follow(driver, instance, rescued)
+            rescued = disk_sources.follow(driver, context, instance, rescued)
         elif rescued.was_running:
             rescued = disk_sources.reconnect(driver, context, instance, rescued)
     with (
@@ -147,7 +147,7 @@ def resume(
     """
     active = nova_internals.is_active(driver, instance)
     if not (active and guest.is_rescue(driver, instance)):
-        rescued = disk_sources.follow(driver, instance, rescued)
+        rescued = disk_sources.follow(driver, context, instance, rescued)
         if not active:
             rescued = disk_sources.reconnect(driver, context, instance, rescued)
         rescue_xml = guest.without_deleted_ports(

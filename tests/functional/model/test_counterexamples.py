@@ -18,6 +18,10 @@ class CounterexampleTest(ReplayTestBase):
     def test_late_rescue_of_a_deleted_server_leaves_nothing(self) -> None:
         self.replay(("rescue", Fate.LATE), "delete", "messages arrive", "time passes")
 
+    def test_stock_unrescue_after_host_boot_uses_new_paths(self) -> None:
+        """The record still has the volume's path from before the boot."""
+        self.replay("stock rescue", "host boots", "service restarts", "unrescue")
+
     def test_late_rescue_of_an_evacuated_server_starts_nothing(self) -> None:
         """The server has been asked to rescue on its new host as well."""
         self.replay(
@@ -29,3 +33,14 @@ class CounterexampleTest(ReplayTestBase):
             "messages arrive",
             "service restarts",
         )
+
+    def test_volume_detached_late_stays_detached_after_unrescue(self) -> None:
+        for device in ("volume", "port"):
+            self.replay(
+                f"attach or detach {device}",
+                (f"attach or detach {device}", Fate.LATE),
+                "rescue",
+                "messages arrive",
+                "service restarts",
+                "unrescue",
+            )

@@ -6,7 +6,7 @@ import unittest
 from lxml import etree
 
 from stable_rescue import exception, plan
-from stable_rescue.domain import compare, recognize, sources
+from stable_rescue.domain import compare, document, recognize, sources
 from stable_rescue.domain.document import Domain
 from tests.unit.domain import samples
 from tests.unit.domain.volume_disks import (
@@ -23,6 +23,21 @@ from tests.unit.domain.volume_disks import (
     nfs,
     rbd,
 )
+
+
+class WithoutTest(unittest.TestCase):
+    def test_detached_disk_is_removed_and_no_other_moves(self) -> None:
+        original = definition()
+        remaining, edits = sources.without(original, {"vdd", "vdz"})
+        comparison = compare.compare(original, remaining)
+        self.assertEqual(1, len(comparison.disturbed), comparison.disturbed)
+        self.assertEqual(["vdd was detached"], [edit.what for edit in edits])
+        targets = [document.target_of(disk)[0] for disk in remaining.disks()]
+        self.assertNotIn("vdd", targets)
+
+    def test_definition_with_all_disks_is_the_same(self) -> None:
+        original = definition()
+        self.assertEqual((original, []), sources.without(original, {"vdz"}))
 
 
 class RefreshTest(unittest.TestCase):
