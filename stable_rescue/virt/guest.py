@@ -41,7 +41,11 @@ def read_original(guest: libvirt_guest.Guest) -> Domain:
 
     :raises InvalidDomain: if libvirt returns no domain definition
     """
-    inactive = defined(guest)
+    return _as_running(guest, defined(guest))
+
+
+def _as_running(guest: libvirt_guest.Guest, inactive: Domain) -> Domain:
+    """Return an inactive definition, or the live one if they differ in a device."""
     if not guest.is_active():
         return inactive
     running = Domain.parse(
@@ -51,8 +55,7 @@ def read_original(guest: libvirt_guest.Guest) -> Domain:
     if not moved:
         return inactive
     LOG.info(
-        "The live and the inactive definition differ in %s; "
-        "the rescue is derived from the live one",
+        "The live and the inactive definition differ in %s; using the live one",
         ", ".join(" ".join(device) for device in moved),
         instance_uuid=guest.uuid,
     )
@@ -223,14 +226,16 @@ def end_trial(
 ) -> None:
     """Put the previous definition back if :func:`try_out` was interrupted.
 
-    Errors of libvirt propagate.
+    If a device was attached or detached since, the definition of the running guest has
+    that. Errors of libvirt propagate.
     """
     try:
         guest = nova_internals.guest_of(driver, instance)
     except nova_exception.InstanceNotFound:
         return
     if recognize.is_rescue(defined(guest)):
-        nova_internals.define_guest(driver, previous_xml)
+        previous = _as_running(guest, Domain.parse(previous_xml))
+        nova_internals.define_guest(driver, previous.to_xml())
 
 
 def replace_definition(

@@ -44,3 +44,13 @@ class CounterexampleTest(ReplayTestBase):
                 "service restarts",
                 "unrescue",
             )
+
+    def test_port_attached_after_an_interrupted_trial_stays(self) -> None:
+        """libvirt is lost while the rescue definition is tried out."""
+        for place in (18, 19):
+            self.replay(
+                ("rescue", "libvirt lost", place),
+                "attach or detach port",
+                "service restarts",
+                "unrescue",
+            )
