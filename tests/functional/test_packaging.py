@@ -11,6 +11,7 @@ import sys
 import tempfile
 from pathlib import Path
 from typing import ClassVar
+from unittest import mock
 from zipfile import ZipFile
 
 from oslo_config import cfg, generator
@@ -20,7 +21,10 @@ from lab import guest, packages
 
 PROJECT = Path(__file__).parents[2]
 TIMEOUT = 240  # seconds
-BUILD_SDIST = "import sys, pbr.build; pbr.build.build_sdist(sys.argv[1])"
+PYTHON = Path(sys.executable)
+
+with mock.patch.object(sys, "path", [str(PROJECT / "tools"), *sys.path]):
+    from releases import build, checks, version_of
 
 
 def run(*command: str | Path, cwd: Path) -> str:
@@ -66,6 +70,9 @@ class TestPackage(base.BaseTestCase):
 
     wheels: ClassVar[dict[str, Path]]
     tracked: ClassVar[list[str]]
+    folder: ClassVar[Path]
+    clone: ClassVar[Path]
+    sdist: ClassVar[Path]
 
     @classmethod
     def setUpClass(cls) -> None:
@@ -80,11 +87,11 @@ class TestPackage(base.BaseTestCase):
         archive, unpacked = folder / "archive.tar", folder / "archive"
         run("git", "archive", f"--output={archive}", "HEAD", cwd=clone)
         shutil.unpack_archive(archive, unpacked)
-        run(sys.executable, "-c", BUILD_SDIST, folder, cwd=clone)
-        (sdist,) = folder.glob("*.tar.gz")
+        cls.folder, cls.clone = folder, clone
+        cls.sdist, wheel = build.build(clone, folder / "release", PYTHON)
         cls.wheels = {
             "clone": build_wheel(clone, folder / "from-clone"),
-            "sdist": build_wheel(sdist, folder / "from-sdist"),
+            "sdist": wheel,
             "archive": build_wheel(unpacked, folder / "from-archive"),
         }
 
@@ -105,6 +112,22 @@ class TestPackage(base.BaseTestCase):
             # pbr writes this file if it is run in a repository.
             differ = self.names("clone") ^ self.names(origin)
             self.assertEqual(["pbr.json"], [Path(name).name for name in differ])
+
+    def test_release_has_the_files_and_the_version_of_the_clone(self) -> None:
+        release = (self.sdist, self.wheels["sdist"])
+        modules = {name for name in self.tracked if name.startswith("stable_rescue/")}
+        self.assertLess(len(modules), checks.check_files(self.clone, *release))
+        checks.check_version(version_of(PROJECT), *release)
+
+    def test_second_build_of_a_release_has_the_same_digests(self) -> None:
+        clone = build.clone(self.clone, self.folder / "second-clone")
+        for first, second in zip(
+            (self.sdist, self.wheels["sdist"]),
+            build.build(clone, self.folder / "second", PYTHON),
+            strict=True,
+        ):
+            self.assertEqual(first.name, second.name)
+            self.assertEqual(first.read_bytes(), second.read_bytes(), first.name)
 
     def test_version_is_that_of_setup_cfg(self) -> None:
         version = re.search(
