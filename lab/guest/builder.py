@@ -16,7 +16,7 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from lab.guest import initramfs, kernel, media
+from lab.guest import bzimage, initramfs, kernel, media
 from lab.guest.tools import GuestBuildError, run
 
 __all__ = ["GuestBuildError", "GuestImages", "build"]
@@ -32,7 +32,15 @@ _MARKING_RESCUE = media.Image("rescue-marking", "rescue", "lab.mark")
 _OTHER = media.Image("other", "other")
 _DISKS = (_ORIGINAL, _RESCUE, _MARKING_ORIGINAL, _MARKING_RESCUE, _OTHER)
 _CDROMS = (_RESCUE, _MARKING_RESCUE)
-_SOURCES = ("init", "builder.py", "initramfs.py", "kernel.py", "media.py", "tools.py")
+_SOURCES = (
+    "init",
+    "builder.py",
+    "bzimage.py",
+    "initramfs.py",
+    "kernel.py",
+    "media.py",
+    "tools.py",
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -115,7 +123,9 @@ def _build(package: Path, name: str, scratch: Path) -> Path:
     result.mkdir()
     tree = kernel.unpack(package, scratch / "kernel")
     initrd = initramfs.build(tree, _HERE / "init", scratch / "initramfs")
-    boot = media.BootFiles(kernel=tree.image, initrd=initrd, build=name)
+    image = scratch / "vmlinuz"
+    image.write_bytes(bzimage.repack(tree.image.read_bytes()))
+    boot = media.BootFiles(kernel=image, initrd=initrd, build=name)
     for image in _DISKS:
         raw = result / f"{image.name}.raw"
         media.make_disk(raw, image, boot, scratch)

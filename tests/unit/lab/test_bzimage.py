@@ -1,0 +1,76 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Kernel images that are packed again."""
+
+import lzma
+import os
+import struct
+import unittest
+
+from lab.guest import bzimage
+
+_SETUP = 1024  # two sectors
+_BEFORE = b"code of the kernel's decompressor"
+_AFTER = b"more of it"
+_CODE = os.urandom(8192)
+_TYPES = os.urandom(4096)
+_NAMES = b"\0.text\0.BTF\0.shstrtab\0"
+
+
+def kernel() -> bytes:
+    """Return an ELF file: one segment with code, types and zeros, three sections."""
+    content = _CODE + _TYPES + b"the end".ljust(3 * 4096, b"\0")
+    start = 4096
+    names = start + len(content)
+    sections = (
+        (0, 0, 0),
+        (_NAMES.index(b".text"), start, len(_CODE)),
+        (_NAMES.index(b".BTF"), start + len(_CODE), len(_TYPES)),
+        (_NAMES.index(b".shstrtab"), names, len(_NAMES)),
+    )
+    header = bytearray(start)
+    struct.pack_into("<Q", header, 32, 64)  # the offset of the program headers
+    struct.pack_into("<Q", header, 40, names + len(_NAMES))  # of the section headers
+    struct.pack_into("<H", header, 56, 1)
+    struct.pack_into("<HH", header, 60, len(sections), 3)
+    struct.pack_into("<IIQQQQ", header, 64, 1, 5, start, 0, 0, len(content))
+    table = b"".join(struct.pack("<I20xQQ24x", *section) for section in sections)
+    return bytes(header) + content + _NAMES + table
+
+
+def image(packed: bytes) -> bytes:
+    """Return a bzImage with this payload."""
+    setup = bytearray(_SETUP)
+    setup[0x1F1] = _SETUP // 512 - 1
+    struct.pack_into("<II", setup, 0x248, len(_BEFORE), len(packed) + 4)
+    return bytes(setup) + _BEFORE + packed + b"size" + _AFTER
+
+
+def payload(packed: bytes) -> bytes:
+    """Return the payload of an image, without the size after it."""
+    return packed[_SETUP + len(_BEFORE) : -len(b"size" + _AFTER)]
+
+
+class RepackTest(unittest.TestCase):
+    def test_repack_changes_the_payload_alone(self):
+        original = image(lzma.compress(kernel()))
+        repacked = bzimage.repack(original)
+        self.assertEqual(len(original), len(repacked))
+        start, end = _SETUP + len(_BEFORE), -len(b"size" + _AFTER)
+        self.assertEqual(original[:start], repacked[:start])
+        self.assertEqual(original[end:], repacked[end:])
+        self.assertNotEqual(payload(original), payload(repacked))
+
+    def test_repack_removes_types_and_zeros_at_the_end(self):
+        repacked = bzimage.repack(image(lzma.compress(kernel())))
+        stream = lzma.LZMADecompressor()
+        unpacked = stream.decompress(payload(repacked))
+        self.assertEqual(lzma.CHECK_NONE, stream.check)
+        self.assertEqual(b"", stream.unused_data.strip(b"\0"))
+        (size,) = struct.unpack_from("<Q", unpacked, 64 + 32)
+        self.assertEqual(len(unpacked), 4096 + size)
+        end = b"the end".ljust(4096, b"\0")
+        self.assertEqual(_CODE + bytes(len(_TYPES)) + end, unpacked[4096:])
+
+    def test_image_that_is_packed_otherwise_is_kept(self):
+        original = image(b"\x28\xb5\x2f\xfd zstd")
+        self.assertEqual(original, bzimage.repack(original))
