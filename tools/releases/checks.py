@@ -17,7 +17,7 @@ _DATA = re.compile(r"[^/]+\.data/data/")
 _NOT_IN_SDIST = {".gitignore"}
 #: What an sdist contains beside the files of the repository.
 _OF_SDIST = re.compile(r"PKG-INFO$|stable_rescue\.egg-info/")
-_SAMPLE = "tests/unit/domain/golden/q35.xml"
+_SAMPLE = "examples/q35-history.xml"
 
 
 def check_files(tree: Path, sdist: Path, wheel: Path) -> int:
