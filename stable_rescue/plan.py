@@ -9,6 +9,7 @@ from typing import Any
 
 from stable_rescue import exception
 from stable_rescue.domain import (
+    compare,
     edits,
     invariants,
     machine,
@@ -16,6 +17,7 @@ from stable_rescue.domain import (
     names,
     nvram,
     passthrough,
+    pci,
     recognize,
     sources,
 )
@@ -240,6 +242,15 @@ def _findings(
         "directly; the rescue leaves the slot free that QEMU uses at a cold boot"
         for driver in passthrough.unplaced(rescue)
     ]
+    stray = [
+        f"{compare.device_of(device)} at {place}"
+        for device, place in pci.without_controller(rescue)
+    ]
+    if stray:
+        findings.append(
+            f"{', '.join(stray)}: there is no controller for this PCI bus, and libvirt "
+            "may add one; use the output of virsh dumpxml"
+        )
     overtaken = names.overtaken(rescue)
     if overtaken:
         findings.append(

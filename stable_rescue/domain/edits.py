@@ -89,7 +89,7 @@ def protect_nvram(draft: Draft, copy: NvramCopy | None) -> list[Edit]:
     """Replace the NVRAM by a private copy if there is one (E6)."""
     if copy is None:
         return []
-    return [Edit("nvram", nvram.redirect(draft, copy), "F2")]
+    return [Edit("nvram", what, "F2") for what in nvram.redirect(draft, copy)]
 
 
 def swap_config_drive(draft: Draft) -> list[Edit]:

@@ -52,17 +52,19 @@ def original_of(domain: Domain) -> str | None:
     return path
 
 
-def redirect(draft: Draft, copy: NvramCopy) -> str:
+def redirect(draft: Draft, copy: NvramCopy) -> list[str]:
     """Make a domain with an NVRAM file run on a copy; return what was done."""
     nvram, original = _find(draft)
     os_element = draft.root.find("os")
     assert nvram is not None and os_element is not None
-    # libvirt rejects a template together with automatic firmware selection. The result
-    # of the selection is part of the definition, so the selection can go.
-    os_element.attrib.pop("firmware", None)
-    for selection in os_element.findall("firmware"):
-        os_element.remove(selection)
+    edits = [
+        *_drop_selection(os_element),
+        f"UEFI variables in a private copy, {copy.path}",
+    ]
     if copy.from_original:
+        template = nvram.get("template")
+        instead = f", not {template}" if template else ""
+        edits.append(f"template of the copy is {original}{instead}")
         nvram.set("template", original)
         if nvram.get("format"):
             nvram.set("templateFormat", nvram.get("format", ""))
@@ -71,7 +73,22 @@ def redirect(draft: Draft, copy: NvramCopy) -> str:
         source.set("file", copy.path)
     else:
         nvram.text = copy.path
-    return f"UEFI variables in a private copy, {copy.path}"
+    return edits
+
+
+def _drop_selection(os_element: etree._Element) -> list[str]:
+    """Remove automatic firmware selection if there is any; return what was done.
+
+    libvirt rejects a template together with the selection. The result of the selection
+    is part of the definition, so the selection can go.
+    """
+    selections = os_element.findall("firmware")
+    if os_element.attrib.pop("firmware", None) is None and not selections:
+        return []
+    for selection in selections:
+        os_element.remove(selection)
+    loader = (os_element.findtext("loader") or "").strip()
+    return [f"dropped the automatic selection of the firmware {loader}"]
 
 
 def without_copy(rescue: Domain) -> Domain:

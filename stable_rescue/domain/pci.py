@@ -202,6 +202,16 @@ def _order_in(domain: Domain) -> Callable[[etree._Element], _Order]:
     return order
 
 
+def without_controller(domain: Domain) -> list[tuple[etree._Element, Pci]]:
+    """Return the devices with an address on a bus that no controller provides."""
+    buses = {0, *map(document.index_of, domain.controllers("pci"))}
+    return [
+        (device, place)
+        for device, place in address.addressed(domain.devices)
+        if not place.domain and place.bus not in buses
+    ]
+
+
 def last_place(domain: Domain, gaps: bool = False) -> Place:
     """Return the first free place behind every device of the domain.
 

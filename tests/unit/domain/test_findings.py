@@ -18,6 +18,23 @@ class SecureBootTest(base.BaseTestCase):
         self.assertIn("secure boot", samples.derive(original).findings[0])
 
 
+class BusWithoutControllerTest(base.BaseTestCase):
+    """Only a definition that was edited by hand has such an address."""
+
+    def test_devices_on_a_bus_without_controller_are_a_finding(self) -> None:
+        original = samples.domain("q35")
+        samples.add_disk(original, "vdx", "virtio", samples.pci(0x2A, 0))
+        samples.add_disk(original, "vdy", "virtio", samples.pci(0x2B, 0))
+        (finding,) = samples.derive(original, bus="sata").findings
+        self.assertIn("disk vdx at 0000:2a:00.0, disk vdy at 0000:2b:00.0", finding)
+        self.assertIn("no controller", finding)
+
+    def test_buses_of_the_machine_and_of_controllers_are_no_finding(self) -> None:
+        for name in ("pc", "pc-migratable", "q35"):
+            derived = samples.derive(samples.parsed(name), bus="usb")
+            self.assertEqual((), derived.findings)
+
+
 class OvertakenTest(base.BaseTestCase):
     """Disks on scsi, sata and usb share their names (F20)."""
 

@@ -33,8 +33,44 @@ def rescued_os(original: Domain, copy: NvramCopy | None = None) -> etree._Elemen
     return derived.rescue.root.find("os")
 
 
+def edits_of(original: Domain, copy: NvramCopy) -> list[str]:
+    """Return what a plan says of UEFI."""
+    media = plan.RescueMedia(samples.MEDIUM, copy)
+    derived = plan.derive(original, plan.RescueRequest(bus="usb"), media)
+    return [edit.what for edit in derived.edits if edit.name == "nvram"]
+
+
 @ddt.ddt
 class NvramTest(base.BaseTestCase):
+    def test_plan_lists_the_copy_and_its_template(self) -> None:
+        original = uefi(LOADER, f"<nvram template='/OVMF_VARS.fd'>{ORIGINAL}</nvram>")
+        self.assertEqual(
+            [
+                f"UEFI variables in a private copy, {COPY}",
+                f"template of the copy is {ORIGINAL}, not /OVMF_VARS.fd",
+            ],
+            edits_of(original, NvramCopy(COPY)),
+        )
+        self.assertEqual(
+            [f"UEFI variables in a private copy, {COPY}"],
+            edits_of(original, NvramCopy(COPY, from_original=False)),
+        )
+
+    def test_plan_lists_the_removed_firmware_selection(self) -> None:
+        original = uefi(
+            "<firmware><feature enabled='no' name='secure-boot'/></firmware>",
+            LOADER,
+            f"<nvram>{ORIGINAL}</nvram>",
+            firmware="efi",
+        )
+        self.assertEqual(
+            [
+                "dropped the automatic selection of the firmware /OVMF_CODE.fd",
+                f"UEFI variables in a private copy, {COPY}",
+                f"template of the copy is {ORIGINAL}",
+            ],
+            edits_of(original, NvramCopy(COPY)),
+        )
     def test_original_is_the_template_of_the_copy(self) -> None:
         original = uefi(LOADER, f"<nvram template='/OVMF_VARS.fd'>{ORIGINAL}</nvram>")
         nvram = rescued_os(original, NvramCopy(COPY)).find("nvram")
