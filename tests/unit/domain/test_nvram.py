@@ -71,6 +71,7 @@ class NvramTest(base.BaseTestCase):
             ],
             edits_of(original, NvramCopy(COPY)),
         )
+
     def test_original_is_the_template_of_the_copy(self) -> None:
         original = uefi(LOADER, f"<nvram template='/OVMF_VARS.fd'>{ORIGINAL}</nvram>")
         nvram = rescued_os(original, NvramCopy(COPY)).find("nvram")
