@@ -79,6 +79,13 @@ class ChosenLevelsTest(unittest.TestCase):
         self.assertLessEqual({*self.script.LEVELS, *self.script.RELEASES}, {*levels})
         self.assertFalse([level for level in levels if level.endswith("-quick")])
 
+    def test_all_runs_more_sequences_of_the_model(self) -> None:
+        self.assertEqual(
+            {"STABLE_RESCUE_SEQUENCES": "2000"},
+            self.script.defaults_of(self.chosen("--all")),
+        )
+        self.assertEqual({}, self.script.defaults_of(self.chosen()))
+
     def test_quick_is_lint_types_and_unit_tests(self) -> None:
         self.assertEqual(["pep8", "mypy", "py3"], self.chosen("quick"))
 

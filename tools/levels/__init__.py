@@ -13,7 +13,7 @@ LEVELS = {
     "pep8": 900,
     "mypy": 900,
     "py3": 1200,
-    "functional": 3600,
+    "functional": 7200,
     "nova-tests": 3600,
     "integration": 3600,
 }

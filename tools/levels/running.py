@@ -40,7 +40,9 @@ OUTCOMES = {
 TOTAL = re.compile(rf"^ - ({'|'.join(OUTCOMES)}): (\d+)$")
 TEST = re.compile(r"^\{\d+\} \S.* \.\.\. (ok|SKIPPED|FAILED)")
 #: Lines that are printed even if the level passes.
-REPORTED = re.compile(r"^(fault matrix: \d|left this process running|ended after)")
+REPORTED = re.compile(
+    r"^(fault matrix: \d|model: \d|left this process running|ended after)"
+)
 #: Lines that are left out if the level fails: tests that pass, and warnings of pip.
 HIDDEN = re.compile(r"^\{\d+\} .* \.\.\. (ok|SKIPPED)|^WARNING: Location ")
 

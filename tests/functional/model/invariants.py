@@ -22,6 +22,7 @@ def check(world: "WorldTestBase", status: str) -> None:
         return
     instance = world.find()
     running = status not in ("SHUTOFF", "SOFT_DELETED")
+    _check_writers(world)
     world.assertIsNone(instance.task_state, "a task is left")
     world.assertEqual(
         world.marks,
@@ -53,6 +54,17 @@ def check_evacuated(world: "WorldTestBase") -> None:
     world.assertEqual({}, world.libvirt_connection()._vms, "domains")
     world.assertEqual([], world.storage.connected(), "connected volumes")
     world.assertFalse(world.folder(world.server).exists(), "directory")
+
+
+def _check_writers(world: "WorldTestBase") -> None:
+    """Assert that no disk is written by two guests."""
+    written = [
+        sources.path_of(disk)
+        for domain in world.libvirt_connection()._vms.values()
+        if domain.isActive()
+        for disk in Domain.parse(domain.XMLDesc(0)).disks()
+    ]
+    world.assertEqual(len(set(written)), len(written), "guests that write a disk")
 
 
 def _check_original(world: "WorldTestBase", running: bool) -> None:

@@ -64,7 +64,7 @@ class Life(RuleBasedStateMachine):
         if self.world.is_switched():
             return [*OUTCOMES, *["rescue", "unrescue"] * 4, *["driver switched"] * 12]
         if not self.is_up():
-            rest = ["host boots", *["evacuated"] * 4, "driver switched"]
+            rest = ["host boots", "driver switched", *["evacuated"] * 4]
             return [*["service restarts"] * len(OUTCOMES), *rest, *OUTCOMES]
         always = [*OUTCOMES, *EVENTS, *["rescue", "unrescue"] * 6]
         if not self.is_certain:

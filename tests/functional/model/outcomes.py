@@ -62,4 +62,5 @@ EVENTS = (
     "time passes",
     "host boots",
     "rescue times out",
+    "driver switched",
 )

@@ -12,11 +12,17 @@ from tests import tally
 from tests.functional.model.life import Life
 from tests.functional.model.world import WorldTestBase
 
-#: The environment variable with the number of sequences of each test.
+#: The environment variable with the number of sequences of all tests.
 SEQUENCES = "STABLE_RESCUE_SEQUENCES"
 #: The environment variable that makes hypothesis shrink a counterexample.
 SHRINK = "STABLE_RESCUE_SHRINK"
+TESTS = 4  # so that several processes share the sequences
 STEPS = 10  # in each sequence
+
+
+def sequences() -> int:
+    """Return how many sequences each test runs."""
+    return -(-int(os.environ.get(SEQUENCES, "100")) // TESTS)
 
 
 class RandomLife:
@@ -38,7 +44,7 @@ class RandomLife:
             run_state_machine_as_test(
                 new_life,
                 settings=settings(
-                    max_examples=int(os.environ.get(SEQUENCES, "25")),
+                    max_examples=sequences(),
                     stateful_step_count=STEPS,
                     database=None,
                     deadline=None,
@@ -59,3 +65,11 @@ class FirstLifeTest(RandomLife, WorldTestBase):
 
 class SecondLifeTest(RandomLife, WorldTestBase):
     seed = 2
+
+
+class ThirdLifeTest(RandomLife, WorldTestBase):
+    seed = 3
+
+
+class FourthLifeTest(RandomLife, WorldTestBase):
+    seed = 4
