@@ -44,6 +44,9 @@ UNCHANGING = frozenset(
 #: The requests whose messages may be late or lost. Nova has no remedy for others.
 ASYNCHRONOUS = ("rescue", "unrescue", *DEVICES)
 
+#: The requests that are not made more often, because they ask the scheduler.
+SLOW = ("migrate", "live migrate")
+
 #: About how many places each step reaches, for those in which faults strike.
 PLACES = {
     "rescue": 34,
