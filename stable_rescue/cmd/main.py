@@ -54,7 +54,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     The output goes to stdout, in UTF-8 whatever the locale. After an error, the reason
     is on stderr and stdout is empty, unless the error was to write to it.
     """
-    options = parser().parse_args(arguments)
+    main_parser = parser()
+    if "_ARGCOMPLETE" in os.environ:
+        _complete(main_parser)
+    options = main_parser.parse_args(arguments)
     try:
         output = options.run(options)
     except exception.InvariantBroken as exc:
@@ -64,6 +67,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except exception.InvalidDomain as exc:
         return _fail(NO_DOMAIN, str(exc))
     return _write(output)
+
+
+def _complete(main_parser: argparse.ArgumentParser) -> None:
+    """Answer a shell that asks for completions, and exit.
+
+    argcomplete is optional, and is imported only if a shell asks.
+    """
+    import argcomplete
+
+    argcomplete.autocomplete(main_parser)
 
 
 def _write(output: str) -> int:

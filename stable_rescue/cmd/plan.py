@@ -35,7 +35,7 @@ def add_parser(commands: Any) -> None:
         required=True,
         help="the definition, from virsh dumpxml; - reads stdin",
     )
-    parser.add_argument(
+    property_ = parser.add_argument(
         "--property",
         metavar="NAME=VALUE",
         dest="properties",
@@ -44,6 +44,8 @@ def add_parser(commands: Any) -> None:
         default=[],
         help="a property of the rescue image: hw_rescue_device or hw_rescue_bus",
     )
+    # argcomplete reads this attribute.
+    property_.completer = _complete_property
     parser.add_argument(
         "--medium",
         metavar="PATH",
@@ -106,6 +108,15 @@ def run(options: argparse.Namespace) -> str:
     media = plans.RescueMedia(Medium.from_file(path, options.medium_format))
     plan = plans.derive(original, request, media)
     return _FORMATS[options.format](plan)
+
+
+def _complete_property(**_of_argcomplete: Any) -> list[str]:
+    """Return every property with every value, for the completion of a shell."""
+    return [
+        f"{name}={value}"
+        for name, values in properties.ALLOWED.items()
+        for value in values
+    ]
 
 
 def _property(text: str) -> tuple[str, str]:

@@ -167,7 +167,7 @@ class TestPackage(base.BaseTestCase):
     def test_tests_are_no_extra(self) -> None:
         metadata = self.read("clone", "/METADATA")
         extras = re.findall(r"(?m)^Provides-Extra: (.*)$", metadata)
-        self.assertEqual(["nova", "tempest"], sorted(extras))
+        self.assertEqual(["completion", "nova", "tempest"], sorted(extras))
 
     def test_wheel_requires_only_lxml_and_oslo_config(self) -> None:
         always = [
