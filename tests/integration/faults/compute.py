@@ -8,6 +8,8 @@ new process, which is forked from the test's process.
 
 import contextlib
 import faulthandler
+import functools
+import gc
 import os
 import shutil
 import signal
@@ -38,6 +40,7 @@ from stable_rescue import activation, steps
 from stable_rescue.compute.manager import ComputeManager
 from stable_rescue.virt.driver import StableRescueDriver
 from tests.faults.assertions import NovaState
+from tests.integration.faults import statements
 
 CONF = nova_conf.CONF
 IMAGE_ID = "3b5c0a51-7a0e-4c53-9a39-bb4e5ac1a2f6"
@@ -112,6 +115,7 @@ class Compute:
 
     def create_server(self, running: bool) -> None:
         """Create the database, and the server in it."""
+        _compile_statements()
         code, output = self._fork(lambda: self._create_server(running))
         assert code == 0, output
 
@@ -157,6 +161,8 @@ class Compute:
     def _in_child(self, function: Callable[[], None]) -> None:
         """Call a function and end the process, whatever happens."""
         code = 1
+        # Objects of the test's process are not looked at, as there are many.
+        gc.freeze()
         try:
             with self._output.open("w") as stream:
                 os.dup2(stream.fileno(), 1)
@@ -207,29 +213,7 @@ class Compute:
 
     def _create_server(self, running: bool) -> None:
         models.BASE.metadata.create_all(database.get_engine())
-        context = nova_context.get_admin_context()
-        flavor = objects.Flavor(
-            id=1, name="f", flavorid="f", memory_mb=256, vcpus=1, root_gb=1,
-            ephemeral_gb=0, swap=0, rxtx_factor=1.0, extra_specs={}, is_public=True,
-        )  # fmt: skip
-        objects.Instance(
-            context, uuid=self._uuid, host=HOST, node=HOST, compute_id=1,
-            image_ref=IMAGE_ID,
-            project_id="p", user_id="u", hostname="h", display_name="server",
-            flavor=flavor, old_flavor=None, new_flavor=None, memory_mb=256, vcpus=1,
-            root_gb=1, ephemeral_gb=0, root_device_name="/dev/vda",
-            system_metadata={}, metadata={},
-            info_cache=objects.InstanceInfoCache(
-                network_info=network_model.NetworkInfo()
-            ),
-            vm_state=vm_states.ACTIVE if running else vm_states.STOPPED,
-            power_state=power_state.RUNNING if running else power_state.SHUTDOWN,
-        ).create()  # fmt: skip
-        objects.BlockDeviceMapping(
-            context, instance_uuid=self._uuid, source_type="image", image_id=IMAGE_ID,
-            destination_type="local", device_type="disk", device_name="/dev/vda",
-            boot_index=0, delete_on_termination=True, tag=None,
-        ).create()  # fmt: skip
+        _create_server(nova_context.get_admin_context(), self._uuid, running)
 
     def _run(self, action: str, observe: Callable[[str], None] | None) -> None:
         images = Images(self._image, self.properties)
@@ -284,6 +268,42 @@ class Compute:
             instance.task_state = task_states.UNRESCUING
             instance.save(expected_task_state=[None])
             manager.unrescue_instance(context, instance)
+
+
+@functools.cache
+def _compile_statements() -> None:
+    """Compile the statements of nova-compute, once in the test's process."""
+    statements.compile_all(
+        lambda context: _create_server(context, IMAGE_ID, running=True), _LOADED
+    )
+
+
+def _create_server(context: Any, uuid: str, running: bool) -> objects.Instance:
+    """Create a server in the database; return it."""
+    flavor = objects.Flavor(
+        id=1, name="f", flavorid="f", memory_mb=256, vcpus=1, root_gb=1,
+        ephemeral_gb=0, swap=0, rxtx_factor=1.0, extra_specs={}, is_public=True,
+    )  # fmt: skip
+    instance = objects.Instance(
+        context, uuid=uuid, host=HOST, node=HOST, compute_id=1,
+        image_ref=IMAGE_ID,
+        project_id="p", user_id="u", hostname="h", display_name="server",
+        flavor=flavor, old_flavor=None, new_flavor=None, memory_mb=256, vcpus=1,
+        root_gb=1, ephemeral_gb=0, root_device_name="/dev/vda",
+        system_metadata={}, metadata={},
+        info_cache=objects.InstanceInfoCache(
+            network_info=network_model.NetworkInfo()
+        ),
+        vm_state=vm_states.ACTIVE if running else vm_states.STOPPED,
+        power_state=power_state.RUNNING if running else power_state.SHUTDOWN,
+    )  # fmt: skip
+    instance.create()
+    objects.BlockDeviceMapping(
+        context, instance_uuid=uuid, source_type="image", image_id=IMAGE_ID,
+        destination_type="local", device_type="disk", device_name="/dev/vda",
+        boot_index=0, delete_on_termination=True, tag=None,
+    ).create()  # fmt: skip
+    return instance
 
 
 def _init_host(manager: ComputeManager, _service_ref: Any) -> None:
