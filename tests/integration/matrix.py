@@ -197,7 +197,7 @@ class Judge:
         self.original_devices = (
             qemu_argv.devices(original_xml)[0] if command_line else None
         )
-        self._nics_judged = False
+        self._with_nics = True
 
     def case(
         self, domain: libvirt.virDomain, device: str, bus: str
@@ -255,31 +255,32 @@ class Judge:
     ) -> Iterator[str]:
         """Yield each original device whose arguments to QEMU have changed.
 
-        Most of the time of a conversion goes into a tap device for each NIC. The
-        arguments of a NIC follow from its element, which is compared for each rescue,
-        so only the first rescue of a server is converted with its NICs.
+        Most of the time of a conversion goes into a tap device for each NIC. NICs are
+        compared in the definitions of each rescue, and libvirt gives them other
+        addresses when it converts them, so only the first rescue of a server is
+        converted with its NICs.
         """
-        if self._nics_judged:
-            rescue, original_devices = _without_nics(rescue, original_devices)
-        self._nics_judged = True
+        if not self._with_nics:
+            rescue = _without_nics(rescue)
         devices, boot_orders = qemu_argv.devices(rescue.to_xml())
         for name, arguments in original_devices.items():
             if devices.get(name) != arguments:
                 yield f"QEMU's device {name}: {devices.get(name)}, not {arguments}"
         if boot_orders not in ([(RESCUE_ALIAS, 1)], [("isa-fdc", 1)]):
             yield f"QEMU's boot orders: {boot_orders}"
+        if self._with_nics:
+            self._with_nics = False
+            original = _without_nics(Domain.parse(self.original_xml))
+            self.original_devices = qemu_argv.devices(original.to_xml())[0]
 
 
-def _without_nics(
-    definition: Domain, qemu_devices: dict[str, dict[str, Any]]
-) -> tuple[Domain, dict[str, dict[str, Any]]]:
-    """Return a definition and QEMU's devices without the NICs that boot nothing."""
-    reduced, devices = definition.copy(), dict(qemu_devices)
-    for number, nic in enumerate(reduced.root.findall("devices/interface")):
+def _without_nics(definition: Domain) -> Domain:
+    """Return a definition without the NICs that boot nothing."""
+    reduced = definition.copy()
+    for nic in reduced.root.findall("devices/interface"):
         if nic.find("boot") is None:
             reduced.devices.remove(nic)
-            del devices[f"net{number}"]
-    return reduced, devices
+    return Domain.parse(reduced.to_xml())
 
 
 @functools.cache
