@@ -5,12 +5,14 @@
 from docutils import nodes
 from sphinx.application import Sphinx
 
-extensions = ["openstackdocstheme", "oslo_config.sphinxext"]
+extensions = ["oslo_config.sphinxext"]
 project = "stable-rescue"
-openstackdocs_auto_name = False
-openstackdocs_use_storyboard = False
-openstackdocs_pdf_link = False
-html_theme = "openstackdocs"
+html_theme = "furo"
+html_title = project
+html_show_sphinx = False
+html_show_copyright = False
+# Blocks without a language are screens and shell commands, not Python.
+highlight_language = "text"
 html_static_path = ["_static"]
 html_css_files = ["manual.css"]
 root_doc = "index"

@@ -2,8 +2,11 @@
 
 """Sphinx configuration of the release notes."""
 
-extensions = ["openstackdocstheme", "reno.sphinxext"]
+extensions = ["reno.sphinxext"]
 project = "stable-rescue"
-openstackdocs_auto_name = False
-html_theme = "openstackdocs"
+html_theme = "furo"
+html_title = "stable-rescue release notes"
+html_show_sphinx = False
+html_show_copyright = False
+highlight_language = "text"
 root_doc = "index"
