@@ -6,7 +6,6 @@ nova-compute may read is a warning for others.
 """
 
 import functools
-import getpass
 import importlib
 import os
 import stat
@@ -129,9 +128,10 @@ class Checks(UpgradeCommands):
         if not os.access(path, os.R_OK | os.W_OK | os.X_OK):
             return Result(
                 Code.WARNING,
-                f"User {getpass.getuser()} cannot write to {path}. If nova-compute "
-                "runs as this user, every rescue is refused: change the owner of the "
-                "directory. Otherwise run the check as the user of nova-compute.",
+                f"The user with id {os.geteuid()} cannot write to {path}. If "
+                "nova-compute runs as this user, every rescue is refused: change the "
+                "owner of the directory. Otherwise run the check as the user of "
+                "nova-compute.",
             )
         return Result(Code.SUCCESS)
 

@@ -149,7 +149,8 @@ class InstancesPathTest(CheckTestCase):
 
     def test_directory_of_another_user_is_a_warning(self) -> None:
         with mock.patch("os.access", return_value=False):
-            self.assert_result(Code.WARNING, "cannot write", title=self.title)
+            named = f"user with id {os.geteuid()} cannot write"
+            self.assert_result(Code.WARNING, named, title=self.title)
 
 
 class RescuesTest(CheckTestCase):
