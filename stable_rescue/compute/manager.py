@@ -21,8 +21,8 @@ from stable_rescue import conf, exception, nova_internals
 from stable_rescue.compute import block_device, image, rescue_driver
 from stable_rescue.compute.recovery import FAILED, INTERRUPTED, RecoveryMixin
 from stable_rescue.compute.stalled import StalledRescueMixin
-from stable_rescue.virt.phase import phase, wait_for_events
-from stable_rescue.virt.refusal import failing, refusing
+from stable_rescue.virt.phase import wait_for_events
+from stable_rescue.virt.refusal import refusing
 
 CONF = nova_conf.CONF
 LOG = logging.getLogger(__name__)
@@ -209,13 +209,11 @@ class StableRescueMixin(RecoveryMixin):
         instance: "objects.Instance",
         clean_shutdown: bool = True,
     ) -> None:
-        """Power off an instance; in a stable rescue, report the phase as an event."""
-        with contextlib.ExitStack() as stack:
-            if instance.uuid in self._guarded:
-                stack.enter_context(phase(context, instance, "rescue_power_off"))
-                stack.enter_context(
-                    failing(instance, "the server could not be powered off")
-                )
+        """Power off an instance, but not before a stable rescue.
+
+        The driver shuts it down when nothing else is left to do but to start it.
+        """
+        if instance.uuid not in self._guarded:
             super()._power_off_instance(context, instance, clean_shutdown)
 
     # The decorators of Nova's rescue_instance, without the one for the event: the

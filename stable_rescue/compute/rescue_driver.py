@@ -56,7 +56,8 @@ class KnownRescue(Protocol):
 class RescueDriver(Protocol):
     """A driver that prepares a rescue before power-off, and recovers a failed one.
 
-    The driver's ``rescue`` boots what ``prepare_rescue`` has prepared. If ``rescue`` or
+    The driver's ``rescue`` powers the guest off and boots what ``prepare_rescue`` has
+    prepared. If ``rescue`` or
     ``unrescue`` fails, the manager calls ``recover_rescue`` instead of setting ERROR.
     The manager holds the instance's lock during ``confirm_rescue``, ``rescue``,
     ``unrescue``, ``recover_rescue``, ``clean_up_rescue`` and ``remove_rescue_record``,

@@ -35,6 +35,7 @@ from stable_rescue.nova_internals.guests import (
     has_usb_cdroms,
     is_active,
     power_off_values,
+    request_shutdown,
     start_guest,
     use_reentrant_connection_lock,
 )
@@ -99,6 +100,7 @@ __all__ = [
     "power_state",
     "release_port",
     "replace_periodic_tasks",
+    "request_shutdown",
     "rescue_disk_xml",
     "rescue_disks_of_lvm",
     "rescue_image_ref",

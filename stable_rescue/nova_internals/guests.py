@@ -10,6 +10,7 @@ from nova import conf as nova_conf
 from nova import exception as nova_exception
 from nova import utils
 from nova.compute import utils as compute_utils
+from oslo_log import log as logging
 
 from stable_rescue import steps
 from stable_rescue.nova_internals.instances import shares_of
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from nova.virt.libvirt import guest as libvirt_guest
 
 CONF = nova_conf.CONF
+LOG = logging.getLogger(__name__)
 
 # Nova repeats the request every 10 seconds. A guest that is booting may miss the first
 # one, and a rescue system has often just booted.
@@ -151,6 +153,19 @@ def has_usb_cdroms(driver: libvirt_driver.LibvirtDriver) -> bool:
     disk (F34).
     """
     return bool(driver._host.has_min_version(lv_ver=(11, 5, 0)))
+
+
+def request_shutdown(
+    driver: libvirt_driver.LibvirtDriver, instance: objects.Instance
+) -> None:
+    """Ask the guest to shut down; an error of libvirt is only logged.
+
+    The guest may have ended, or its operating system may not have started yet.
+    """
+    try:
+        guest_of(driver, instance).shutdown()
+    except Exception as exc:  # noqa: BLE001 - a guest that goes on is powered off
+        LOG.debug("The shutdown request failed: %s", exc, instance=instance)
 
 
 def power_off_values(instance: objects.Instance) -> tuple[int, int]:

@@ -53,8 +53,8 @@ HOOKS = (
         "ComputeManager",
         "_power_off_instance",
         "StableRescueMixin",
-        "Nova calls it before the driver's rescue; users see the power-off as a "
-        "separate event",
+        "Nova calls it before the driver's rescue; the driver itself shuts the guest "
+        "down, later",
     ),
     Hook(
         "ComputeManager",

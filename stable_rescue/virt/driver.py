@@ -29,7 +29,6 @@ from stable_rescue.virt import (
     transitions,
 )
 from stable_rescue.virt.lifecycle import LifecycleMixin
-from stable_rescue.virt.phase import phase
 from stable_rescue.virt.preparation import Prepared
 from stable_rescue.virt.refusal import failing, refusing
 
@@ -150,8 +149,7 @@ class StableRescueDriver(LifecycleMixin, libvirt_driver.LibvirtDriver):
         start_stock = functools.partial(stock_rescue.start, self, instance, stock)
         with (
             timeutils.StopWatch() as watch,
-            phase(context, instance, "rescue_boot"),
-            failing(instance, "the rescue system could not be started"),
+            failing(instance, "the rescue failed"),
         ):
             try:
                 transitions.begin(self, context, instance, prepared.record, start_stock)

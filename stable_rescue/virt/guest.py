@@ -13,12 +13,11 @@ from stable_rescue import exception, nova_internals, steps
 from stable_rescue.domain import live, nics, recognize
 from stable_rescue.domain.document import Domain
 from stable_rescue.domain.layout import Layout, differences, layout_of
-from stable_rescue.virt import consoles
+from stable_rescue.virt import consoles, shutdown
 
 LOG = logging.getLogger(__name__)
 
 _POWER_OFF = steps.changes("power off")
-_PLUG_NICS = steps.changes("plug the NICs")
 
 
 def defined(guest: libvirt_guest.Guest) -> Domain:
@@ -101,20 +100,20 @@ def check_unchanged(
             )
 
 
-def without_deleted_ports(
+def known_ports(
     driver: libvirt_driver.LibvirtDriver,
     context: nova_context.RequestContext,
     instance: "objects.Instance",
     xml: str,
     is_cache_old: bool = False,
-) -> str:
-    """Return a definition without the NICs whose ports were deleted (U25).
+) -> list[str] | None:
+    """Return the MAC addresses of the server's ports, or None if they are unknown.
 
+    :param xml: a definition of the server; without NICs, nobody is asked
     :param is_cache_old: ports may have been deleted since Nova last asked Neutron
     """
-    domain = Domain.parse(xml)
-    if next(domain.each_device("interface"), None) is None:
-        return xml
+    if next(Domain.parse(xml).each_device("interface"), None) is None:
+        return None
     ports = instance.get_network_info()
     # An empty cache was lost, or the last port was deleted.
     if is_cache_old or not ports:
@@ -128,8 +127,20 @@ def without_deleted_ports(
                 instance=instance,
             )
             if not ports:
-                return xml
-    remaining, deleted = nics.without_gone(domain, [port["address"] for port in ports])
+                return None
+    return [port["address"] for port in ports]
+
+
+def without_deleted_ports(
+    instance: "objects.Instance", xml: str, ports: list[str] | None
+) -> str:
+    """Return a definition without the NICs whose ports were deleted (U25).
+
+    :param ports: the MAC addresses of the ports, or None to leave every NIC
+    """
+    if ports is None:
+        return xml
+    remaining, deleted = nics.without_gone(Domain.parse(xml), ports)
     if deleted:
         LOG.info(
             "Leaving out the NICs %s, whose ports were deleted",
@@ -252,22 +263,31 @@ def replace_definition(
 
 
 def power_off(
-    driver: libvirt_driver.LibvirtDriver,
-    instance: "objects.Instance",
-    timeout: int = 0,
-    retry_interval: int = 0,
+    driver: libvirt_driver.LibvirtDriver, instance: "objects.Instance"
 ) -> None:
     """Power the guest off. If it still runs, errors of libvirt propagate.
 
     A guest that is off is left alone: Nova's power-off releases the ports in its
     definition, and another server may use them now (U21).
-
-    :param timeout: seconds that the guest gets to shut down; 0 means none
-    :param retry_interval: seconds between two shutdown requests
     """
     with _POWER_OFF:
         if nova_internals.is_active(driver, instance):
-            driver.power_off(instance, timeout, retry_interval)
+            driver.power_off(instance)
+
+
+def shut_down(
+    driver: libvirt_driver.LibvirtDriver, instance: "objects.Instance"
+) -> None:
+    """Shut the guest down, or power it off if it does not react.
+
+    A guest that is off is left alone. If it still runs, errors of libvirt propagate.
+    """
+    # Nova's power-off reads it while the guest is off, if need be from the conductor.
+    _ = instance.numa_topology
+    with _POWER_OFF:
+        if nova_internals.is_active(driver, instance):
+            shutdown.wait_for(driver, instance)
+            driver.power_off(instance)
 
 
 def shut_down_rescue(
@@ -278,7 +298,18 @@ def shut_down_rescue(
     A guest with its original definition is left alone. Errors of libvirt propagate.
     """
     if is_rescue(driver, instance):
-        power_off(driver, instance, *nova_internals.power_off_values(instance))
+        shut_down(driver, instance)
+
+
+@steps.changes("plug the NICs")
+def plug_nics(
+    driver: libvirt_driver.LibvirtDriver, instance: "objects.Instance"
+) -> None:
+    """Plug the NICs (U16), which the guest may use already.
+
+    Errors of os-vif propagate.
+    """
+    driver.plug_vifs(instance, instance.get_network_info())
 
 
 def start(
@@ -287,14 +318,12 @@ def start(
     instance: "objects.Instance",
     xml: str,
 ) -> None:
-    """Plug the NICs (U16), claim the serial ports (U21), define and start a definition.
+    """Claim the serial ports (U21), define and start a definition.
 
-    Errors of libvirt and os-vif propagate.
+    The NICs must be plugged. Errors of libvirt propagate.
 
     :raises nova.exception.SocketPortRangeExhaustedException: if no serial port is free
     """
-    with _PLUG_NICS:
-        driver.plug_vifs(instance, instance.get_network_info())
     with consoles.claimed(instance, xml) as usable_xml:
         nova_internals.start_guest(driver, context, usable_xml, instance)
 
@@ -313,5 +342,6 @@ def start_as_defined(
     if nova_internals.is_active(driver, instance):
         return False
     definition = defined(nova_internals.guest_of(driver, instance))
+    plug_nics(driver, instance)
     start(driver, context, instance, definition.to_xml())
     return True

@@ -22,8 +22,9 @@ from stable_rescue.workers import Workers
 CONF = nova_conf.CONF
 LOG = logging.getLogger(__name__)
 
-# The guest is off when these end.
+# The guest is off when these end, or when they fail.
 _POWER_OFF = ("rescue_power_off", "unrescue_power_off")
+_BOOT = ("rescue_boot", "unrescue_boot")
 # How long the end of another phase waits for its event.
 _WAIT_SECONDS = 5
 
@@ -54,7 +55,8 @@ def phase(
 def _finish(event: "_Event", name: str, error: Exception | None) -> None:
     event.error, event.finish_time = error, timeutils.utcnow(with_timezone=True)
     _writer.submit(event.write)
-    if name not in _POWER_OFF:
+    is_off = name in (_POWER_OFF if error is None else (*_POWER_OFF, *_BOOT))
+    if not is_off:
         wait_for_events()
 
 

@@ -43,25 +43,36 @@ def begin(
     prepared: Record,
     start_stock: Callable[[Record], Record],
 ) -> None:
-    """Boot the server from its rescue disk.
+    """Shut the server down and boot it from its rescue disk.
 
-    If that fails, the rescue is rolled back and the error propagates. If the rollback
-    fails too, the record says how to recover the server.
+    What is possible while the guest runs is done before its shutdown. If anything
+    fails, the rescue is rolled back and the error propagates. If the rollback fails
+    too, the record says how to recover the server.
 
     :param start_stock: starts a stock rescue and returns its record
+    :raises nova.exception.InstanceNotRescuable: if the rescue was rolled back
     """
     store = store_of(instance)
     try:
-        store.save(prepared.at(State.BEGINNING))
-        store.save_original(prepared.original_xml)
-        guest.power_off(driver, instance)
-        prepared = disk_sources.follow_since_plan(driver, instance, prepared)
-        if prepared.is_stock:
-            prepared = start_stock(prepared)
-        else:
-            # The volumes are connected: the guest ran, or preparation did it.
-            guest.start(driver, context, instance, prepared.rescue_xml)
-        store.save(prepared.at(State.RESCUED))
+        with phase(context, instance, "rescue_power_off"):
+            with failing(instance, "the rescue could not begin"):
+                store.save(prepared.at(State.BEGINNING))
+                store.save_original(prepared.original_xml)
+                if not prepared.is_stock:
+                    guest.plug_nics(driver, instance)
+            with failing(instance, "the server could not be powered off"):
+                guest.shut_down(driver, instance)
+        with (
+            phase(context, instance, "rescue_boot"),
+            failing(instance, "the rescue system could not be started"),
+        ):
+            prepared = disk_sources.follow_since_plan(driver, instance, prepared)
+            if prepared.is_stock:
+                prepared = start_stock(prepared)
+            else:
+                # The volumes are connected: the guest ran, or preparation did it.
+                guest.start(driver, context, instance, prepared.rescue_xml)
+            store.save(prepared.at(State.RESCUED))
     except Exception:  # noqa: BLE001 - the error propagates
         with excutils.save_and_reraise_exception(logger=LOG):
             LOG.error("The rescue failed; rolling it back", instance=instance)
@@ -76,6 +87,8 @@ def end(
 ) -> None:
     """Shut the rescue system down and restore the server.
 
+    What is possible while the guest runs is done before its shutdown.
+
     :raises nova.exception.InstanceNotRescuable: if that fails; the record is kept
     """
     with (
@@ -84,6 +97,7 @@ def end(
     ):
         rescued = disk_sources.follow(driver, context, instance, rescued)
         store_of(instance).save_if_space(rescued.at(State.ENDING))
+        ports = _plug_nics(driver, context, instance, rescued)
         if nova_internals.is_active(driver, instance):
             guest.shut_down_rescue(driver, instance)
             # A snapshot may have begun before the shutdown.
@@ -94,7 +108,7 @@ def end(
         phase(context, instance, "unrescue_boot"),
         failing(instance, _UNRESCUE_FAILED),
     ):
-        _restore(driver, context, instance, rescued)
+        _restore(driver, context, instance, rescued, ports)
 
 
 def discard(
@@ -128,11 +142,13 @@ def roll_back(
     connected = connected or nova_internals.is_active(driver, instance)
     if guest.is_rescue(driver, instance):
         guest.power_off(driver, instance)
+    ports = None
     if not nova_internals.is_active(driver, instance):
         begun = disk_sources.follow_since_plan(driver, instance, begun)
-    if begun.was_running and not connected:
-        begun = disk_sources.reconnect(driver, context, instance, begun)
-    _restore(driver, context, instance, begun)
+        if begun.was_running and not connected:
+            begun = disk_sources.reconnect(driver, context, instance, begun)
+        ports = _plug_nics(driver, context, instance, begun)
+    _restore(driver, context, instance, begun, ports)
 
 
 def resume(
@@ -150,9 +166,12 @@ def resume(
         rescued = disk_sources.follow(driver, context, instance, rescued)
         if not active:
             rescued = disk_sources.reconnect(driver, context, instance, rescued)
-        rescue_xml = guest.without_deleted_ports(
-            driver, context, instance, rescued.rescue_xml, is_cache_old=not active
+        rescue_xml = rescued.rescue_xml
+        ports = guest.known_ports(
+            driver, context, instance, rescue_xml, is_cache_old=not active
         )
+        rescue_xml = guest.without_deleted_ports(instance, rescue_xml, ports)
+        guest.plug_nics(driver, instance)
         guest.power_off(driver, instance)
         guest.start(driver, context, instance, rescue_xml)
     if rescued.state is not State.RESCUED:
@@ -260,18 +279,33 @@ def _is_restored(
     )
 
 
+def _plug_nics(
+    driver: libvirt_driver.LibvirtDriver,
+    context: nova_context.RequestContext,
+    instance: "objects.Instance",
+    record: Record,
+) -> list[str] | None:
+    """Plug the NICs of a server that will be started; return its ports, if known."""
+    ports = guest.known_ports(driver, context, instance, record.original_xml)
+    if record.was_running:
+        guest.plug_nics(driver, instance)
+    return ports
+
+
 def _restore(
     driver: libvirt_driver.LibvirtDriver,
     context: nova_context.RequestContext,
     instance: "objects.Instance",
     record: Record,
+    ports: list[str] | None,
 ) -> None:
-    """Define the original definition, start it if it ran, and remove leftovers."""
+    """Define the original definition, start it if it ran, and remove leftovers.
+
+    :param ports: the MAC addresses of the server's ports; None to keep all NICs
+    """
     store = store_of(instance)
     if not nova_internals.is_active(driver, instance):
-        original_xml = guest.without_deleted_ports(
-            driver, context, instance, record.original_xml
-        )
+        original_xml = guest.without_deleted_ports(instance, record.original_xml, ports)
         if record.was_running:
             guest.start(driver, context, instance, original_xml)
         else:

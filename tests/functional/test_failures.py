@@ -83,28 +83,31 @@ class UnreadableDirectoryTest(FailureTestBase):
 
     def setUp(self) -> None:
         super().setUp()
-        # The name is too long, so each access is an OSError.
-        self.unreadable = mock.patch(
-            "nova.virt.libvirt.utils.get_instance_path", return_value="/" + 256 * "x"
-        )
-        self.addCleanup(mock.patch.stopall)
+        self.lost = self.folder(self.server)
+        self.kept = self.lost.with_name("kept")
 
     def lose_directory_at_power_off(self) -> None:
         power_off = self.power_offs()
 
         def lose_directory(*_args: object) -> object:
             power_off.side_effect = None  # Only once.
-            self.unreadable.start()
+            self.lost.rename(self.kept)
+            # Each access below a file is an OSError.
+            self.lost.touch()
             return mock.DEFAULT  # The mock calls the driver's power_off next.
 
         power_off.side_effect = lose_directory
+
+    def find_directory(self) -> None:
+        self.lost.unlink()
+        self.kept.rename(self.lost)
 
     def test_failed_rescue_sets_error_and_restart_recovers(self) -> None:
         self.lose_directory_at_power_off()
         message = self.error_of(self.rescue, self.server, self.image)
         self.assertIn("could not be started", message)
         self.assert_status("ERROR")
-        self.unreadable.stop()
+        self.find_directory()
         self.restart_compute_service("compute1")
         self.assert_restored()
 
@@ -114,7 +117,7 @@ class UnreadableDirectoryTest(FailureTestBase):
         message = self.error_of(self.unrescue, self.server)
         self.assertIn("InstanceNotRescuable", message)
         self.assert_status("RESCUE")
-        self.unreadable.stop()
+        self.find_directory()
         self.unrescue(self.server)
         self.assert_restored()
 

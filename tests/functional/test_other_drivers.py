@@ -115,7 +115,8 @@ class OtherDriver(fake.MediumFakeDriver):
         self.calls.append("confirm")
 
     def rescue(self, context: Any, instance: Any, *args: Any) -> None:
-        assert self.get_info(instance).state == power_state.SHUTDOWN
+        assert self.get_info(instance).state == power_state.RUNNING
+        self.power_off(instance)
         self.calls.append("rescue")
         self.rescued[instance.uuid] = True
         self.instances[instance.uuid].state = power_state.RUNNING

@@ -120,7 +120,7 @@ class SerialConsoleTest(FailureTestBase):
         """Have another server use the port as soon as the server is off."""
 
         def take(point: str) -> None:
-            if point == "before plug the NICs":
+            if point == "after power off":
                 steps.observe = observe
                 self.take_port()
 

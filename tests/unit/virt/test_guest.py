@@ -78,9 +78,10 @@ class DeletedPortsTest(base.BaseTestCase):
         ask = driver._network_api.get_instance_nw_info
         ask.side_effect = in_neutron if isinstance(in_neutron, Exception) else None
         ask.return_value = in_neutron
-        xml = guest.without_deleted_ports(
+        ports = guest.known_ports(
             driver, mock.Mock(), instance, self.with_nic, is_cache_old
         )
+        xml = guest.without_deleted_ports(instance, self.with_nic, ports)
         self.assertEqual(in_neutron is not None, ask.called)
         return xml
 
