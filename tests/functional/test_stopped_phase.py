@@ -8,18 +8,21 @@ from collections.abc import Callable
 from typing import Any
 
 import fixtures
-import oslo_messaging
 from keystoneauth1 import session as keystone_session
+from nova.tests import fixtures as nova_fixtures
 from nova.tests.fixtures import libvirt
 from oslo_concurrency import processutils
+from oslo_messaging._drivers import impl_fake
 from sqlalchemy.engine import Connection
 
 from tests.functional.server import ServerTestBase
 from tests.functional.volumes import VolumesTestBase
 
-#: What may take long or hang: by owner, the names of the functions.
+#: What may take long or hang: by owner, the names of the functions. Nova's fixture
+#: stands for Neutron.
 SLOW: dict[Any, tuple[str, ...]] = {
-    oslo_messaging.RPCClient: ("call", "cast"),
+    impl_fake.FakeDriver: ("send",),
+    nova_fixtures.NeutronFixture: ("list_ports", "show_port"),
     keystone_session.Session: ("request",),
     Connection: ("execute",),
     processutils: ("execute",),
