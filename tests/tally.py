@@ -35,6 +35,15 @@ def count_model(sequences: int, steps: int, faults: int) -> None:
             file.write(json.dumps([sequences, steps, faults]) + "\n")
 
 
+def count_race(first: str, second: str, place: Place, outcome: str) -> None:
+    """Count a race of two operations; the outcome is fine, refused or wrong."""
+    if folder := os.environ.get(FOLDER):
+        Path(folder).mkdir(parents=True, exist_ok=True)
+        race = {"first": first, "second": second, "place": place, "outcome": outcome}
+        with Path(folder, "races.json").open("a", encoding="utf-8") as file:
+            file.write(json.dumps(race) + "\n")
+
+
 def report(folder: Path) -> int:
     """Print the table and the cells that are lost; return 1 if there are any."""
     cells = [
@@ -50,8 +59,31 @@ def report(folder: Path) -> int:
         f"fault matrix: {len(cells)} tried, {len(cells) - len(lost)} recovered, "
         f"{len(lost)} lost"
     )
+    is_wrong = _print_races(folder)
     _print_model(folder)
-    return 1 if lost else 0
+    return 1 if lost or is_wrong else 0
+
+
+def _print_races(folder: Path) -> bool:
+    """Print the table of races; return True if any of them is wrong."""
+    file = folder / "races.json"
+    if not file.exists():
+        return False
+    races = [json.loads(line) for line in file.read_text().splitlines()]
+    counts: dict[tuple[str, str], Counter[str]] = defaultdict(Counter)
+    for race in races:
+        counts[race["first"], race["second"]][race["outcome"]] += 1
+    outcomes = ("fine", "refused", "wrong")
+    title = "races: pairs x points"
+    print(title.ljust(50), *(f"{outcome:>9}" for outcome in outcomes))
+    for pair in sorted(counts):
+        numbers = (counts[pair][outcome] for outcome in outcomes)
+        print(" x ".join(pair).ljust(50), *(f"{number:>9}" for number in numbers))
+    wrong = [race for race in races if race["outcome"] == "wrong"]
+    for race in wrong:
+        print("WRONG:", race["first"], "|", race["second"], "|", *race["place"])
+    print(f"races: {len(races)} at {len(counts)} pairs, {len(wrong)} wrong")
+    return bool(wrong)
 
 
 def _print_model(folder: Path) -> None:

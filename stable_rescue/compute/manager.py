@@ -19,8 +19,9 @@ from oslo_utils import timeutils
 
 from stable_rescue import conf, exception, nova_internals
 from stable_rescue.compute import block_device, image, rescue_driver
-from stable_rescue.compute.recovery import FAILED, INTERRUPTED, RecoveryMixin
+from stable_rescue.compute.recovery import RecoveryMixin
 from stable_rescue.compute.stalled import StalledRescueMixin
+from stable_rescue.compute.states import FAILED, INTERRUPTED
 from stable_rescue.virt.phase import wait_for_events
 from stable_rescue.virt.refusal import refusing
 
@@ -163,6 +164,13 @@ class StableRescueMixin(RecoveryMixin):
             return
         try:
             self._recover_rescue(context, instance, finish=False)
+        except nova_exception.InstanceUpdateConflict as exc:
+            LOG.warning(
+                "Leaving the instance in the state that another request has set since "
+                "its rescue or unrescue failed: %s",
+                exc,
+                instance=instance,
+            )
         except Exception:
             if self._must_stay_rescued(instance):
                 LOG.exception(

@@ -11,11 +11,20 @@ from nova import conf as nova_conf
 from nova import context as nova_context
 from nova import exception as nova_exception
 from nova import objects
-from nova.compute import power_state, task_states, vm_states
+from nova.compute import power_state, vm_states
 from oslo_concurrency import lockutils
 from oslo_log import log as logging
 
-from stable_rescue import nova_internals, steps
+from stable_rescue import nova_internals
+from stable_rescue.compute.states import (
+    FAILED,
+    INTERRUPTED,
+    is_failed,
+    may_be_queued,
+    save,
+    save_over,
+    states_of,
+)
 from stable_rescue.outcome import Outcome
 from stable_rescue.workers import Workers
 
@@ -30,8 +39,6 @@ else:
 CONF = nova_conf.CONF
 LOG = logging.getLogger(__name__)
 
-#: The task states of an interrupted rescue or unrescue.
-INTERRUPTED = (task_states.RESCUING, task_states.UNRESCUING)
 #: What recovery needs of an instance; Nova loads the same for a host's instances.
 EXPECTED_ATTRS = [
     "info_cache",
@@ -40,34 +47,6 @@ EXPECTED_ATTRS = [
     "numa_topology",
     "flavor",
 ]
-
-#: The key in system_metadata of an instance that nova-compute, not an operator, has set
-#: to ERROR because its rescue could not be recovered. Nova saves both at once.
-FAILED = "stable_rescue_failed"
-
-_SAVE_INSTANCE = steps.changes("save the instance")
-
-
-def is_failed(instance: "objects.Instance") -> bool:
-    """Return True if nova-compute has set an instance to ERROR because of its rescue.
-
-    If an operator has set the instance to ERROR, to evacuate or rebuild it, recovery
-    must not change that.
-    """
-    return instance.vm_state == vm_states.ERROR and FAILED in instance.system_metadata
-
-
-def _may_be_queued(instance: "objects.Instance", known: Any) -> bool:
-    """Return True if nothing was done yet for the task that an instance is in.
-
-    The request may have been made while nova-compute was down. The task is canceled
-    only after it has stalled, if stalled tasks are looked for at all.
-    """
-    if not CONF.stable_rescue.stalled_after:
-        return False
-    if instance.task_state == task_states.RESCUING:
-        return instance.vm_state != vm_states.RESCUED and not known.is_begun
-    return instance.task_state == task_states.UNRESCUING and not known.is_ending
 
 
 class RecoveryMixin(ManagerBase):
@@ -190,7 +169,7 @@ class RecoveryMixin(ManagerBase):
                 instance=instance,
             )
             return in_rescue
-        if _may_be_queued(instance, known):
+        if may_be_queued(instance, known):
             LOG.info(
                 "Leaving the instance in task %s: its request may still be in the "
                 "message queue. If the request is lost, the task is canceled after "
@@ -231,6 +210,13 @@ class RecoveryMixin(ManagerBase):
                 "lock",
                 instance=instance,
             )
+        except nova_exception.InstanceUpdateConflict as exc:
+            LOG.warning(
+                "The state of the recovered instance is not saved, because another "
+                "request has changed it meanwhile: %s",
+                exc,
+                instance=instance,
+            )
         except Exception:
             self._unrecovered.add(instance.uuid)
             LOG.exception(
@@ -253,7 +239,6 @@ class RecoveryMixin(ManagerBase):
         has_record = self.driver.known_rescue(instance).has_record
         if instance.task_state in INTERRUPTED or (has_record and is_failed(instance)):
             LOG.info("Recovering an interrupted rescue", instance=instance)
-            instance.task_state = None
             self._recover_rescue(context, instance, finish=True)
         elif instance.vm_state == vm_states.RESCUED:
             # The guest is off if the host was rebooted (U14, U15).
@@ -264,12 +249,13 @@ class RecoveryMixin(ManagerBase):
                 self._keep_launched_at(instance)
         elif has_record and instance.vm_state != vm_states.ERROR:
             # The server was restored since, perhaps in another way. Leave the guest.
+            states = states_of(instance)
             current_state = self._power_state(instance)
             self._keep_stopped(instance, current_state)
             if instance.obj_what_changed():
                 # The previous nova-compute ended before Nova could save this.
                 instance.power_state = current_state
-                self._save(instance)
+                save_over(states, instance)
             self.driver.clean_up_rescue(context, instance)
 
     def _recover_rescue(
@@ -280,10 +266,14 @@ class RecoveryMixin(ManagerBase):
     ) -> None:
         """Recover the server and save its state to Nova's database.
 
-        The caller holds the instance's lock. Errors propagate.
+        The caller holds the instance's lock and has read the instance again. Errors
+        propagate.
 
-        :param finish: end a rescue whose end had begun, instead of returning to it
+        :param finish: end the instance's task, and a rescue whose end had begun
         """
+        states = states_of(instance)
+        if finish:
+            instance.task_state = None
         known = self.driver.known_rescue(instance)
         if self._power_state(instance) != power_state.RUNNING:
             # Both Nova's power-off and a host reboot leave them unmounted.
@@ -306,7 +296,7 @@ class RecoveryMixin(ManagerBase):
         if outcome in (Outcome.RESTORED, Outcome.RESCUED):
             instance.power_state = self._power_state(instance)
         instance.system_metadata.pop(FAILED, None)
-        self._save(instance)
+        save_over(states, instance)
         self._remove_record(instance)
 
     def _end_failure(self, instance: "objects.Instance") -> None:
@@ -323,10 +313,11 @@ class RecoveryMixin(ManagerBase):
             if state != power_state.NOSTATE and not (
                 self.driver.known_rescue(instance).has_record
             ):
+                states = states_of(instance)
                 self._set_restored(instance)
                 instance.power_state = state
                 instance.system_metadata.pop(FAILED)
-                self._save(instance)
+                save_over(states, instance)
         except Exception:
             LOG.exception(
                 "Could not end the ERROR of an earlier rescue; hard reboot the server",
@@ -374,11 +365,7 @@ class RecoveryMixin(ManagerBase):
         # Nova has saved NOSTATE if libvirt did not answer.
         instance.power_state = self._power_state(instance)
         if instance.obj_what_changed():
-            self._save(instance)
-
-    def _save(self, instance: "objects.Instance") -> None:
-        with _SAVE_INSTANCE:
-            instance.save()
+            save(instance)
 
     def _power_state(self, instance: "objects.Instance") -> int:
         return nova_internals.power_state(self, instance)

@@ -18,7 +18,7 @@ from nova import objects
 from nova.compute import vm_states
 from oslo_log import log as logging
 
-from stable_rescue.compute import recovery
+from stable_rescue.compute import recovery, states
 from stable_rescue.compute.watch import Watch
 
 CONF = nova_conf.CONF
@@ -103,7 +103,7 @@ class StalledRescueMixin(recovery.ManagerBase):
         here = {"host": self.host, "deleted": False}
         yield from objects.InstanceList.get_by_filters(
             context,
-            {**here, "task_state": list(recovery.INTERRUPTED)},
+            {**here, "task_state": list(states.INTERRUPTED)},
             expected_attrs=recovery.EXPECTED_ATTRS,
         )
         unrecovered = frozenset(self._unrecovered)
@@ -123,7 +123,7 @@ class StalledRescueMixin(recovery.ManagerBase):
                     instance.vm_state == vm_states.RESCUED
                     and instance.uuid in unrecovered
                 )
-                or recovery.is_failed(instance)
+                or states.is_failed(instance)
             ):
                 yield instance
 

@@ -14,7 +14,7 @@ from nova import objects
 from nova.api.openstack import common
 from nova.tests.functional.libvirt import base as libvirt_base
 
-from stable_rescue.compute.recovery import FAILED
+from stable_rescue.compute.states import FAILED
 from stable_rescue.compute.watch import Watch
 from tests.faults.engine import Fault, Injection
 from tests.faults.places import Place
@@ -105,13 +105,18 @@ class WorldTestBase(Requests, Host):
         #: How many faults have struck.
         self.struck = 0
         self._original = self.before
-        self.snapshot = Snapshot(
+        self.snapshot = self.take_snapshot()
+
+    def take_snapshot(self) -> Snapshot:
+        """Return a snapshot of the present state, which `begin` can restore."""
+        snapshot = Snapshot(
             self.libvirt_connection(),
             self.cinder,
             self.neutron,
             [Path(libvirt_base.CONF.instances_path), self.storage.folder],
         )
-        self.addCleanup(self.snapshot.close)
+        self.addCleanup(snapshot.close)
+        return snapshot
 
     def _manager_of(self, host: str) -> Any:
         return self.manager if host in self.computes else None

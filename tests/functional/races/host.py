@@ -1,0 +1,139 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The host on which two operations race, and what must hold of its server."""
+
+import contextlib
+import copy
+from collections.abc import Callable
+from concurrent import futures
+from typing import Any
+
+import fixtures
+from nova import exception as nova_exception
+from nova import objects, thread_pool_factory
+from nova.compute import api as compute_api
+from nova.compute import vm_states
+
+from tests.functional.faults.strikes import Killed
+from tests.functional.model.invariants import check
+from tests.functional.model.world import ATTRIBUTES, LONG, WorldTestBase
+from tests.functional.races.firsts import First
+from tests.functional.races.seconds import CHANGE_DEVICES, ELSEWHERE, outcomes
+from tests.functional.races.turns import TIMEOUT
+
+
+class HostTestBase(WorldTestBase):
+    """A server with a volume and a port, in a state that is restored for each race."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        # The guest does not answer the request to detach a device.
+        self.flags(device_detach_timeout=1, group="libvirt")
+        self.api_of_compute = compute_api.API()
+        #: A port that no server has.
+        self.port = self.neutron.create_port({"port": self.neutron.port_2})["port"]
+        self._spawned: list[futures.Future[Any]] = []
+        spawn_on = thread_pool_factory.spawn_on
+
+        def spawn_and_note(*args: Any, **options: Any) -> Any:
+            self._spawned.append(spawn_on(*args, **options))
+            return self._spawned[-1]
+
+        self.useFixture(
+            fixtures.MonkeyPatch("nova.thread_pool_factory.spawn_on", spawn_and_note)
+        )
+        attach = self.api_of_compute.attach_interface
+        self.send(attach, None, self.neutron.port_1["id"], None)
+        self._new_server = self.take_snapshot()
+        self._ports = self._copy_of_ports()
+        self.note_original()
+        self._noted = self.before
+
+    def prepare(self, prepare: Callable[[Any], Any]) -> None:
+        """Make the state that each race begins with, from the one of a new server."""
+        self.snapshot = self._new_server
+        self.begin()
+        prepare(self)
+        self.snapshot = self.take_snapshot()
+
+    def begin(self) -> None:
+        super().begin()
+        self.before = self._noted
+        self.neutron._ports, self.neutron._port_bindings = copy.deepcopy(self._ports)
+
+    def _copy_of_ports(self) -> Any:
+        return copy.deepcopy((self.neutron._ports, self.neutron._port_bindings))
+
+    def present(self) -> objects.Instance:
+        """Return the instance as the API loads it."""
+        return objects.Instance.get_by_uuid(
+            self.context, self.server["id"], expected_attrs=ATTRIBUTES
+        )
+
+    def send(self, request: Callable[..., Any], *args: Any) -> bool:
+        """Send a request to the API; return False if the API refuses it."""
+        try:
+            request(self.context, self.present(), *args)
+        except nova_exception.NovaException:
+            return False
+        return True
+
+    def do(self, act: Callable[[Any], Any]) -> Any:
+        """Do something; return its result when all threads of Nova's pools are done."""
+        result = act(self)
+        while self._spawned:
+            futures.wait([self._spawned.pop()], TIMEOUT)
+        return result
+
+    def do_until_killed(self, act: Callable[[Any], Any]) -> None:
+        """Do something; nova-compute may be killed meanwhile."""
+        with contextlib.suppress(Killed):
+            self.do(act)
+
+    def guest(self) -> Any:
+        """Return what this host must not change of a server that runs elsewhere."""
+        return self.live_definition(), self.domain().isActive()
+
+    def assert_not_touched(self, guest: Any) -> None:
+        """Assert that a server of another host is left alone.
+
+        :param guest: the guest that is left on this host, or None if an operation was
+            in the middle of changing it
+        """
+        instance = self.instance()
+        self.assertEqual(
+            (ELSEWHERE, vm_states.ACTIVE, None),
+            (instance.host, instance.vm_state, instance.task_state),
+        )
+        if guest is not None:
+            self.assertEqual(guest, self.guest())
+
+    def assert_sound(self, first: First, second: str, accepted: bool) -> None:
+        """Assert that the server is as if one operation had followed the other."""
+        status = self.status()
+        self.assertIn(status, self.expected(first, second, accepted))
+        if status == "ERROR":
+            # The operator's reboot repairs the server, whatever it was.
+            self.assertTrue(self.send(self.api_of_compute.reboot, "HARD"))
+            self.pass_time(LONG)
+            status = "ACTIVE"
+        if accepted and first.is_recovery:
+            # If a request has changed the server meanwhile, the record is left.
+            self.pass_time(LONG)
+        if accepted and second in CHANGE_DEVICES:
+            # Compare the devices with what Nova and Cinder know, not with the earlier.
+            self.before = None
+        check(self, status)
+
+    def expected(self, first: First, second: str, accepted: bool) -> set[str]:
+        """Return the statuses to which the operations lead, one after the other."""
+        if not accepted:
+            return {first.done}
+        if second == "reset to error" and first.undone != "ERROR":
+            return {"ERROR"}
+        leads_to = outcomes(second)
+        results = {
+            leads_to.get(status, status)
+            for status in (first.undone, first.done)
+            if status is not None
+        }
+        return results - {"was"} | ({first.was} if "was" in results else set())
