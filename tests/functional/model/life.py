@@ -134,6 +134,9 @@ class Life(RuleBasedStateMachine):
         if "ERROR" in self.expected:
             # Only the guest says what the server was before.
             before = {"ACTIVE", "SHUTOFF"}
+        if name == "stock rescue" or self.world.is_switched():
+            # Its unrescue would start a volume that is detached late (U36).
+            self.world.messages.late.clear()
         if self.request(name, interference, fate):
             self.was = before | (set() if self.is_certain else self.was)
             if not self.is_certain:

@@ -17,6 +17,8 @@ class StockDriverTest(ReplayTestBase):
         super().setUp()
 
     def test_model_finds_the_faults_of_the_stock_driver(self) -> None:
+        restart, late = "service restarts", "messages arrive"
+        volume = "attach or detach volume"
         for expected, steps in (
             # A stopped server runs after unrescue (U18).
             ("ACTIVE instead of {'SHUTOFF'}", ("stop", "rescue", "unrescue")),
@@ -24,6 +26,18 @@ class StockDriverTest(ReplayTestBase):
             ("a task is left", (("rescue", Fate.LOST), "time passes")),
             # A host reboot starts the broken system (U14).
             ("a rescue definition", ("rescue", "host boots", "service restarts")),
+            # A server that is restored in another way keeps the files of its rescue.
+            (
+                r"\['unrescue.xml'\]: files",
+                ("rescue", "soft delete", "restore", restart),
+            ),
+            # A second rescue overwrites the original definition (U8).
+            (": unrescue.xml", ("rescue", "reset to error", "rescue", restart)),
+            # A volume that is detached late comes back with unrescue (U36).
+            (
+                "volumes in the definition",
+                (volume, (volume, Fate.LATE), "rescue", late, restart, "unrescue"),
+            ),
         ):
             with self.assertRaisesRegex(AssertionError, expected):
                 self.replay(*steps)
