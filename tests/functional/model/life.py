@@ -5,8 +5,8 @@ from typing import Any
 
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, rule
-from nova.compute import vm_states
 
+from stable_rescue.compute.recovery import INTERRUPTED
 from tests.functional.faults.strikes import FAULTS
 from tests.functional.model.invariants import check, check_evacuated
 from tests.functional.model.messages import Fate
@@ -64,7 +64,11 @@ class Life(RuleBasedStateMachine):
         if self.is_evacuated:
             return ["rescue", *["service restarts"] * 4, "time passes", *late * 4]
         if self.world.is_switched():
-            return [*OUTCOMES, *["rescue", "unrescue"] * 4, *["driver switched"] * 12]
+            requests = [*OUTCOMES, *["rescue", "unrescue"] * 4]
+            if self.world.status() == "ERROR":
+                # A second rescue overwrites the original definition (U8).
+                requests = [name for name in requests if "rescue" not in name]
+            return [*requests, *["driver switched"] * 12]
         if not self.is_up():
             rest = ["host boots", "driver switched", *["evacuated"] * 4]
             return [*["service restarts"] * len(OUTCOMES), *rest, *OUTCOMES]
@@ -135,7 +139,7 @@ class Life(RuleBasedStateMachine):
             # Only the guest says what the server was before.
             before = {"ACTIVE", "SHUTOFF"}
         if name == "stock rescue" or self.world.is_switched():
-            # Its unrescue would start a volume that is detached late (U36).
+            # A volume that is detached late comes back with its unrescue (U36).
             self.world.messages.late.clear()
         if self.request(name, interference, fate):
             self.was = before | (set() if self.is_certain else self.was)
@@ -152,6 +156,8 @@ class Life(RuleBasedStateMachine):
 
         :returns: True if the API has accepted the request
         """
+        if self.world.lacks_definition():
+            self.is_certain = False
         request = self.world.requests[name]
         accepted, struck = self.world.disturb(
             name, at, lambda: self.world.ask(request, fate)
@@ -232,10 +238,11 @@ class Life(RuleBasedStateMachine):
         instance = self.world.find()
         if instance is None or self.is_evacuated:
             return False
-        if instance.task_state is not None and instance.vm_state == vm_states.ERROR:
-            return True  # which Nova does not finish
-        # nova-compute may still expect the message for the task.
-        return instance.task_state is not None and not time_passed
+        if instance.task_state in INTERRUPTED:
+            # nova-compute may still expect the message for the task.
+            return not time_passed
+        # Nova does not finish each of its own tasks.
+        return instance.task_state is not None
 
     def check(self) -> None:
         """Check all that must hold if the status is certain."""

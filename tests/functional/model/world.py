@@ -165,6 +165,10 @@ class WorldTestBase(Requests, Host):
         """Leave out what a boot of the host changes: the devices' names."""
         return re.sub(r"/boot\d+/", "/boot/", definition)
 
+    def lacks_definition(self) -> bool:
+        """Return True if a fault has left the guest without a definition."""
+        return self.is_damaged and not self.libvirt_connection()._vms
+
     def expect_new_definition(self) -> None:
         """Expect that Nova builds the definition, with the volumes in any order."""
         if len(self.connections()) > 1:
