@@ -8,6 +8,8 @@ that the recovery reaches. The next start must recover the server.
 import contextlib
 from typing import ClassVar
 
+from nova.compute import task_states, vm_states
+
 from stable_rescue.storage.record import State
 from tests.faults.places import Place
 from tests.functional.faults.base import RowTestBase
@@ -72,3 +74,28 @@ class RescuedTest(Recovery, FromSnapshot, ServerOnLvm, RowTestBase):
     def get_ready(self) -> None:
         super().get_ready()
         self.domain().destroy()
+
+
+class LostRequestTest(FromSnapshot, ServerOnLvm, RowTestBase):
+    """The request was made while nova-compute was down, and never arrives."""
+
+    action, running = "rescue", True
+
+    def get_ready(self) -> None:
+        self.set_nova_state(vm_states.ACTIVE, task_states.RESCUING)
+
+    def perform_action(self) -> None:
+        self.killed = self.error = None
+        self.flags(stalled_after=120, group="stable_rescue")
+        with contextlib.suppress(Killed):
+            # The request may be queued, so a start leaves the server in its task.
+            self.restart()
+            self.assertEqual(task_states.RESCUING, self.nova_state().task_state)
+            self.recover_stalled()
+        self.flags(stalled_after=0, group="stable_rescue")
+
+    def row(self) -> str:
+        return "recovery of a lost request"
+
+    def test_server_after_a_fault_is_recovered(self) -> None:
+        self.strike_everywhere("SIGKILL", "exception")
