@@ -236,7 +236,8 @@ class RecoveryMixin(ManagerBase):
     def _recover(
         self, context: nova_context.RequestContext, instance: "objects.Instance"
     ) -> None:
-        has_record = self.driver.known_rescue(instance).has_record
+        known = self.driver.known_rescue(instance)
+        has_record = known.has_record
         if instance.task_state in INTERRUPTED or (has_record and is_failed(instance)):
             LOG.info("Recovering an interrupted rescue", instance=instance)
             self._recover_rescue(context, instance, finish=True)
@@ -256,6 +257,10 @@ class RecoveryMixin(ManagerBase):
                 # The previous nova-compute ended before Nova could save this.
                 instance.power_state = current_state
                 save_over(states, instance)
+            self.driver.clean_up_rescue(context, instance)
+        elif known.is_untouched:
+            # The ERROR is an operator's and stays. Libvirt may have been lost while it
+            # checked the rescue definition, which the guest would start with next.
             self.driver.clean_up_rescue(context, instance)
 
     def _recover_rescue(

@@ -32,6 +32,10 @@ class KnownRescue(Protocol):
         """True if a rescue has left something; the request for it has arrived."""
 
     @property
+    def is_untouched(self) -> bool:
+        """True if a rescue was prepared, but has not touched the guest."""
+
+    @property
     def is_ending(self) -> bool:
         """True unless it is known that the end of the rescue has not begun."""
 

@@ -34,6 +34,14 @@ class KnownRescue:
         return self.has_record or self.has_original
 
     @property
+    def is_untouched(self) -> bool:
+        """True if the record says that the guest was never touched."""
+        return self.record is not None and self.record.state in (
+            State.PREPARING,
+            State.PREPARED,
+        )
+
+    @property
     def is_ending(self) -> bool:
         """True unless the record says that the rescue's end has not begun."""
         return self.record is None or self.record.state is not State.RESCUED

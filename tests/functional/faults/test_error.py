@@ -28,3 +28,6 @@ class ErrorByOperatorTest(FromSnapshot, ServerOnLvm, RowTestBase):
 
     def test_server_after_a_kill_is_recovered(self) -> None:
         self.strike_everywhere("SIGKILL")
+
+    def test_server_after_loss_of_libvirt_is_recovered(self) -> None:
+        self.strike_everywhere("libvirt lost")
