@@ -3,8 +3,7 @@
 
 Most of a boot goes into unpacking Debian's kernel. This takes a third less time if the
 kernel has no type information and no zeros at its end, and if its checksum is not
-verified. The fields are those of Linux' boot protocol
-(Documentation/arch/x86/boot.rst).
+verified. Documentation/arch/x86/boot.rst in the source of Linux describes the fields.
 """
 
 import lzma

@@ -45,8 +45,8 @@ def begin(
 ) -> None:
     """Shut the server down and boot it from its rescue disk.
 
-    What is possible while the guest runs is done before its shutdown. If anything
-    fails, the rescue is rolled back and the error propagates. If the rollback fails
+    Everything that is possible while the guest runs comes before its shutdown. If
+    anything fails, the rescue is rolled back and the error propagates. If the rollback fails
     too, the record says how to recover the server.
 
     :param start_stock: starts a stock rescue and returns its record
@@ -87,7 +87,7 @@ def end(
 ) -> None:
     """Shut the rescue system down and restore the server.
 
-    What is possible while the guest runs is done before its shutdown.
+    Everything that is possible while the guest runs comes before its shutdown.
 
     :raises nova.exception.InstanceNotRescuable: if that fails; the record is kept
     """

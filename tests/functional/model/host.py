@@ -16,7 +16,7 @@ from tests.functional.faults.base import FaultTestBase
 from tests.functional.model.messages import Messages
 from tests.functional.volumes import VolumesTestBase
 
-#: Where an evacuated server is; this host is not part of the test.
+#: The host of an evacuated server; it is not part of the test.
 OTHER_HOST = "compute2"
 STOCK_DRIVER = "libvirt.LibvirtDriver"
 RESCUE_TIMEOUT = datetime.timedelta(hours=1)

@@ -241,7 +241,7 @@ class Life(RuleBasedStateMachine):
         if instance.task_state in INTERRUPTED:
             # nova-compute may still expect the message for the task.
             return not time_passed
-        # Nova does not finish each of its own tasks.
+        # Nova leaves some of its other tasks unfinished.
         return instance.task_state is not None
 
     def check(self) -> None:
