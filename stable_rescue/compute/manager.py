@@ -21,7 +21,7 @@ from stable_rescue import conf, exception, nova_internals
 from stable_rescue.compute import block_device, image, rescue_driver
 from stable_rescue.compute.recovery import RecoveryMixin
 from stable_rescue.compute.stalled import StalledRescueMixin
-from stable_rescue.compute.states import FAILED, INTERRUPTED
+from stable_rescue.compute.states import FAILED, INTERRUPTED, mark_failed
 from stable_rescue.virt.phase import wait_for_events
 from stable_rescue.virt.refusal import refusing
 
@@ -159,7 +159,7 @@ class StableRescueMixin(RecoveryMixin):
                 *INTERRUPTED,
             ):
                 # Nova failed to start the rescue system after a boot of the host.
-                instance.system_metadata[FAILED] = "True"
+                self._mark_failed(instance)
             super()._set_instance_obj_error_state(instance, clean_task_state)
             return
         try:
@@ -185,8 +185,16 @@ class StableRescueMixin(RecoveryMixin):
                 "or at its next start",
                 instance=instance,
             )
-            instance.system_metadata[FAILED] = "True"
+            self._mark_failed(instance)
             super()._set_instance_obj_error_state(instance, clean_task_state)
+
+    def _mark_failed(self, instance: "objects.Instance") -> None:
+        """Note that nova-compute sets the instance to ERROR, and what it was before."""
+        try:
+            was_running = self.driver.known_rescue(instance).was_running
+        except Exception:  # noqa: BLE001 - the failure itself is reported
+            was_running = None
+        mark_failed(instance, was_running)
 
     def _must_stay_rescued(self, instance: "objects.Instance") -> bool:
         """Return True if a rescued instance has no record that can be read.

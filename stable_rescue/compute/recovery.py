@@ -24,6 +24,7 @@ from stable_rescue.compute.states import (
     save,
     save_over,
     states_of,
+    was_running,
 )
 from stable_rescue.outcome import Outcome
 from stable_rescue.workers import Workers
@@ -178,7 +179,7 @@ class RecoveryMixin(ManagerBase):
                 instance=instance,
             )
             return False
-        return in_rescue or known.has_record
+        return in_rescue or known.has_record or is_failed(instance)
 
     def _recover_one(
         self,
@@ -258,6 +259,8 @@ class RecoveryMixin(ManagerBase):
                 instance.power_state = current_state
                 save_over(states, instance)
             self.driver.clean_up_rescue(context, instance)
+        elif is_failed(instance):
+            self._end_failure(instance)
         elif known.is_untouched:
             # The ERROR is an operator's and stays. Libvirt may have been lost while it
             # checked the rescue definition, which the guest would start with next.
@@ -305,27 +308,32 @@ class RecoveryMixin(ManagerBase):
         self._remove_record(instance)
 
     def _end_failure(self, instance: "objects.Instance") -> None:
-        """End the ERROR of an earlier rescue that was recovered since.
+        """End the ERROR of an earlier rescue, whose record is gone.
 
-        A rescue recovers the server from the earlier one first. If it is then refused,
-        nothing else would set the state of the server, which is restored.
+        A rescue that recovered the server from the earlier one may then be refused.
         """
         if not is_failed(instance):
             return
         try:
-            state = self._power_state(instance)
-            # Without libvirt's answer, the server's state cannot be known.
-            if state != power_state.NOSTATE and not (
-                self.driver.known_rescue(instance).has_record
-            ):
-                states = states_of(instance)
-                self._set_restored(instance)
-                instance.power_state = state
-                instance.system_metadata.pop(FAILED)
-                save_over(states, instance)
+            if self.driver.known_rescue(instance).has_record:
+                return
+            ran = was_running(instance)
+            if ran is None:
+                state = self._power_state(instance)
+                if state == power_state.NOSTATE:
+                    return  # libvirt does not answer
+                ran = state == power_state.RUNNING
+            states = states_of(instance)
+            self._set_restored(instance, ran)
+            instance.power_state = power_state.RUNNING if ran else power_state.SHUTDOWN
+            instance.system_metadata.pop(FAILED)
+            save_over(states, instance)
         except Exception:
+            self._unrecovered.add(instance.uuid)
             LOG.exception(
-                "Could not end the ERROR of an earlier rescue; hard reboot the server",
+                "Could not end the ERROR of an earlier rescue; nova-compute tries "
+                "again after [stable_rescue] stalled_after seconds or at its next "
+                "start",
                 instance=instance,
             )
 

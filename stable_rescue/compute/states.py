@@ -20,6 +20,8 @@ INTERRUPTED = (task_states.RESCUING, task_states.UNRESCUING)
 #: The key in system_metadata of an instance that nova-compute, not an operator, has set
 #: to ERROR because its rescue could not be recovered. Nova saves both at once.
 FAILED = "stable_rescue_failed"
+#: The value of that key, by whether the guest ran before the rescue.
+_WAS_RUNNING = {True: "running", False: "stopped", None: "True"}
 
 _SAVE_INSTANCE = steps.changes("save the instance")
 
@@ -31,6 +33,20 @@ def is_failed(instance: "objects.Instance") -> bool:
     must not change that.
     """
     return instance.vm_state == vm_states.ERROR and FAILED in instance.system_metadata
+
+
+def mark_failed(instance: "objects.Instance", was_running: bool | None) -> None:
+    """Note that nova-compute, not an operator, sets an instance to ERROR.
+
+    :param was_running: True if the guest ran before the rescue; None if that is unknown
+    """
+    instance.system_metadata[FAILED] = _WAS_RUNNING[was_running]
+
+
+def was_running(instance: "objects.Instance") -> bool | None:
+    """Return True if the guest of a failed instance ran before; None if unknown."""
+    noted = instance.system_metadata.get(FAILED)
+    return {"running": True, "stopped": False}.get(noted)
 
 
 def may_be_queued(instance: "objects.Instance", known: Any) -> bool:

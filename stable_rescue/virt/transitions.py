@@ -46,8 +46,8 @@ def begin(
     """Shut the server down and boot it from its rescue disk.
 
     Everything that is possible while the guest runs comes before its shutdown. If
-    anything fails, the rescue is rolled back and the error propagates. If the rollback fails
-    too, the record says how to recover the server.
+    anything fails, the rescue is rolled back and the error propagates. If the rollback
+    fails too, the record says how to recover the server.
 
     :param start_stock: starts a stock rescue and returns its record
     :raises nova.exception.InstanceNotRescuable: if the rescue was rolled back

@@ -123,8 +123,10 @@ class Life(RuleBasedStateMachine):
             case "service restarts" | "driver switched":
                 if name == "driver switched":
                     world.switch_driver()
+                # Recovery at the start leaves an instance to another task.
+                is_busy = self.is_in_other_task()
                 _, struck = world.disturb(name, interference, world.try_to_restart)
-                self.expect_recovery(struck)
+                self.expect_recovery(struck or is_busy)
             case "rescue times out":
                 self.time_out(interference)
             case "rescue" | "stock rescue":
@@ -231,6 +233,11 @@ class Life(RuleBasedStateMachine):
             and not self.world.is_switched()
             and not self.has_task(time_passed)
         )
+
+    def is_in_other_task(self) -> bool:
+        """Return True if the server is in a task that is no rescue or unrescue."""
+        instance = self.world.find()
+        return instance is not None and instance.task_state not in (None, *INTERRUPTED)
 
     def has_task(self, time_passed: bool) -> bool:
         """Return True if the server may be in a task, once Nova has looked at it."""

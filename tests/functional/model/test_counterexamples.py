@@ -54,3 +54,14 @@ class CounterexampleTest(ReplayTestBase):
                 "service restarts",
                 "unrescue",
             )
+
+    def test_error_of_an_earlier_rescue_ends_after_a_failed_recovery(self) -> None:
+        """The second rescue and the recovery at the start fail as well."""
+        self.replay(
+            ("rescue", "libvirt lost", 27),
+            ("rescue", "libvirt lost", 17),
+            "host boots",
+            ("service restarts", "exception", 18),
+            "service restarts",
+            "time passes",
+        )
