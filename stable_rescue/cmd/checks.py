@@ -164,8 +164,8 @@ class Checks(UpgradeCommands):
         rescued = [
             directory.name
             for directory in store.instance_directories()
-            if store.Store(str(directory)).has_original()
-            and not store.Store(str(directory)).has_record()
+            if (files := store.Store(str(directory))).has_original()
+            and not files.has_record()
         ]
         if not rescued:
             return Result(Code.SUCCESS)
@@ -180,12 +180,12 @@ class Checks(UpgradeCommands):
     def _records(self) -> Result:
         unknown, open_to_all = [], []
         for directory in store.instance_directories():
-            record = store.Store(str(directory))
+            files = store.Store(str(directory))
             try:
-                record.read()
+                files.read()
             except exception.InvalidRecord as exc:
                 unknown.append(f"{directory.name} ({exc})")
-            if record.is_open_to_others():
+            if files.is_open_to_others():
                 open_to_all.append(directory.name)
         if unknown:
             return Result(

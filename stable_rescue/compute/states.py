@@ -46,7 +46,7 @@ def mark_failed(instance: "objects.Instance", was_running: bool | None) -> None:
 def was_running(instance: "objects.Instance") -> bool | None:
     """Return True if the guest of a failed instance ran before; None if unknown."""
     noted = instance.system_metadata.get(FAILED)
-    return {"running": True, "stopped": False}.get(noted)
+    return {text: ran for ran, text in _WAS_RUNNING.items()}.get(noted)
 
 
 def may_be_queued(instance: "objects.Instance", known: Any) -> bool:

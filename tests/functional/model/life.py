@@ -6,7 +6,7 @@ from typing import Any
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, rule
 
-from stable_rescue.compute.recovery import INTERRUPTED
+from stable_rescue.compute.states import INTERRUPTED
 from tests.functional.faults.strikes import FAULTS
 from tests.functional.model.invariants import check, check_evacuated
 from tests.functional.model.messages import Fate

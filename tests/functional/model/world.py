@@ -89,12 +89,6 @@ class WorldTestBase(Requests, Host):
             DevicesFixture(lambda event: self.driver.emit_event(event), TAP)
         )
         self.changes = self.useFixture(ChangesFixture())
-        # The heartbeat in a restored database is old.
-        self.useFixture(
-            fixtures.MockPatch(
-                "nova.servicegroup.api.API.service_is_up", return_value=True
-            )
-        )
         # Asking Placement for builds takes long, and there is none.
         self.useFixture(
             fixtures.MockPatch(

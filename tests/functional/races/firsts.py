@@ -37,7 +37,7 @@ def _nothing(_host: Any) -> None:
 
 
 def _stop(host: Any) -> None:
-    assert host.send(host.api_of_compute.stop)
+    assert host.send(host.compute_api.stop)
 
 
 def _rescue_stopped(host: Any) -> None:
@@ -46,11 +46,11 @@ def _rescue_stopped(host: Any) -> None:
 
 
 def _rescue_stock(host: Any) -> None:
-    host.send(host.api_of_compute.rescue, None, host.images["stock rescue"])
+    host.send(host.compute_api.rescue, None, host.images["stock rescue"])
 
 
 def _unrescue(host: Any) -> None:
-    host.send(host.api_of_compute.unrescue)
+    host.send(host.compute_api.unrescue)
 
 
 def _end_overdue(host: Any) -> None:

@@ -2,7 +2,6 @@
 """The host on which two operations race, and what must hold of its server."""
 
 import contextlib
-import copy
 from collections.abc import Callable
 from concurrent import futures
 from typing import Any
@@ -10,7 +9,6 @@ from typing import Any
 import fixtures
 from nova import exception as nova_exception
 from nova import objects
-from nova.compute import api as compute_api
 from nova.compute import vm_states
 
 from tests.functional.faults.strikes import Killed
@@ -28,7 +26,6 @@ class HostTestBase(WorldTestBase):
         super().setUp()
         # The guest does not answer the request to detach a device.
         self.flags(device_detach_timeout=1, group="libvirt")
-        self.api_of_compute = compute_api.API()
         #: A port that no server has.
         self.port = self.neutron.create_port({"port": self.neutron.port_2})["port"]
         self._spawned: list[futures.Future[Any]] = []
@@ -44,12 +41,11 @@ class HostTestBase(WorldTestBase):
         self.useFixture(
             fixtures.MonkeyPatch("nova.thread_pool_factory.spawn_on", spawn_and_note)
         )
-        attach = self.api_of_compute.attach_interface
+        attach = self.compute_api.attach_interface
         self.send(attach, None, self.neutron.port_1["id"], None)
         self._new_server = self.take_snapshot()
-        self._ports = self._copy_of_ports()
         self.note_original()
-        self._noted = self.before
+        self._original = self.before
 
     def prepare(self, prepare: Callable[[Any], Any]) -> None:
         """Make the state that each race begins with, from the one of a new server."""
@@ -57,14 +53,6 @@ class HostTestBase(WorldTestBase):
         self.begin()
         prepare(self)
         self.snapshot = self.take_snapshot()
-
-    def begin(self) -> None:
-        super().begin()
-        self.before = self._noted
-        self.neutron._ports, self.neutron._port_bindings = copy.deepcopy(self._ports)
-
-    def _copy_of_ports(self) -> Any:
-        return copy.deepcopy((self.neutron._ports, self.neutron._port_bindings))
 
     def present(self) -> objects.Instance:
         """Return the instance as the API loads it."""
@@ -116,7 +104,7 @@ class HostTestBase(WorldTestBase):
         self.assertIn(status, self.expected(first, second, accepted))
         if status == "ERROR":
             # The operator's reboot repairs the server, whatever it was.
-            self.assertTrue(self.send(self.api_of_compute.reboot, "HARD"))
+            self.assertTrue(self.send(self.compute_api.reboot, "HARD"))
             self.pass_time(LONG)
             status = "ACTIVE"
         if accepted and first.is_recovery:

@@ -43,36 +43,31 @@ def outcomes(name: str) -> dict[str, str]:
 
 def _request(name: str, *args: Any) -> Second:
     """Return an operation that is a request to the API."""
-    return lambda host: host.send(getattr(host.api_of_compute, name), *args)
+    return lambda host: host.send(getattr(host.compute_api, name), *args)
 
 
 def rescue(host: Any) -> bool:
     """Rescue the server."""
-    return host.send(host.api_of_compute.rescue, None, host.images["rescue"])
+    return host.send(host.compute_api.rescue, None, host.images["rescue"])
 
 
 def _detach_volume(host: Any) -> bool:
     volume = host.manager.volume_api.get(host.context, VOLUMES[0])
-    return host.send(host.api_of_compute.detach_volume, volume)
+    return host.send(host.compute_api.detach_volume, volume)
 
 
 def _attach_port(host: Any) -> bool:
-    return host.send(host.api_of_compute.attach_interface, None, host.port["id"], None)
+    return host.send(host.compute_api.attach_interface, None, host.port["id"], None)
 
 
 def _detach_port(host: Any) -> bool:
     port = host.neutron.port_1["id"]
-    return host.send(host.api_of_compute.detach_interface, port)
+    return host.send(host.compute_api.detach_interface, port)
 
 
 def _reset_to_error(host: Any) -> bool:
     """Set the server to ERROR, as the API does for an operator."""
-
-    def reset(_context: Any, instance: Any) -> None:
-        instance.vm_state, instance.task_state = vm_states.ERROR, None
-        instance.save(admin_state_reset=True)
-
-    return host.send(reset)
+    return host.send(host.requests["reset to error"])
 
 
 def _evacuate(host: Any) -> bool:

@@ -8,7 +8,6 @@ one waits, and when it ends. Nothing depends on the speed of the machine.
 
 import threading
 from collections.abc import Callable
-from types import TracebackType
 from typing import Any
 
 import fixtures
@@ -126,12 +125,7 @@ class Lock:
     def __enter__(self) -> bool:
         return self.acquire()
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_exception: object) -> None:
         self.release()
 
 
