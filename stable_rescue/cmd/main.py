@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The stable-rescue command. Only lxml is needed to run it."""
+"""The stable-rescue command. ``stable-rescue plan`` needs nothing but lxml."""
 
 import argparse
 import importlib.metadata
@@ -9,15 +9,16 @@ from collections.abc import Sequence
 from typing import Any, NoReturn
 
 from stable_rescue import exception
-from stable_rescue.cmd import plan
-
-# The exit statuses; those from 64 on are from sysexits.h.
-SUCCESS = 0
-NO_DOMAIN = 1
-REFUSED = 2
-USAGE = 64
-BUG = 70
-NO_OUTPUT = 74
+from stable_rescue.cmd import on_host, plan
+from stable_rescue.cmd.exits import (
+    BUG,
+    NO_OUTPUT,
+    NOT_FOUND,
+    REFUSED,
+    SUCCESS,
+    USAGE,
+    CommandError,
+)
 
 
 class _Parser(argparse.ArgumentParser):
@@ -44,6 +45,7 @@ def parser() -> argparse.ArgumentParser:
     main_parser = _Parser(prog="stable-rescue", description="Examine stable rescues.")
     main_parser.add_argument("--version", action=_Version)
     commands = main_parser.add_subparsers(title="commands", required=True)
+    on_host.add_parsers(commands)
     plan.add_parser(commands)
     return main_parser
 
@@ -65,8 +67,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except exception.Refused as exc:
         return _fail(REFUSED, f"refused: {exc}")
     except exception.InvalidDomain as exc:
-        return _fail(NO_DOMAIN, str(exc))
-    return _write(output)
+        return _fail(NOT_FOUND, str(exc))
+    except CommandError as exc:
+        return _fail(exc.status, str(exc))
+    return _write(output.text) or output.status
 
 
 def _complete(main_parser: argparse.ArgumentParser) -> None:
@@ -80,7 +84,7 @@ def _complete(main_parser: argparse.ArgumentParser) -> None:
 
 
 def _write(output: str) -> int:
-    """Write to stdout; return the exit status."""
+    """Write to stdout; return NO_OUTPUT if that fails, otherwise SUCCESS."""
     if sys.stdout is None:
         return _fail(NO_OUTPUT, "stdout is closed")
     try:

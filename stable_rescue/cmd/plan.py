@@ -11,6 +11,7 @@ from typing import Any
 from stable_rescue import exception, properties
 from stable_rescue import plan as plans
 from stable_rescue.cmd import table
+from stable_rescue.cmd.exits import Output
 from stable_rescue.domain import compare, complete, document, recognize
 from stable_rescue.domain.medium import Medium
 
@@ -74,7 +75,7 @@ def add_parser(commands: Any) -> None:
         "like [stable_rescue] allow_gaps",
     )
     parser.add_argument(
-        "--format",
+        *("-f", "--format"),
         choices=_FORMATS,
         default="table",
         help="table (the default) for people, json for the whole plan, xml for the "
@@ -83,7 +84,7 @@ def add_parser(commands: Any) -> None:
     parser.set_defaults(run=run)
 
 
-def run(options: argparse.Namespace) -> str:
+def run(options: argparse.Namespace) -> Output:
     """Return the plan for these options, in the format that they name.
 
     :raises Refused: if the rescue is not possible
@@ -107,7 +108,7 @@ def run(options: argparse.Namespace) -> str:
     )
     media = plans.RescueMedia(Medium.from_file(path, options.medium_format))
     plan = plans.derive(original, request, media)
-    return _FORMATS[options.format](plan)
+    return Output(_FORMATS[options.format](plan))
 
 
 def _complete_property(**_of_argcomplete: Any) -> list[str]:

@@ -27,10 +27,10 @@ def of_plan(plan: RescuePlan) -> str:
         f"Rescue    {plan.device} on {plan.bus}",
         "",
         "Devices in the rescue",
-        *_table(("device", "target", "address", "source"), _devices(comparison)),
+        *lines_of(("device", "target", "address", "source"), _devices(comparison)),
         "",
         "Edits",
-        *_table(("what", "rule"), ((edit.what, edit.rule) for edit in plan.edits)),
+        *lines_of(("what", "rule"), ((edit.what, edit.rule) for edit in plan.edits)),
         "",
         "Comparison with the rescue definition",
         *(f"  {line}" for line in str(comparison).splitlines()),
@@ -45,29 +45,39 @@ def _devices(comparison: compare.Comparison) -> list[tuple[str, str, str, str]]:
     """Return the server's devices, then those that the rescue adds, marked with +."""
     originals = [change.device for change in comparison.originals]
     return [
-        *(_row(device) for device in sorted(originals, key=_rank)),
+        *(_row(device) for device in sorted(originals, key=rank_of)),
         *(_row(device, "+ ") for device in comparison.appeared),
     ]
 
 
 def _row(device: Device, mark: str = "") -> tuple[str, str, str, str]:
-    return mark + _title(device), device.target, device.address, device.source
+    return mark + title_of(device), device.target, device.address, device.source
 
 
-def _rank(device: Device) -> int:
+def rank_of(device: Device) -> int:
+    """Return the place of a device in a list for people; the lowest comes first."""
     if device.kind in _FIRST:
         return _FIRST.index(device.kind)
     return len(_FIRST) + (device.kind in _LAST)
 
 
-def _title(device: Device) -> str:
+def title_of(device: Device) -> str:
+    """Return what a device is called in a list for people."""
     if device.kind == "disk":
         return device.facts.get("@device", "disk")
     return " ".join((device.kind, *filter(None, device.identity)))
 
 
-def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
-    """Return the rows under a heading, indented and aligned in columns."""
-    lines = [tuple(head), *(tuple(" ".join(c.split()) for c in row) for row in rows)]
+def lines_of(
+    head: Sequence[str], rows: Iterable[Sequence[str]], indent: str = "  "
+) -> list[str]:
+    """Return the rows under a heading, aligned in columns."""
+    lines = [tuple(head), *(tuple(map(printable, row)) for row in rows)]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    return ["  " + "  ".join(map(str.ljust, line, widths)).rstrip() for line in lines]
+    return [indent + "  ".join(map(str.ljust, each, widths)).rstrip() for each in lines]
+
+
+def printable(text: str) -> str:
+    """Return a text on one line, without characters that control a terminal."""
+    words = " ".join(text.split())
+    return "".join(each if each.isprintable() else "?" for each in words)

@@ -33,14 +33,30 @@ def has_config_drive(domain: Domain) -> bool:
 
 def is_rescue(domain: Domain) -> bool:
     """Return True if this is the definition of a stable or a stock rescue."""
-    if rescue_disk(domain) is not None:
-        return True
-    return any(name.endswith(RESCUE_DISK) for name in _sources(domain))
+    return any_rescue_disk(domain) is not None
+
+
+def any_rescue_disk(domain: Domain) -> etree._Element | None:
+    """Return the rescue disk of a stable or a stock rescue, or None."""
+    disk = rescue_disk(domain)
+    return stock_rescue_disk(domain) if disk is None else disk
+
+
+def stock_rescue_disk(domain: Domain) -> etree._Element | None:
+    """Return the first disk that reads Nova's rescue disk, or None."""
+    for disk in domain.disks():
+        if any(name.endswith(RESCUE_DISK) for name in _sources_of(disk)):
+            return disk
+    return None
 
 
 def _sources(domain: Domain) -> Iterator[str]:
     """Yield what the disks read: files, devices, names in a pool."""
     for disk in domain.disks():
-        source = disk.find("source")
-        if source is not None:
-            yield from (source.get(key, "") for key in SOURCE_KEYS)
+        yield from _sources_of(disk)
+
+
+def _sources_of(disk: etree._Element) -> Iterator[str]:
+    source = disk.find("source")
+    if source is not None:
+        yield from (source.get(key, "") for key in SOURCE_KEYS)

@@ -44,6 +44,7 @@ from stable_rescue.nova_internals.hosts import (
     HostVersions,
     Version,
     nova_version,
+    read_only_connection,
     versions_of,
     versions_without_driver,
 )
@@ -98,6 +99,7 @@ __all__ = [
     "ports_in_neutron",
     "power_off_values",
     "power_state",
+    "read_only_connection",
     "release_port",
     "replace_periodic_tasks",
     "request_shutdown",

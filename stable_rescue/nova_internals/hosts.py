@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Helpers for the compute host: versions."""
+"""Helpers for the compute host: libvirt without a driver, and versions."""
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -31,6 +33,16 @@ def versions_of(driver: libvirt_driver.LibvirtDriver) -> HostVersions:
 def versions_without_driver() -> HostVersions:
     """Return the versions of this host through a read-only connection.
 
+    Errors of libvirt propagate.
+    """
+    with read_only_connection() as connection:
+        return _versions(connection)
+
+
+@contextlib.contextmanager
+def read_only_connection() -> Iterator[Any]:
+    """Connect to the libvirt that nova-compute uses, without changing anything.
+
     Everybody may connect in this way. Errors of libvirt propagate.
     """
     import libvirt
@@ -38,7 +50,7 @@ def versions_without_driver() -> HostVersions:
 
     connection = libvirt.openReadOnly(libvirt_driver.LibvirtDriver._uri())
     try:
-        return _versions(connection)
+        yield connection
     finally:
         connection.close()
 

@@ -2,6 +2,7 @@
 """The files that say how a rescued server is restored: the record and unrescue.xml."""
 
 import contextlib
+import datetime
 import errno
 import stat
 from collections.abc import Callable, Iterable, Iterator
@@ -28,6 +29,8 @@ _RECORD = "stable_rescue.json"
 # Nova keeps the original definition in the same file, so each driver can unrescue a
 # server that the other has rescued.
 _UNRESCUE_XML = "unrescue.xml"
+#: The names of both files; the record is removed last.
+NAMES = (_UNRESCUE_XML, _RECORD)
 
 
 class Store:
@@ -79,6 +82,21 @@ class Store:
         :raises OSError: if the instance's directory cannot be read
         """
         return self._record.exists()
+
+    def changed_at(self) -> datetime.datetime | None:
+        """Return when the record was written, in UTC; otherwise, unrescue.xml.
+
+        :returns: None if both files are missing
+        :raises OSError: if the instance's directory cannot be read
+        """
+        return _time_of(self._record) or _time_of(self._unrescue_xml)
+
+    def original_saved_at(self) -> datetime.datetime | None:
+        """Return when unrescue.xml was written, in UTC; None if it is missing.
+
+        :raises OSError: if the instance's directory cannot be read
+        """
+        return _time_of(self._unrescue_xml)
 
     def save(self, record: Record) -> None:
         """Write the record.
@@ -158,6 +176,15 @@ class Store:
                 exc,
             )
             return None
+
+
+def _time_of(path: Path) -> datetime.datetime | None:
+    try:
+        seconds = path.stat().st_mtime
+    except FileNotFoundError:
+        return None
+    time = datetime.datetime.fromtimestamp(seconds, datetime.UTC)
+    return time.replace(tzinfo=None)  # like the times in the record
 
 
 @contextlib.contextmanager

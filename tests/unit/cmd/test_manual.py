@@ -13,7 +13,7 @@ from pathlib import Path
 import fixtures
 from oslotest import base
 
-from stable_rescue.cmd import main
+from stable_rescue.cmd import exits, main
 
 ROOT = Path(__file__).parents[3]
 PAGE = (ROOT / "doc" / "source" / "cli.rst").read_text()
@@ -31,22 +31,36 @@ def options_of(parser: argparse.ArgumentParser) -> set[str]:
     return found
 
 
+def commands_of(parser: argparse.ArgumentParser) -> dict[str, argparse.ArgumentParser]:
+    """Return the commands of a parser by name."""
+    (action,) = (
+        each for each in parser._actions if isinstance(each, argparse._SubParsersAction)
+    )
+    return dict(action.choices)
+
+
 class PageTest(base.BaseTestCase):
     def test_synopsis_has_every_option_and_no_other(self) -> None:
         synopsis = PAGE.partition("Synopsis\n")[2].partition("\n``")[0]
         self.assertEqual(
             options_of(main.parser()), set(re.findall(r"--[a-z-]+", synopsis))
         )
+        for command in commands_of(main.parser()):
+            usage = re.search(
+                rf"(?m)^    stable-rescue {command} .*\n( {{5,}}.*\n)*", PAGE
+            )
+            options = options_of(commands_of(main.parser())[command]) - {"--help"}
+            self.assertEqual(options, set(re.findall(r"--[a-z-]+", usage[0])), command)
 
-    def test_options_of_plan_are_described(self) -> None:
+    def test_every_option_is_described(self) -> None:
         described = set(re.findall(r"(?m)^   \* - ``(--[a-z-]+)", PAGE))
         self.assertEqual(options_of(main.parser()) - {"--help", "--version"}, described)
 
     def test_every_exit_status_is_described(self) -> None:
-        table = PAGE.partition("Exit status\n")[2].partition("Rules\n")[0]
+        table = PAGE.partition("\nExit status\n")[2].partition("Completion")[0]
         statuses = {
             value
-            for name, value in vars(main).items()
+            for name, value in vars(exits).items()
             if name.isupper() and isinstance(value, int)
         }
         described = re.findall(r"(?m)^   \* - (\d+)$", table)

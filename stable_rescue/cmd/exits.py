@@ -1,0 +1,33 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How a command of stable-rescue ends: its output, its exit status, its error."""
+
+from dataclasses import dataclass
+
+from stable_rescue import exception
+
+# The exit statuses; those from 64 on are from sysexits.h.
+SUCCESS = 0
+NOT_FOUND = 1
+REFUSED = 2
+USAGE = 64
+UNAVAILABLE = 69
+BUG = 70
+NO_OUTPUT = 74
+NO_PERMISSION = 77
+WRONG_CONFIGURATION = 78
+
+
+@dataclass(frozen=True)
+class Output:
+    """What a command prints, and the exit status if it can be printed."""
+
+    text: str
+    status: int = SUCCESS
+
+
+class CommandError(exception.StableRescueError):
+    """A command cannot do its work; the text is the reason for the operator."""
+
+    def __init__(self, status: int, reason: str) -> None:
+        super().__init__(reason)
+        self.status = status

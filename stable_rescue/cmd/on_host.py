@@ -1,0 +1,92 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The command lines of the commands that examine a compute host.
+
+They need Nova and libvirt, so what they do is imported when they are run.
+"""
+
+import argparse
+import importlib
+import sys
+import warnings
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from stable_rescue.cmd.exits import UNAVAILABLE, CommandError, Output
+
+_FORMATS = ("table", "json", "yaml", "csv")
+
+
+def add_parsers(commands: Any) -> None:
+    """Add these commands to a parser's."""
+    _add(
+        commands,
+        "list",
+        "listing",
+        "list the rescues on this host",
+        "List the servers of this compute host that are in a rescue, or that have the "
+        "record of one.",
+    )
+
+
+def _add(
+    commands: Any,
+    name: str,
+    module: str,
+    help_: str,
+    description: str,
+    formats: Sequence[str] = _FORMATS,
+) -> argparse.ArgumentParser:
+    """Add a command; ``run`` of a module of this package carries it out."""
+    parser: argparse.ArgumentParser = commands.add_parser(
+        name, help=help_, description=description
+    )
+    parser.add_argument(
+        *("-f", "--format"),
+        choices=formats,
+        default="table",
+        help="table (the default) for people, the others for programs",
+    )
+    parser.add_argument(
+        "--config-file",
+        metavar="FILE",
+        dest="config_files",
+        action="append",
+        default=[],
+        help="a configuration file to read instead of nova-compute's files; can be "
+        "given several times",
+    )
+    parser.add_argument(
+        "--config-dir",
+        metavar="DIR",
+        dest="config_dirs",
+        action="append",
+        default=[],
+        help="a folder of configuration files to read as well; can be given several "
+        "times",
+    )
+    parser.set_defaults(run=_runner(module))
+    return parser
+
+
+def _runner(module: str) -> Callable[[argparse.Namespace], Output]:
+    def run(options: argparse.Namespace) -> Output:
+        with warnings.catch_warnings():
+            if not sys.warnoptions:
+                # Operators cannot act on what Nova's libraries say about themselves.
+                warnings.simplefilter("ignore")
+            host, command = _import("host"), _import(module)
+            output: Output = host.run(command.run, options)
+        return output
+
+    return run
+
+
+def _import(module: str) -> Any:
+    try:
+        return importlib.import_module(f"stable_rescue.cmd.{module}")
+    except ImportError as exc:
+        raise CommandError(
+            UNAVAILABLE,
+            f"{exc}. This command needs Nova and libvirt; run the stable-rescue that "
+            f"is installed beside nova-compute, not the one in {sys.prefix}",
+        ) from exc

@@ -1,0 +1,215 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The rescues of a compute host: what its files and libvirt say about a server.
+
+Rescues begin and end while they are read: files and domains may vanish at any moment.
+"""
+
+import datetime
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import libvirt
+from lxml import etree
+from nova import conf as nova_conf
+from oslo_utils import timeutils, uuidutils
+
+from stable_rescue import exception
+from stable_rescue.cmd.exits import NOT_FOUND, UNAVAILABLE, CommandError
+from stable_rescue.domain import document, recognize, sources
+from stable_rescue.domain.document import Domain
+from stable_rescue.storage.record import Record, State
+from stable_rescue.storage.store import Store
+
+CONF = nova_conf.CONF
+
+#: States that are not the record's: the record cannot be read; Nova's driver has
+#: rescued the server; only unrescue.xml is left.
+DAMAGED, UNRECORDED, LEFTOVER = "damaged", "unrecorded", "leftover"
+
+# These last seconds. A rescue that is being prepared may have to fetch a large image.
+_SHORT = (State.BEGINNING, State.ENDING, State.ENDED)
+# nova-compute recovers a stalled rescue at the latest after this many stalled_after.
+_LATEST = 1.5
+_ATTEMPTS = 5
+
+
+@dataclass(frozen=True)
+class Rescue:
+    """What this host knows about the rescue of one server.
+
+    ``record`` is None if there is none or it is damaged. ``domain`` is libvirt's
+    domain. ``definition`` is what the guest runs with, or would start with if it is
+    off, without secrets. ``since`` is when the rescue system was started or, if the
+    record does not say that, when the state was written, in UTC.
+    """
+
+    uuid: str
+    domain: Any
+    is_running: bool
+    definition: Domain
+    state: str
+    record: Record | None
+    since: datetime.datetime | None
+
+    @property
+    def kind(self) -> str | None:
+        """Stable or stock; None if that is unknown."""
+        if self.record is not None:
+            return "stock" if self.record.is_stock else "stable"
+        if recognize.rescue_disk(self.definition) is not None:
+            return "stable"
+        return "stock" if recognize.is_rescue(self.definition) else None
+
+    @property
+    def device(self) -> str | None:
+        """The device of the rescue and its bus; None if they are unknown."""
+        disk = recognize.any_rescue_disk(self.definition)
+        if disk is not None:
+            return f"{disk.get('device', 'disk')} on {document.target_of(disk)[1]}"
+        if self.record is not None and not self.record.is_stock:
+            return f"{self.record.device} on {self.record.bus}"
+        return None
+
+    @property
+    def is_overdue(self) -> bool | None:
+        """True if the rescue lasts too long; None if there is no limit for it."""
+        if self.state in (State.RESCUED, UNRECORDED):
+            limit = float(CONF.rescue_timeout)
+        elif self.state in _SHORT:
+            limit = _LATEST * CONF.stable_rescue.stalled_after
+        else:
+            return None
+        if limit <= 0 or self.since is None:
+            return None
+        return bool(timeutils.is_older_than(self.since, limit))
+
+    def medium_bytes(self) -> int | None:
+        """Return the virtual size of the rescue medium; None if it is unknown.
+
+        The size of a raw file is asked from the file system, because libvirt may have
+        to wait for QEMU.
+        """
+        disk = recognize.any_rescue_disk(self.definition)
+        path = directory_of(self.uuid) / recognize.RESCUE_DISK
+        driver = None if disk is None else disk.find("driver")
+        if disk is None or (
+            sources.path_of(disk) == str(path)
+            and driver is not None
+            and driver.get("type") == "raw"
+        ):
+            return _file_size(path)
+        return _virtual_size(self.domain, disk)
+
+
+def directory_of(uuid: str) -> Path:
+    """Return the directory of an instance."""
+    return Path(CONF.instances_path, uuid)
+
+
+def original_of(rescue: Rescue) -> Domain | None:
+    """Return the definition that unrescue restores, or None if it is lost."""
+    saved = Store(str(directory_of(rescue.uuid))).load_original()
+    if saved is None and rescue.record is not None:
+        return Domain.parse(rescue.record.original_xml)
+    return saved
+
+
+def on_host(connection: Any) -> Iterator[Rescue]:
+    """Yield the rescues of the servers that libvirt has on this host.
+
+    Other directories in instances_path may belong to other hosts and are not read.
+    Errors of libvirt propagate.
+
+    :raises OSError: if a file cannot be read
+    """
+    for domain in connection.listAllDomains():
+        rescue = of_domain(domain)
+        if rescue is not None:
+            yield rescue
+
+
+def of_server(connection: Any, server: str) -> Rescue:
+    """Return the rescue of a server, whose record did not change meanwhile.
+
+    Errors of libvirt propagate.
+
+    :param server: its UUID, or libvirt's name of it
+    :raises CommandError: if there is no such server, or it has no rescue
+    :raises OSError: if a file cannot be read
+    """
+    is_uuid = uuidutils.is_uuid_like(server)
+    find = connection.lookupByUUIDString if is_uuid else connection.lookupByName
+    try:
+        domain = find(server)
+    except libvirt.libvirtError as exc:
+        if exc.get_error_code() != libvirt.VIR_ERR_NO_DOMAIN:
+            raise
+        raise CommandError(
+            NOT_FOUND, f"libvirt has no server {server} on this host"
+        ) from exc
+    earlier = of_domain(domain)
+    for _attempt in range(_ATTEMPTS):
+        rescue = of_domain(domain)
+        if rescue is None:
+            raise CommandError(
+                NOT_FOUND, f"server {server} is not in a rescue on this host"
+            )
+        # The definition was read between two equal records, so it belongs to them.
+        if earlier is not None and earlier.record == rescue.record:
+            return rescue
+        earlier = rescue
+    raise CommandError(
+        UNAVAILABLE, f"the rescue of server {server} is changing; try again"
+    )
+
+
+def of_domain(domain: Any) -> Rescue | None:
+    """Return the rescue of a domain's server; None if it has none, or has ended.
+
+    Errors of libvirt propagate.
+
+    :raises OSError: if a file cannot be read
+    """
+    uuid = domain.UUIDString()
+    directory = directory_of(uuid)
+    store = Store(str(directory))
+    if not (store.has_record() or store.has_original()):
+        return None
+    try:
+        is_running = bool(domain.isActive())
+        definition = Domain.parse(domain.XMLDesc(0))
+    except libvirt.libvirtError as exc:
+        if exc.get_error_code() == libvirt.VIR_ERR_NO_DOMAIN:
+            return None  # deleted meanwhile
+        raise
+    record, state = None, ""
+    try:
+        record = store.read()
+    except exception.InvalidRecord:
+        state = DAMAGED
+    if record is not None:
+        state = record.state.value
+    elif not state:
+        if not store.has_original():
+            return None  # ended meanwhile
+        state = UNRECORDED if recognize.is_rescue(definition) else LEFTOVER
+    since = record.rescued_at if record and record.state is State.RESCUED else None
+    if since is None:
+        since = store.changed_at()
+    return Rescue(uuid, domain, is_running, definition, state, record, since)
+
+
+def _file_size(path: Path) -> int | None:
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:
+        return None
+
+
+def _virtual_size(domain: Any, disk: etree._Element) -> int | None:
+    try:
+        return int(domain.blockInfo(document.target_of(disk)[0])[0])
+    except libvirt.libvirtError:
+        return None
