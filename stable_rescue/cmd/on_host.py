@@ -26,6 +26,22 @@ def add_parsers(commands: Any) -> None:
         "List the servers of this compute host that are in a rescue, or that have the "
         "record of one.",
     )
+    show = _add(
+        commands,
+        "show",
+        "show",
+        "show all that this host knows about a rescue",
+        "Show all that this compute host knows about the rescue of a server: the "
+        "record, the steps, the files, the plan and the devices.",
+        formats=("table", "json", "yaml"),
+    )
+    _add_server(show)
+
+
+def _add_server(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "server", metavar="SERVER", help="the UUID of a server, or its name in libvirt"
+    )
 
 
 def _add(

@@ -47,11 +47,15 @@ class Rescue:
 
     uuid: str
     domain: Any
-    is_running: bool
     definition: Domain
     state: str
     record: Record | None
     since: datetime.datetime | None
+
+    @property
+    def is_running(self) -> bool:
+        """True if the guest runs; libvirt gives only such a definition an id."""
+        return self.definition.root.get("id") is not None
 
     @property
     def kind(self) -> str | None:
@@ -101,6 +105,21 @@ class Rescue:
         ):
             return _file_size(path)
         return _virtual_size(self.domain, disk)
+
+
+def definition_of(domain: Any) -> str:
+    """Return what a guest runs with, or would start with if it is off.
+
+    Secrets are left out. Other errors of libvirt propagate.
+
+    :returns: an empty text if the domain was deleted meanwhile
+    """
+    try:
+        return str(domain.XMLDesc(0))
+    except libvirt.libvirtError as exc:
+        if exc.get_error_code() == libvirt.VIR_ERR_NO_DOMAIN:
+            return ""
+        raise
 
 
 def directory_of(uuid: str) -> Path:
@@ -177,13 +196,10 @@ def of_domain(domain: Any) -> Rescue | None:
     store = Store(str(directory))
     if not (store.has_record() or store.has_original()):
         return None
-    try:
-        is_running = bool(domain.isActive())
-        definition = Domain.parse(domain.XMLDesc(0))
-    except libvirt.libvirtError as exc:
-        if exc.get_error_code() == libvirt.VIR_ERR_NO_DOMAIN:
-            return None  # deleted meanwhile
-        raise
+    text = definition_of(domain)
+    if not text:
+        return None  # deleted meanwhile
+    definition = Domain.parse(text)
     record, state = None, ""
     try:
         record = store.read()
@@ -198,7 +214,7 @@ def of_domain(domain: Any) -> Rescue | None:
     since = record.rescued_at if record and record.state is State.RESCUED else None
     if since is None:
         since = store.changed_at()
-    return Rescue(uuid, domain, is_running, definition, state, record, since)
+    return Rescue(uuid, domain, definition, state, record, since)
 
 
 def _file_size(path: Path) -> int | None:

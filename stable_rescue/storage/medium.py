@@ -25,7 +25,8 @@ from stable_rescue.storage import disk_info, files, kernel, nvram
 
 CONF = nova_conf.CONF
 
-_NAMES = (RESCUE_DISK, CONFIG_DRIVE + RESCUE_SUFFIX)
+#: The names of the rescue disk and the config drive.
+NAMES = (RESCUE_DISK, CONFIG_DRIVE + RESCUE_SUFFIX)
 
 _REMOVE_LVM = steps.changes("remove LVM volumes")
 _REMOVE_RBD = steps.changes("remove RBD images")
@@ -101,17 +102,17 @@ def remove(driver: libvirt_driver.LibvirtDriver, instance: "objects.Instance") -
     """
     nvram.remove(instance)
     kernel.remove(instance)
-    for name in _NAMES:
+    for name in NAMES:
         files.remove(Path(_folder(instance), name))
     disk_info.remove(
-        _folder(instance), [*_NAMES, _temporary_name(instance), *kernel.NAMES]
+        _folder(instance), [*NAMES, _temporary_name(instance), *kernel.NAMES]
     )
     lvm_volumes = nova_internals.rescue_disks_of_lvm(driver, instance)
     if lvm_volumes:
         with _REMOVE_LVM:
             lvm.remove_volumes(lvm_volumes)
     if CONF.libvirt.images_type == "rbd":
-        names = {f"{instance.uuid}_{name}" for name in _NAMES}
+        names = {f"{instance.uuid}_{name}" for name in NAMES}
         with _REMOVE_RBD:
             rbd_utils.RBDDriver().cleanup_volumes(names.__contains__)
 

@@ -29,6 +29,7 @@ from stable_rescue.storage.store import Store
 CONF = nova_conf.CONF
 ROOT = Path(__file__).parents[3]
 IMAGE = "0b6f7a2e-9c41-4d5e-8a37-1f2c3d4e5f60"
+CHECKSUM = "5f363e0e58a95f06cbe9bbc662c5dfb6"
 RESCUED_AT = datetime.datetime(2026, 11, 28, 1, 2, 3)
 MIB = 2**20
 
@@ -62,7 +63,7 @@ class HostTestCase(base.BaseTestCase):
             plan.RescueRequest(bus="usb"),
             plan.RescueMedia(Medium.from_file(str(path))),
         )
-        image = {"id": IMAGE, "checksum": "c"}
+        image = {"id": IMAGE, "checksum": CHECKSUM}
         record = Record.of(planned, image, was_running=True)
         if state is None:
             self.domains.append(record.original_xml)
