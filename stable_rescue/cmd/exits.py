@@ -9,6 +9,7 @@ from stable_rescue import exception
 SUCCESS = 0
 NOT_FOUND = 1
 REFUSED = 2
+NOT_ALL = 3
 USAGE = 64
 UNAVAILABLE = 69
 BUG = 70

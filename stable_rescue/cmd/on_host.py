@@ -36,6 +36,16 @@ def add_parsers(commands: Any) -> None:
         formats=("table", "json", "yaml"),
     )
     _add_server(show)
+    verify = _add(
+        commands,
+        "verify",
+        "verify",
+        "check that a rescued server is what the rescue promises",
+        "Compare the running definition of a rescued server with the original one, and "
+        "check that the rescue disk was booted and the volumes are connected. Exit "
+        "status: 0 if every check succeeds, 3 if not.",
+    )
+    _add_server(verify)
 
 
 def _add_server(parser: argparse.ArgumentParser) -> None:

@@ -6,11 +6,15 @@ import datetime
 import re
 import shlex
 
+import fixtures
+
 from stable_rescue.storage.record import Record, State
 from tests.unit.cmd import host, screens
 from tests.unit.cmd.host import HostTestCase
 
 PAGE = host.ROOT / "doc" / "source" / "cli.rst"
+# Requests and bytes read, requests and bytes written, errors.
+COUNTERS = (431, 13_631_488, 0, 0, -1)
 DAY = datetime.datetime(2026, 1, 15)
 # Nova's default, in place of the test's folder.
 INSTANCES = "/var/lib/nova/instances"
@@ -31,6 +35,16 @@ class ScreensTest(HostTestCase):
         path = self.directory(record) / "stable_rescue.json"
         host.set_time(path, DAY.replace(day=16, hour=3, minute=2, second=55))
 
+        # libvirt's test driver invents the counters; these are of a guest of the lab.
+        self.useFixture(
+            fixtures.MockPatch("libvirt.virDomain.blockStats", return_value=COUNTERS)
+        )
+        self.useFixture(
+            fixtures.MockPatch(
+                "stable_rescue.cmd.verify._path_problem", return_value=""
+            )
+        )
+
     def set_times(self, record: Record, rescued_at: datetime.datetime) -> None:
         """Set when the files of a rescue were changed."""
         for name, seconds in (
@@ -46,7 +60,7 @@ class ScreensTest(HostTestCase):
             r"(?m)^    \$ stable-rescue (.*)\n((?:    .*\n|\n)+)", PAGE.read_text()
         )
         commands = [command.partition(" ")[0] for command, _block in blocks]
-        self.assertEqual(["list", "show"], commands)
+        self.assertEqual(["list", "show", "verify"], commands)
         for command, block in blocks:
             _status, output, errors = self.run_command(*shlex.split(command))
             self.assertEqual("", errors)

@@ -67,7 +67,7 @@ class ShowTest(HostTestCase):
         }
         self.save(dataclasses.replace(record, **definitions))
         self.domains[:] = [definitions["rescue_xml"]]
-        for command in ("show",):
+        for command in ("show", "verify"):
             for format_ in ("table", "json", "yaml"):
                 _status, output, _errors = self.run_command(
                     command, HISTORY, "-f", format_
@@ -123,7 +123,7 @@ class ShowTest(HostTestCase):
 
     def test_server_without_a_rescue_fails_with_status_1(self) -> None:
         self.add_server(state=None)
-        for command in ("show",):
+        for command in ("show", "verify"):
             for server in (HISTORY, DOMAIN):
                 self.assert_fails(1, "not in a rescue", words=(command, server))
             for server in (str(uuid.uuid4()), "instance-0000ffff"):
