@@ -46,6 +46,20 @@ def add_parsers(commands: Any) -> None:
         "status: 0 if every check succeeds, 3 if not.",
     )
     _add_server(verify)
+    clean = _add(
+        commands,
+        "clean",
+        "clean",
+        "remove what rescues of deleted servers left on this host",
+        "List what rescues of deleted servers left on this compute host and in Nova's "
+        "rbd pool; with --yes, remove it. Exit status: 0, or 3 if something could not "
+        "be removed.",
+    )
+    clean.add_argument(
+        "--yes",
+        action="store_true",
+        help="remove what is listed with the action remove",
+    )
 
 
 def _add_server(parser: argparse.ArgumentParser) -> None:

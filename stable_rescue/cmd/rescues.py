@@ -143,10 +143,19 @@ def on_host(connection: Any) -> Iterator[Rescue]:
 
     :raises OSError: if a file cannot be read
     """
-    for domain in connection.listAllDomains():
+    for domain in domains_of(connection):
         rescue = of_domain(domain)
         if rescue is not None:
             yield rescue
+
+
+def domains_of(connection: Any) -> list[Any]:
+    """Return the domains of this host. Errors of libvirt propagate."""
+    either = (
+        libvirt.VIR_CONNECT_LIST_DOMAINS_ACTIVE
+        | libvirt.VIR_CONNECT_LIST_DOMAINS_INACTIVE
+    )
+    return list(connection.listAllDomains(either))
 
 
 def of_server(connection: Any, server: str) -> Rescue:

@@ -13,6 +13,11 @@ nova-compute imports the manager before it loads a driver, and the import must n
 one: functions that need nova.virt.libvirt import it when they are called.
 """
 
+from stable_rescue.nova_internals.conductor import (
+    NoAnswerError,
+    connect_to_conductor,
+    instances_even_deleted,
+)
 from stable_rescue.nova_internals.consoles import (
     acquire_port,
     claim_port,
@@ -73,12 +78,14 @@ __all__ = [
     "HOOKS",
     "Hook",
     "HostVersions",
+    "NoAnswerError",
     "Version",
     "acquire_port",
     "block_device_info",
     "build_definition",
     "claim_port",
     "config_drive_xml",
+    "connect_to_conductor",
     "connect_volume",
     "connector_of",
     "define_guest",
@@ -91,6 +98,7 @@ __all__ = [
     "has_usb_cdroms",
     "has_volume_secret",
     "image_api_of",
+    "instances_even_deleted",
     "is_active",
     "make_config_drive",
     "make_volume_secret",

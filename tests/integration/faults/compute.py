@@ -140,6 +140,13 @@ class Compute:
 
         return self._fork(run)
 
+    def call(self, function: Callable[[], None]) -> tuple[int, str]:
+        """Call a function in a new process that has nova-compute's configuration.
+
+        :returns: its exit code and its output
+        """
+        return self._fork(function)
+
     def _fork(self, function: Callable[[], None]) -> tuple[int, str]:
         pid = os.fork()
         if pid == 0:

@@ -7,14 +7,17 @@ import re
 import shlex
 
 import fixtures
+from nova import objects
 
+from stable_rescue import nova_internals
 from stable_rescue.storage.record import Record, State
 from tests.unit.cmd import host, screens
 from tests.unit.cmd.host import HostTestCase
 
 PAGE = host.ROOT / "doc" / "source" / "cli.rst"
+DELETED = "a3f1c2d4-5b6e-4789-8abc-def012345678"
 # Requests and bytes read, requests and bytes written, errors.
-COUNTERS = (431, 13_631_488, 0, 0, -1)
+COUNTERS = (191, 10_685_440, 0, 0, -1)
 DAY = datetime.datetime(2026, 1, 15)
 # Nova's default, in place of the test's folder.
 INSTANCES = "/var/lib/nova/instances"
@@ -35,7 +38,8 @@ class ScreensTest(HostTestCase):
         path = self.directory(record) / "stable_rescue.json"
         host.set_time(path, DAY.replace(day=16, hour=3, minute=2, second=55))
 
-        # libvirt's test driver invents the counters; these are of a guest of the lab.
+        # libvirt's test driver invents the counters; these were read from the guest of
+        # tests/integration/test_commands.py.
         self.useFixture(
             fixtures.MockPatch("libvirt.virDomain.blockStats", return_value=COUNTERS)
         )
@@ -44,6 +48,7 @@ class ScreensTest(HostTestCase):
                 "stable_rescue.cmd.verify._path_problem", return_value=""
             )
         )
+        self.delete_server()
 
     def set_times(self, record: Record, rescued_at: datetime.datetime) -> None:
         """Set when the files of a rescue were changed."""
@@ -55,12 +60,33 @@ class ScreensTest(HostTestCase):
             changed = rescued_at + datetime.timedelta(seconds=seconds)
             host.set_time(self.directory(record) / name, changed)
 
+    def delete_server(self) -> None:
+        """Leave files of a server that Nova has deleted."""
+        directory = self.instances / DELETED
+        directory.mkdir()
+        for name, size in (
+            ("disk.rescue", 15 * host.MIB),
+            ("stable_rescue.json", 9_876),
+        ):
+            with (directory / name).open("wb") as file:
+                file.truncate(size)
+        self.options.append("host = compute1")
+        objects.register_all()
+        server = objects.Instance(uuid=DELETED, deleted=True, host="compute1")
+        for name, value in (
+            ("connect_to_conductor", None),
+            ("instances_even_deleted", {DELETED: server}),
+        ):
+            self.useFixture(
+                fixtures.MockPatchObject(nova_internals, name, return_value=value)
+            )
+
     def test_screens_of_the_manual_are_real(self) -> None:
         blocks = re.findall(
             r"(?m)^    \$ stable-rescue (.*)\n((?:    .*\n|\n)+)", PAGE.read_text()
         )
         commands = [command.partition(" ")[0] for command, _block in blocks]
-        self.assertEqual(["list", "show", "verify"], commands)
+        self.assertEqual(["list", "show", "verify", "clean"], commands)
         for command, block in blocks:
             _status, output, errors = self.run_command(*shlex.split(command))
             self.assertEqual("", errors)

@@ -1,0 +1,235 @@
+# SPDX-License-Identifier: Apache-2.0
+"""stable-rescue clean, with real files, a real libvirt client and a stub of Nova."""
+
+import contextlib
+import json
+import shutil
+import threading
+from collections.abc import Callable, Collection
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import fixtures
+from nova import objects
+from oslo_concurrency import lockutils
+
+from stable_rescue import nova_internals
+from stable_rescue.storage import leftovers
+from stable_rescue.storage.record import State
+from tests.unit.cmd.host import HostTestCase
+
+HISTORY = "6c1f0a52-3a86-4d0b-8e0f-2f3f0b1c9a2a"
+HERE, ELSEWHERE = "compute1", "compute2"
+FILES = ["disk.rescue", "unrescue.xml", "stable_rescue.json"]
+
+
+class Pool:
+    """A stub of Nova's driver for rbd."""
+
+    def __init__(self, *images: str) -> None:
+        self.images = list(images)
+        self.in_use: set[str] = set()
+
+    def cleanup_volumes(self, is_wanted: Callable[[str], bool]) -> None:
+        wanted = [image for image in self.images if is_wanted(image)]
+        for image in set(wanted) - self.in_use:
+            self.images.remove(image)
+
+
+class CleanTest(HostTestCase):
+    def setUp(self) -> None:
+        super().setUp()
+        self.options.append(f"host = {HERE}")
+        objects.register_all()
+        self.servers: dict[str, objects.Instance] = {}
+        self.replace("connect_to_conductor", lambda: None)
+        self.replace("instances_even_deleted", self.answer)
+        record = self.add_server(state=State.RESCUED)
+        self.rescue_xml = self.domains.pop()
+        self.directory_ = self.directory(record)
+        self.set_server(HISTORY, deleted=True)
+
+    def replace(self, name: str, function: Callable[..., Any]) -> None:
+        """Replace a function of nova_internals."""
+        self.useFixture(fixtures.MockPatchObject(nova_internals, name, function))
+
+    def answer(self, uuids: Collection[str]) -> dict[str, objects.Instance]:
+        """Answer as Nova's conductor does."""
+        return {uuid: self.servers[uuid] for uuid in uuids if uuid in self.servers}
+
+    def set_server(self, uuid: str, deleted: bool, host: str | None = HERE) -> None:
+        """Set what Nova's database has of a server."""
+        self.servers[uuid] = objects.Instance(uuid=uuid, deleted=deleted, host=host)
+
+    def clean(self, *words: str, status: int = 0) -> dict[str, tuple[str, str]]:
+        """Return action and reason by the name of the leftover."""
+        output = self.output("clean", *words, "-f", "json", status=status)
+        rows = json.loads(output)["leftovers"]
+        return {Path(r["leftover"]).name: (r["action"], r["reason"]) for r in rows}
+
+    def present(self) -> list[str]:
+        """Return the names of the files in the server's directory."""
+        return sorted(path.name for path in self.directory_.iterdir())
+
+    def assert_kept(self, reason: str) -> None:
+        """Assert that nothing is removed, for a reason that is printed."""
+        before = self.present()
+        for words in ((), ("--yes",)):
+            results = self.clean(*words)
+            self.assertEqual(set(FILES), set(results))
+            for action, given in results.values():
+                self.assertEqual("kept", action)
+                self.assertIn(reason, given)
+        self.assertEqual(before, self.present())
+
+    def test_leftovers_of_a_deleted_server_are_only_listed(self) -> None:
+        before = self.present()
+        actions = {name: action for name, (action, _reason) in self.clean().items()}
+        self.assertEqual(dict.fromkeys(FILES, "remove"), actions)
+        self.assertEqual(before, self.present())
+        self.assertFalse((self.instances / "locks").exists())
+
+    def test_leftovers_of_a_deleted_server_are_removed_with_yes(self) -> None:
+        for name in ("disk.config.rescue", "kernel.rescue", "ramdisk.rescue"):
+            (self.directory_ / name).touch()
+        (self.directory_ / "nvram.rescue").touch()
+        (self.directory_ / ".disk.rescue.new").touch()
+        actions = {action for action, _reason in self.clean("--yes").values()}
+        self.assertEqual({"removed"}, actions)
+        self.assertFalse(self.directory_.exists())
+        self.assertEqual({}, self.clean("--yes"))
+
+    def test_other_files_of_the_server_stay(self) -> None:
+        (self.directory_ / "disk").touch()
+        self.clean("--yes")
+        self.assertEqual(["disk"], self.present())
+
+    def test_server_that_libvirt_has_is_not_looked_at(self) -> None:
+        self.domains.append(self.rescue_xml)
+        self.assertEqual({}, self.clean("--yes"))
+        self.assertEqual(sorted(FILES), self.present())
+
+    def test_server_that_nova_has_here_is_kept(self) -> None:
+        self.set_server(HISTORY, deleted=False)
+        self.assert_kept("the start of nova-compute recovers it")
+
+    def test_server_that_nova_does_not_know_is_kept(self) -> None:
+        """It may be in another cell, on the same storage."""
+        self.servers.clear()
+        self.assert_kept("it was purged, or is in another cell")
+
+    def test_deleted_server_of_another_host_is_kept(self) -> None:
+        self.set_server(HISTORY, deleted=True, host=ELSEWHERE)
+        self.assert_kept(f"last on host {ELSEWHERE}")
+
+    def test_server_of_another_host_is_not_listed(self) -> None:
+        """Hosts may share instances_path."""
+        self.set_server(HISTORY, deleted=False, host=ELSEWHERE)
+        self.assertEqual({}, self.clean("--yes"))
+        self.assertEqual(sorted(FILES), self.present())
+
+    def test_files_that_another_domain_names_are_kept(self) -> None:
+        self.add_server("pc-scsi", state=None)
+        xml = self.domains.pop()
+        path = "/var/lib/nova/instances/b84c3f6e-9e0a-4a51-8d3c-51f3e2a76d2c/disk'"
+        self.assertIn(path, xml)
+        medium = f"{self.directory_}/disk.rescue'"
+        self.domains.append(xml.replace(path, medium, 1))
+        self.assert_kept("definition of another server")
+
+    def test_server_is_read_again_before_the_removal(self) -> None:
+        """The first command waits for the lock while the other one removes."""
+        first_answer = threading.Event()
+        held = threading.Event()
+        path = str(self.instances / "locks")
+
+        def hold() -> None:
+            with lockutils.lock(
+                "stable-rescue-clean",
+                lock_file_prefix="nova-",
+                external=True,
+                lock_path=path,
+            ):
+                held.set()
+                first_answer.wait(60)
+                shutil.rmtree(self.directory_)
+
+        other = threading.Thread(target=hold)
+        other.start()
+        self.assertTrue(held.wait(60))
+        acquire = lockutils.lock
+
+        @contextlib.contextmanager
+        def announce(*args: Any, **options: Any) -> Any:
+            first_answer.set()
+            with acquire(*args, **options) as lock:
+                yield lock
+
+        with mock.patch.object(lockutils, "lock", announce):
+            self.assertEqual({}, self.clean("--yes"))
+        other.join(60)
+
+    def test_file_that_cannot_be_removed_fails_and_others_are_removed(self) -> None:
+        (self.directory_ / "disk.rescue").unlink()
+        (self.directory_ / "disk.rescue").mkdir()
+        results = self.clean("--yes", status=3)
+        self.assertEqual("failed", results.pop("disk.rescue")[0])
+        self.assertEqual({"removed"}, {action for action, _reason in results.values()})
+        self.assertEqual(["disk.rescue"], self.present())
+
+    def test_images_in_the_rbd_pool_are_removed(self) -> None:
+        mine = [f"{HISTORY}_disk.rescue", f"{HISTORY}_disk.config.rescue"]
+        other = "b84c3f6e-9e0a-4a51-8d3c-51f3e2a76d2c"
+        self.set_server(other, deleted=False, host=ELSEWHERE)
+        others = [f"{HISTORY}_disk", f"{other}_disk.rescue", "x_disk.rescue", "image"]
+        pool = Pool(*mine, *others)
+        self.options.append("[libvirt]\nimages_type = rbd\nimages_rbd_pool = vms")
+        self.useFixture(
+            fixtures.MockPatchObject(leftovers.rbd_utils, "RBDDriver", lambda: pool)
+        )
+        pool.in_use = {mine[1]}
+        results = self.clean("--yes", status=3)
+        self.assertEqual({*FILES, *mine}, set(results))
+        self.assertEqual("removed", results[mine[0]][0])
+        self.assertEqual("failed", results[mine[1]][0])
+        self.assertIn("in use", results[mine[1]][1])
+        self.assertEqual([mine[1], *others], pool.images)
+
+    def test_conductor_that_does_not_answer_means_that_all_stays(self) -> None:
+        error = nova_internals.NoAnswerError("no answer within 60 seconds")
+        self.replace("instances_even_deleted", mock.Mock(side_effect=error))
+        for words in (("clean",), ("clean", "--yes")):
+            self.assert_fails(69, "no answer within 60", "is removed", words=words)
+        self.assertEqual(sorted(FILES), self.present())
+
+    def test_message_queue_without_configuration_is_named(self) -> None:
+        error = ValueError("no transport_url")
+        self.replace("connect_to_conductor", mock.Mock(side_effect=error))
+        self.assert_fails(69, "conductor: no transport_url", words=("clean", "--yes"))
+
+    def test_lvm_is_named_as_not_looked_at(self) -> None:
+        self.options.append("[libvirt]\nimages_type = lvm\nimages_volume_group = vg")
+        _status, _output, errors = self.run_command("clean")
+        self.assertIn("LVM volumes are not looked at", errors)
+
+
+class ConductorTest(HostTestCase):
+    def test_conductor_that_hangs_is_not_waited_for(self) -> None:
+        hanging = threading.Event()
+        self.addCleanup(hanging.set)
+        with (
+            mock.patch.object(nova_internals.conductor, "CONF") as conf,
+            mock.patch.object(
+                objects.InstanceList,
+                "get_by_filters",
+                side_effect=lambda *_: hanging.wait(60),
+            ),
+        ):
+            conf.rpc_response_timeout = 0.01
+            self.assertRaisesRegex(
+                nova_internals.NoAnswerError,
+                "no answer within 0.01 seconds",
+                nova_internals.instances_even_deleted,
+                {HISTORY},
+            )
