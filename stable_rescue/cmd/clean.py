@@ -38,7 +38,7 @@ _TABLE = ("action", "size_bytes", "reason", "leftover")
 _COLUMNS = ("server", "leftover", "size_bytes", "action", "reason")
 _LOCK = "stable-rescue-clean"
 
-# What is or would be done with a leftover.
+# The actions: what is done with a leftover, or would be done with --yes.
 REMOVE, REMOVED, KEPT, FAILED = "remove", "removed", "kept", "failed"
 
 

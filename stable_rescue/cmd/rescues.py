@@ -4,6 +4,7 @@
 Rescues begin and end while they are read: files and domains may vanish at any moment.
 """
 
+import dataclasses
 import datetime
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -33,6 +34,8 @@ _SHORT = (State.BEGINNING, State.ENDING, State.ENDED)
 # nova-compute recovers a stalled rescue at the latest after this many stalled_after.
 _LATEST = 1.5
 _ATTEMPTS = 5
+# The values of a record that are text.
+_TEXTS = ("image_id", "device", "bus", "original_xml", "rescue_xml")
 
 
 @dataclass(frozen=True)
@@ -209,21 +212,49 @@ def of_domain(domain: Any) -> Rescue | None:
     if not text:
         return None  # deleted meanwhile
     definition = Domain.parse(text)
-    record, state = None, ""
     try:
-        record = store.read()
+        record = _usable(store.read())
     except exception.InvalidRecord:
-        state = DAMAGED
-    if record is not None:
-        state = record.state.value
-    elif not state:
-        if not store.has_original():
+        record, state = None, DAMAGED
+    else:
+        if record is not None:
+            state = record.state.value
+        elif store.has_original():
+            state = UNRECORDED if recognize.is_rescue(definition) else LEFTOVER
+        else:
             return None  # ended meanwhile
-        state = UNRECORDED if recognize.is_rescue(definition) else LEFTOVER
     since = record.rescued_at if record and record.state is State.RESCUED else None
     if since is None:
         since = store.changed_at()
     return Rescue(uuid, domain, definition, state, record, since)
+
+
+def _usable(record: Record | None) -> Record | None:
+    """Return a record whose values are what they should be.
+
+    :raises InvalidRecord: if one is not
+    """
+    if record is None:
+        return None
+    for name in _TEXTS:
+        if not isinstance(getattr(record, name), str):
+            raise exception.InvalidRecord(f"{name} is not text")
+    if not isinstance(record.image_checksum, str | None):
+        raise exception.InvalidRecord("image_checksum is not text")
+    try:
+        for xml in (record.original_xml, record.rescue_xml):
+            Domain.parse(xml)
+    except exception.InvalidDomain as exc:
+        raise exception.InvalidRecord(str(exc)) from exc
+    return dataclasses.replace(
+        record,
+        rescued_at=_without_zone(record.rescued_at),
+        launched_at=_without_zone(record.launched_at),
+    )
+
+
+def _without_zone(time: datetime.datetime | None) -> datetime.datetime | None:
+    return timeutils.normalize_time(time) if time else None
 
 
 def _file_size(path: Path) -> int | None:

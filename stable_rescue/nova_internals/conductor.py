@@ -28,8 +28,8 @@ class NoAnswerError(Exception):
 def connect_to_conductor() -> None:
     """Let Nova's objects ask the conductor of this cell, as in nova-compute.
 
-    The message queue and its credentials are those of nova.conf. Errors of
-    oslo.messaging propagate.
+    nova.conf names the message queue and its credentials. Errors of oslo.messaging
+    propagate.
     """
     rpc.set_defaults(control_exchange="nova")
     rpc.init(CONF)

@@ -91,7 +91,7 @@ class CommandsTest(ServerTestBase):
         )
 
         def answer_itself(*args: Any, **options: Any) -> Any:
-            # This process is that of the conductor as well.
+            # The conductor runs in this process as well.
             with mock.patch.object(NovaObject, "indirection_api", None):
                 asked.append((options["objname"], options["objmethod"]))
                 return answer(*args, **options)

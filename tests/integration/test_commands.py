@@ -33,7 +33,7 @@ class CommandsTest(FaultTestBase):
         )
 
     def run_command(self, *words: str) -> tuple[int, Any]:
-        """Run a command in a process of its own; return its status and its JSON."""
+        """Run a command in another process; return its status and its JSON."""
         process = subprocess.run(
             [
                 *(sys.executable, "-c", _COMMAND, *words, "-f", "json"),

@@ -1,11 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """stable-rescue clean, with real files, a real libvirt client and a stub of Nova."""
 
+import argparse
 import contextlib
 import json
 import shutil
 import threading
 from collections.abc import Callable, Collection
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -15,6 +17,7 @@ from nova import objects
 from oslo_concurrency import lockutils
 
 from stable_rescue import nova_internals
+from stable_rescue.cmd import clean
 from stable_rescue.storage import leftovers
 from stable_rescue.storage.record import State
 from tests.unit.cmd.host import HostTestCase
@@ -115,7 +118,7 @@ class CleanTest(HostTestCase):
         self.assert_kept("the start of nova-compute recovers it")
 
     def test_server_that_nova_does_not_know_is_kept(self) -> None:
-        """It may be in another cell, on the same storage."""
+        """The server may be in another cell, on the same storage."""
         self.servers.clear()
         self.assert_kept("it was purged, or is in another cell")
 
@@ -170,7 +173,27 @@ class CleanTest(HostTestCase):
             self.assertEqual({}, self.clean("--yes"))
         other.join(60)
 
-    def test_file_that_cannot_be_removed_fails_and_others_are_removed(self) -> None:
+    def test_two_commands_at_once_remove_everything_once(self) -> None:
+        start = threading.Barrier(2)
+
+        def command(_number: int) -> clean.Output:
+            with nova_internals.read_only_connection() as connection:
+                start.wait(60)
+                options = argparse.Namespace(yes=True, format="json")
+                return clean.run(options, connection)
+
+        self.clean()  # reads the configuration
+        with ThreadPoolExecutor(2) as threads:
+            outputs = list(threads.map(command, range(2)))
+        self.assertEqual([0, 0], [output.status for output in outputs])
+        rows = [
+            (Path(row["leftover"]).name, row["action"])
+            for output in outputs
+            for row in json.loads(output.text)["leftovers"]
+        ]
+        self.assertEqual(sorted((name, "removed") for name in FILES), sorted(rows))
+
+    def test_file_that_cannot_be_removed_fails_alone(self) -> None:
         (self.directory_ / "disk.rescue").unlink()
         (self.directory_ / "disk.rescue").mkdir()
         results = self.clean("--yes", status=3)

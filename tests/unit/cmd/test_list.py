@@ -4,6 +4,7 @@
 import csv
 import dataclasses
 import io
+import itertools
 import json
 import os
 import subprocess
@@ -19,6 +20,8 @@ from tests.unit.cmd import host
 from tests.unit.cmd.host import HostTestCase
 
 HISTORY = "6c1f0a52-3a86-4d0b-8e0f-2f3f0b1c9a2a"
+
+WRONG = (None, 5, "2026-01-01T00:00:00+02:00", [], {"a": "b"})
 
 
 class ListTest(HostTestCase):
@@ -124,6 +127,22 @@ class ListTest(HostTestCase):
                 ("damaged", "stable", None),
                 (rescue["state"], rescue["kind"], rescue["image"]),
             )
+
+    def test_record_with_any_wrong_value_ends_no_command(self) -> None:
+        record = self.add_server()
+        path = self.directory(record) / "stable_rescue.json"
+        content = json.loads(path.read_text())
+        self.assertGreater(len(content), 12)
+        path_of_conf = self.nova_conf()
+        states = set()
+        with mock.patch.object(self, "nova_conf", return_value=path_of_conf):
+            for key, value in itertools.product(content, WRONG):
+                path.write_text(json.dumps(content | {key: value}))
+                states.add(self.the_rescue()["state"])
+                for command in ("show", "verify"):
+                    status, _output, errors = self.run_command(command, HISTORY)
+                    self.assertIn(status, (0, 3), (key, value, errors))
+        self.assertEqual({"damaged", "rescued"}, states)
 
     def test_stock_rescue_without_record_is_unrecorded(self) -> None:
         record = self.add_server()
