@@ -141,14 +141,28 @@ def _groups(text: str) -> Iterator[tuple[int, int, dict[int, dict[str, Any]]]]:
             fact = json.loads(match[5][:length])
         except ValueError:
             continue  # The line is torn; the other copy is whole.
+        if not _is_fact(index, fact):
+            continue
         # The same number with different content comes from the next boot.
         if current != (sequence, count) or lines.get(index, fact) != fact:
             if current:
                 yield *current, lines
             current, lines = (sequence, count), {}
-        lines[index] = fact
+        # Lines without the first one may be the end of an earlier boot.
+        if lines or index == 1:
+            lines[index] = fact
     if current:
         yield *current, lines
+
+
+def _is_fact(index: int, fact: dict[str, Any]) -> bool:
+    """Return False for a line whose number belongs to another line.
+
+    If a guest is destroyed while it prints, the line of the next boot may continue the
+    line that was begun.
+    """
+    is_boot = fact.get("k") == "boot"
+    return is_boot is (index == 1) and (is_boot or {"k", "path"} <= fact.keys())
 
 
 def _inventory(sequence: int, facts: list[dict[str, Any]]) -> Inventory:

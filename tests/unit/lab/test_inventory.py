@@ -87,6 +87,28 @@ class ParseTest(unittest.TestCase):
         self.assertEqual([], inventory.parse("\n".join(kept)))
         self.assertIsNone(inventory.last("SeaBIOS"))
 
+    def test_line_that_continues_another_one_is_left_out(self):
+        """The guest was destroyed while it printed."""
+        whole = recorded("q35-before")
+        line = next(x for x in whole.splitlines() if '"vol-1"' in x)
+        boot = next(x for x in whole.splitlines() if x.startswith("LAB1 1 1 "))
+        joined = " ".join(line.split(" ")[:4] + boot.split(" ")[4:])
+        text = whole.replace(line, joined, 1)
+        self.assertNotEqual(whole, text)
+        self.assertEqual(inventory.parse(whole), inventory.parse(text))
+
+    def test_end_of_a_boot_is_not_completed_by_the_next_one(self):
+        """The console's output has lost its beginning."""
+        lines = [x for x in recorded("q35-before").splitlines() if "LAB1" in x]
+        count = len(lines) // 2
+        end = [*lines[5:count]]
+        next_boot = [lines[0].replace('"up":"11', '"up":"99'), *lines[1:count]]
+        for number in range(count):
+            text = "\n".join([*end, *next_boot[:number]])
+            self.assertEqual([], inventory.parse(text))
+        (guest,) = inventory.parse("\n".join([*end, *next_boot]))
+        self.assertEqual(99.79, guest.uptime)
+
 
 class BootDiskTest(unittest.TestCase):
     def check(self, console: str, image: str, address: str) -> None:
