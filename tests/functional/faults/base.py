@@ -29,9 +29,9 @@ class FaultTestBase(ServerTestBase):
 
     def setUp(self) -> None:
         super().setUp()
-        # How the last action ended, if it did not succeed.
         # No request is queued, so recovery need not wait for one.
         self.flags(stalled_after=0, group="stable_rescue")
+        # How the last action ended, if it did not succeed.
         self.killed: Killed | None = None
         self.error: Exception | None = None
         for name in ("rescue_instance", "unrescue_instance"):
@@ -72,6 +72,11 @@ class FaultTestBase(ServerTestBase):
         service.driver._host.get_connection = lambda: connection
         service.driver._host.get_node_uuid = lambda: node
         service.manager.init_host(service.service_ref)
+
+    def recover_stalled(self) -> None:
+        self.flags(stalled_after=120, group="stable_rescue")
+        super().recover_stalled()
+        self.flags(stalled_after=0, group="stable_rescue")
 
     def assert_status(self, status: str) -> None:
         """Wait for what the API shows as a status, in Nova's database."""
