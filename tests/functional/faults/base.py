@@ -10,7 +10,7 @@ from nova import objects
 from nova.compute import vm_states
 from oslo_utils import importutils
 
-from tests.faults.engine import Fault, MatrixRow, StepFails
+from tests.faults.engine import Fault, Injection, MatrixRow, StepFails
 from tests.faults.places import Place, step_of
 from tests.functional.faults.strikes import FAULTS, InjectionFixture, Killed
 from tests.functional.server import ServerTestBase
@@ -139,9 +139,14 @@ class RowTestBase(FaultTestBase, MatrixRow):
         self.assert_status("RESCUE" if action == "rescue" else restored)
 
     def perform(self, faults: Mapping[Place, Fault]) -> list[Place]:
-        self.injection.arm(self._expected_failure() | faults)
+        injection = self.new_injection(self._expected_failure() | faults)
+        self.injection.observe_with(injection)
         self.perform_action()
         return self.injection.disarm()
+
+    def new_injection(self, faults: Mapping[Place, Fault]) -> Injection:
+        """Return what observes the action and makes the faults strike."""
+        return Injection(faults)
 
     def perform_action(self) -> None:
         """Do the action in which the faults strike."""

@@ -61,6 +61,19 @@ FAULTS: dict[str, type[Fault]] = {
 }
 
 
+class Watch(Injection):
+    """Also notes in ``seen`` what a function returns at each place."""
+
+    def __init__(self, faults: Mapping[Place, Fault], look: Callable[[], Any]) -> None:
+        super().__init__(faults)
+        self._look = look
+        self.seen: dict[Place, Any] = {}
+
+    def note(self, place: Place) -> None:
+        super().note(place)
+        self.seen[place] = self._look()
+
+
 class InjectionFixture(fixtures.Fixture):
     """Observes the steps of nova-compute, and makes faults strike while it is armed."""
 
