@@ -22,24 +22,6 @@ RESTART = "service restart"
 
 Second = Callable[[Any], bool]
 
-_DELETED = dict.fromkeys(("ACTIVE", "SHUTOFF", "RESCUE", "ERROR"), "DELETED")
-#: The status that an operation leads to, by the status in which it begins, if that is
-#: another one. "was" is the status from before the rescue.
-_OUTCOMES: dict[str, dict[str, str]] = {
-    "rescue": dict.fromkeys(("ACTIVE", "SHUTOFF", "ERROR"), "RESCUE"),
-    "unrescue": {"RESCUE": "was"},
-    "stop": {"ACTIVE": "SHUTOFF", "ERROR": "SHUTOFF"},
-    "start": {"SHUTOFF": "ACTIVE"},
-    "hard reboot": {"SHUTOFF": "ACTIVE", "ERROR": "ACTIVE"},
-    "delete": _DELETED,
-    "force delete": _DELETED,
-}
-
-
-def outcomes(name: str) -> dict[str, str]:
-    """Return what an operation leads to, by the status in which it begins."""
-    return _OUTCOMES.get(name, {})
-
 
 def _request(name: str, *args: Any) -> Second:
     """Return an operation that is a request to the API."""
