@@ -162,7 +162,7 @@ class Life(RuleBasedStateMachine):
             self.is_certain = False
         request = self.world.requests[name]
         accepted, struck = self.world.disturb(
-            name, at, lambda: self.world.ask(request, fate)
+            name, at, lambda: self.world.ask(request, fate=fate)
         )
         is_right = bool(self.expected & OUTCOMES[name].keys())
         if self.is_certain and not struck and accepted is not is_right:

@@ -196,15 +196,20 @@ class WorldTestBase(Requests, Host):
         instance = self.find(["system_metadata"])
         return instance is not None and FAILED in instance.system_metadata
 
-    def ask(self, request: Callable[..., Any], fate: Fate = Fate.DELIVERED) -> bool:
-        """Send a request to the API; return True if the API accepts it."""
+    def ask(
+        self, request: Callable[..., Any], *args: Any, fate: Fate = Fate.DELIVERED
+    ) -> bool:
+        """Send a request to the API; return True if the API accepts it.
+
+        :param args: follow the context and the instance
+        """
         instance = self.find(ATTRIBUTES)
         if instance is None:
             return False
         self.messages.fate = fate
         self.messages.killed = self.messages.error = None
         try:
-            request(self.context, instance)
+            request(self.context, instance, *args)
         except (nova_exception.NovaException, oslo_messaging.MessagingTimeout):
             return False
         finally:

@@ -37,7 +37,7 @@ def _nothing(_host: Any) -> None:
 
 
 def _stop(host: Any) -> None:
-    assert host.send(host.compute_api.stop)
+    assert host.ask(host.compute_api.stop)
 
 
 def _rescue_stopped(host: Any) -> None:
@@ -46,11 +46,11 @@ def _rescue_stopped(host: Any) -> None:
 
 
 def _rescue_stock(host: Any) -> None:
-    host.send(host.compute_api.rescue, None, host.images["stock rescue"])
+    host.ask(host.compute_api.rescue, None, host.images["stock rescue"])
 
 
 def _unrescue(host: Any) -> None:
-    host.send(host.compute_api.unrescue)
+    host.ask(host.compute_api.unrescue)
 
 
 def _end_overdue(host: Any) -> None:

@@ -7,14 +7,12 @@ from concurrent import futures
 from typing import Any
 
 import fixtures
-from nova import exception as nova_exception
-from nova import objects
 from nova.compute import vm_states
 
 from tests.functional.faults.strikes import Killed
 from tests.functional.model.invariants import check
 from tests.functional.model.outcomes import OUTCOMES
-from tests.functional.model.world import ATTRIBUTES, LONG, WorldTestBase
+from tests.functional.model.world import LONG, WorldTestBase
 from tests.functional.races.firsts import First
 from tests.functional.races.seconds import CHANGE_DEVICES, ELSEWHERE
 from tests.functional.races.turns import TIMEOUT
@@ -43,7 +41,7 @@ class HostTestBase(WorldTestBase):
             fixtures.MonkeyPatch("nova.thread_pool_factory.spawn_on", spawn_and_note)
         )
         attach = self.compute_api.attach_interface
-        self.send(attach, None, self.neutron.port_1["id"], None)
+        self.ask(attach, None, self.neutron.port_1["id"], None)
         self._new_server = self.take_snapshot()
         self.note_original()
         self._original = self.before
@@ -54,20 +52,6 @@ class HostTestBase(WorldTestBase):
         self.begin()
         prepare(self)
         self.snapshot = self.take_snapshot()
-
-    def present(self) -> objects.Instance:
-        """Return the instance as the API loads it."""
-        return objects.Instance.get_by_uuid(
-            self.context, self.server["id"], expected_attrs=ATTRIBUTES
-        )
-
-    def send(self, request: Callable[..., Any], *args: Any) -> bool:
-        """Send a request to the API; return False if the API refuses it."""
-        try:
-            request(self.context, self.present(), *args)
-        except nova_exception.NovaException:
-            return False
-        return True
 
     def do(self, act: Callable[[Any], Any]) -> Any:
         """Do something; return its result when all threads of Nova's pools are done."""
@@ -105,7 +89,7 @@ class HostTestBase(WorldTestBase):
         self.assertIn(status, self.expected(first, second, accepted))
         if status == "ERROR":
             # The operator's reboot repairs the server, whatever it was.
-            self.assertTrue(self.send(self.compute_api.reboot, "HARD"))
+            self.assertTrue(self.ask(self.compute_api.reboot, "HARD"))
             self.pass_time(LONG)
             status = "ACTIVE"
         if accepted and first.is_recovery:

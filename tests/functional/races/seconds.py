@@ -11,7 +11,7 @@ from typing import Any
 from nova.compute import vm_states
 from nova.virt import event
 
-from tests.functional.model.world import LONG
+from tests.functional.model.world import ATTRIBUTES, LONG
 from tests.functional.races.turns import TIMEOUT
 from tests.functional.volumes import VOLUMES
 
@@ -25,36 +25,36 @@ Second = Callable[[Any], bool]
 
 def _request(name: str, *args: Any) -> Second:
     """Return an operation that is a request to the API."""
-    return lambda host: host.send(getattr(host.compute_api, name), *args)
+    return lambda host: host.ask(getattr(host.compute_api, name), *args)
 
 
 def rescue(host: Any) -> bool:
     """Rescue the server."""
-    return host.send(host.compute_api.rescue, None, host.images["rescue"])
+    return host.ask(host.compute_api.rescue, None, host.images["rescue"])
 
 
 def _detach_volume(host: Any) -> bool:
     volume = host.manager.volume_api.get(host.context, VOLUMES[0])
-    return host.send(host.compute_api.detach_volume, volume)
+    return host.ask(host.compute_api.detach_volume, volume)
 
 
 def _attach_port(host: Any) -> bool:
-    return host.send(host.compute_api.attach_interface, None, host.port["id"], None)
+    return host.ask(host.compute_api.attach_interface, None, host.port["id"], None)
 
 
 def _detach_port(host: Any) -> bool:
     port = host.neutron.port_1["id"]
-    return host.send(host.compute_api.detach_interface, port)
+    return host.ask(host.compute_api.detach_interface, port)
 
 
 def _reset_to_error(host: Any) -> bool:
     """Set the server to ERROR, as the API does for an operator."""
-    return host.send(host.requests["reset to error"])
+    return host.ask(host.requests["reset to error"])
 
 
 def _evacuate(host: Any) -> bool:
     """Let the server run on another host, as after an evacuation."""
-    instance = host.present()
+    instance = host.find(ATTRIBUTES)
     if instance.vm_state == vm_states.RESCUED:
         return False
     instance.host = ELSEWHERE
@@ -100,7 +100,7 @@ def _check_stalled(host: Any) -> bool:
 
 def _recover(host: Any) -> bool:
     """Recover the server, as a recovery that was queued earlier."""
-    host.manager._recover_one(host.context, host.present())
+    host.manager._recover_one(host.context, host.find(ATTRIBUTES))
     return True
 
 
