@@ -32,9 +32,9 @@ def check(world: "WorldTestBase", status: str) -> None:
     )
     if status == "ERROR":
         return  # an operator has set it, and knows what the guest is like
-    world.is_damaged = world.is_damaged and not running
     if world.lacks_definition():
-        return  # the next start defines the guest
+        return  # the next start or hard reboot defines the guest
+    world.is_damaged = world.is_damaged and not running
     expected = power_state.RUNNING if running else power_state.SHUTDOWN
     world.assertEqual(expected, instance.power_state, "power state in the database")
     world.assertEqual(

@@ -65,3 +65,14 @@ class CounterexampleTest(ReplayTestBase):
             "service restarts",
             "time passes",
         )
+
+    def test_guest_that_nova_has_undefined_is_defined_again(self) -> None:
+        """Nova's hard reboot loses libvirt, and leaves the server ACTIVE."""
+        for repair in ("hard reboot", "rescue"):
+            self.replay(
+                ("hard reboot", "libvirt lost", 3),
+                "time passes",
+                repair,
+                "service restarts",
+                "unrescue",
+            )

@@ -62,7 +62,8 @@ class WorldTestBase(Requests, Host):
     """A compute host whose server, databases and files can be restored at once.
 
     ``is_damaged`` is True if a fault has struck while Nova built the definition anew.
-    A guest that is off may then have no definition.
+    The guest may then have no definition, although Nova may call the server ACTIVE: its
+    hard reboot sets no ERROR if libvirt is lost.
     """
 
     volumes = VOLUMES[:1]
