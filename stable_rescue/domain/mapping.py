@@ -12,6 +12,8 @@ from stable_rescue.domain.document import Domain
 
 # Nova's names for the disks that it makes on the compute host or in a pool.
 _LOCAL = re.compile(r"disk(\.local|\.swap|\.config|\.eph\d+)?")
+# A volume's ID is the serial of its disk. Other disks of Nova have no serial.
+_VOLUME_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
 @dataclass(frozen=True)
@@ -51,6 +53,17 @@ def disks_of(domain: Domain, volumes: Mapping[str, str]) -> dict[str, etree._Ele
         for serial, target in volumes.items()
     }
     return {serial: disk for serial, disk in candidates.items() if disk is not None}
+
+
+def detached_volumes(domain: Domain, expected: BlockDevices) -> frozenset[str]:
+    """Return the targets of volumes that a definition has and the mapping has not."""
+    mapped = disks_of(domain, expected.volumes).values()
+    return frozenset(
+        document.target_of(disk)[0]
+        for disk in domain.disks()
+        if _VOLUME_ID.fullmatch(sources.serial_of(disk))
+        and not any(disk is volume for volume in mapped)
+    )
 
 
 def differences(domain: Domain, expected: BlockDevices) -> tuple[str, ...]:

@@ -13,9 +13,10 @@ from nova import objects
 from nova.virt.libvirt import driver as libvirt_driver
 
 from stable_rescue import nova_internals
-from stable_rescue.domain import recognize, sources
+from stable_rescue.domain import mapping, recognize, sources
 from stable_rescue.domain.document import Domain, target_of
 from stable_rescue.domain.edits import Edit
+from stable_rescue.domain.mapping import BlockDevices
 from stable_rescue.storage import volumes
 from stable_rescue.storage.record import Record, State
 from stable_rescue.storage.store import store_of
@@ -69,6 +70,27 @@ def _detached(
 
 def _targets(domain: Domain) -> frozenset[str]:
     return frozenset(target_of(disk)[0] for disk in domain.disks())
+
+
+def without_detached(
+    context: nova_context.RequestContext,
+    instance: "objects.Instance",
+    record: Record,
+) -> Record:
+    """Leave out the volumes that were detached in a stock rescue (U36).
+
+    A request from before the rescue may have arrived after it. The rescue definition
+    has no volumes, so only Nova's mapping says which ones are left. In a stable rescue,
+    :func:`follow` leaves them out.
+    """
+    if not record.is_stock:
+        return record
+    original = Domain.parse(record.original_xml)
+    if not mapping.detached_volumes(original, BlockDevices()):
+        return record  # no volume at all
+    devices = volumes.expected(nova_internals.block_device_info(context, instance))
+    detached = mapping.detached_volumes(original, devices)
+    return _update(instance, record, lambda domain: sources.without(domain, detached))
 
 
 def follow_since_plan(

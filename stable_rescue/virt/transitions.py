@@ -96,6 +96,7 @@ def end(
         failing(instance, _UNRESCUE_FAILED),
     ):
         rescued = disk_sources.follow(driver, context, instance, rescued)
+        rescued = disk_sources.without_detached(context, instance, rescued)
         store_of(instance).save_if_space(rescued.at(State.ENDING))
         ports = _plug_nics(driver, context, instance, rescued)
         if nova_internals.is_active(driver, instance):

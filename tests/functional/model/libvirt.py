@@ -22,6 +22,8 @@ _CHANGES = {
 }
 #: The name that Nova's fixture gives to each tap device.
 _TAP = re.compile(r"tap274487d1-6\d")
+#: The source of a disk that is a volume: its device has the volume's ID as its name.
+_VOLUME = re.compile(r"""<source (?:file|dev)=["'][^"']*/([-0-9a-f]{36})["']/>""")
 
 
 class DomainIdFixture(fixtures.Fixture):
@@ -47,7 +49,8 @@ class DomainIdFixture(fixtures.Fixture):
 class DevicesFixture(fixtures.Fixture):
     """Attaches and detaches devices live, persistently or both, as libvirt does.
 
-    A device that was detached from a running guest is reported by an event.
+    A device that was detached from a running guest is reported by an event. Volumes
+    have serials, which Nova's fixture drops.
     """
 
     def __init__(self, emit: Callable[[Any], None], tap: str) -> None:
@@ -60,10 +63,14 @@ class DevicesFixture(fixtures.Fixture):
 
     def _setUp(self) -> None:
         describe = libvirt.Domain.XMLDesc
+
+        def describe_devices(domain: Any, flags: int) -> str:
+            xml = _VOLUME.sub(r"\g<0><serial>\1</serial>", describe(domain, flags))
+            return _TAP.sub(self._tap, xml)
+
         self.useFixture(
             fixtures.MonkeyPatch(
-                "nova.tests.fixtures.libvirt.Domain.XMLDesc",
-                lambda domain, flags: _TAP.sub(self._tap, describe(domain, flags)),
+                "nova.tests.fixtures.libvirt.Domain.XMLDesc", describe_devices
             )
         )
         attach = libvirt.Domain.attachDevice

@@ -140,8 +140,8 @@ class Life(RuleBasedStateMachine):
         if "ERROR" in self.expected:
             # Only the guest says what the server was before.
             before = {"ACTIVE", "SHUTOFF"}
-        if name == "stock rescue" or self.world.is_switched():
-            # A volume that is detached late comes back with its unrescue (U36).
+        if self.world.is_switched():
+            # A volume that is detached late comes back with unrescue (U36).
             self.world.messages.late.clear()
         if self.request(name, interference, fate):
             self.was = before | (set() if self.is_certain else self.was)

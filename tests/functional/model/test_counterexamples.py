@@ -35,15 +35,16 @@ class CounterexampleTest(ReplayTestBase):
         )
 
     def test_volume_detached_late_stays_detached_after_unrescue(self) -> None:
-        for device in ("volume", "port"):
-            self.replay(
-                f"attach or detach {device}",
-                (f"attach or detach {device}", Fate.LATE),
-                "rescue",
-                "messages arrive",
-                "service restarts",
-                "unrescue",
-            )
+        for rescue in ("rescue", "stock rescue"):
+            for device in ("volume", "port"):
+                self.replay(
+                    f"attach or detach {device}",
+                    (f"attach or detach {device}", Fate.LATE),
+                    rescue,
+                    "messages arrive",
+                    "service restarts",
+                    "unrescue",
+                )
 
     def test_port_attached_after_an_interrupted_trial_stays(self) -> None:
         """libvirt is lost while the rescue definition is tried out."""

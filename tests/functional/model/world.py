@@ -99,6 +99,8 @@ class WorldTestBase(Requests, Host):
         )
         #: How many faults have struck.
         self.struck = 0
+        # Now that volumes have serials.
+        self.note_original()
         self._original = self.before
         self.snapshot = self.take_snapshot()
 

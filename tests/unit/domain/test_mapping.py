@@ -5,7 +5,7 @@ import unittest
 
 from stable_rescue import exception, plan
 from stable_rescue.domain.document import Domain
-from stable_rescue.domain.mapping import BlockDevices, differences
+from stable_rescue.domain.mapping import BlockDevices, detached_volumes, differences
 from tests.unit.domain import samples
 
 VOLUME, OTHER = (f"{n}0000000-0000-4000-8000-000000000000" for n in "12")
@@ -137,3 +137,26 @@ class PlanTest(unittest.TestCase):
             with_volume(), plan.RescueRequest(bus="usb"), samples.MEDIA
         )
         self.assertEqual((), derived.findings)
+
+
+class DetachedVolumesTest(unittest.TestCase):
+    def assert_detached(
+        self, targets: set[str], volumes: dict[str, str], serial: str = VOLUME
+    ) -> None:
+        detached = detached_volumes(with_volume(serial), BlockDevices(volumes, LOCAL))
+        self.assertEqual(targets, detached)
+
+    def test_volume_that_the_mapping_lacks_is_detached(self) -> None:
+        self.assert_detached({"vdd"}, {})
+        self.assert_detached({"vdd"}, {OTHER: "vde"})
+
+    def test_volume_of_the_mapping_is_not_detached(self) -> None:
+        self.assert_detached(set(), {VOLUME: "vdx"})
+
+    def test_swapped_volume_is_not_detached(self) -> None:
+        """The disk still has the serial of the volume that it had before."""
+        self.assert_detached(set(), {OTHER: "vdd"})
+
+    def test_disk_that_was_added_by_hand_is_not_detached(self) -> None:
+        self.assert_detached(set(), {}, serial="")
+        self.assert_detached(set(), {}, serial="by-hand")
