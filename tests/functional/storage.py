@@ -2,6 +2,7 @@
 """A storage backend whose devices are files, and Nova's volume driver for it."""
 
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,8 @@ class Storage:
 
     ``broken`` holds the volumes that cannot be connected, ``unreadable`` those whose
     device cannot be read. ``moved`` has the new files of volumes, after snapshots.
-    ``events`` lists all connects and disconnects in order.
+    ``events`` lists all connects and disconnects in order. ``answer`` is called before
+    the storage answers a check of a volume.
     """
 
     def __init__(self, folder: str) -> None:
@@ -23,6 +25,7 @@ class Storage:
         self.unreadable: set[str] = set()
         self.moved: dict[str, Path] = {}
         self.events: list[tuple[str, str]] = []
+        self.answer: Callable[[], None] = lambda: None
         #: The highest number of connects that ran at once.
         self.most_at_once = 0
         #: Each connect waits up to ten seconds until so many run at once.
@@ -83,11 +86,13 @@ class Connector:
 
     def get_volume_paths(self, data: dict[str, Any]) -> list[str]:
         """Return the path of a volume's device if the volume is connected."""
+        self._storage.answer()
         path = self._storage.path(data["volume_id"])
         return [str(path)] if path.exists() else []
 
     def check_valid_device(self, path: str) -> bool:
         """Return True if the device can be read."""
+        self._storage.answer()
         return Path(path).name not in self._storage.unreadable
 
 

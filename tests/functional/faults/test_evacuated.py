@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """A server is evacuated after a fault in its rescue, and then its host comes back.
 
-The server runs elsewhere by then, perhaps on the same disks. So the host must not start
-it, and nothing of it may stay there.
+The server runs on another host by then, perhaps on the same disks. The host that comes
+back must not start it, and must keep nothing of it.
 """
 
 from collections.abc import Mapping

@@ -65,7 +65,7 @@ class PortTakenTest(FromModelSnapshot, ServerWithConsole, RowTestBase):
     faults = {"port taken": PortTaken}
     #: The status after the action.
     done: ClassVar[str]
-    #: Where nova-compute is killed; the action of the row is then its next start.
+    #: The place of a kill; the action of the row is then the next start.
     killed_at: ClassVar[Place | None] = None
 
     def setUp(self) -> None:
