@@ -26,8 +26,5 @@ class ErrorByOperatorTest(FromSnapshot, ServerOnLvm, RowTestBase):
         self.assert_original(running)
         return False
 
-    def test_server_after_a_kill_is_recovered(self) -> None:
-        self.strike_everywhere("SIGKILL")
-
-    def test_server_after_loss_of_libvirt_is_recovered(self) -> None:
-        self.strike_everywhere("libvirt lost")
+    def test_server_after_each_kill_or_loss_is_recovered(self) -> None:
+        self.strike_everywhere("SIGKILL", "libvirt lost")
