@@ -24,10 +24,11 @@ from tests.fixtures import (
     OneRouterFixture,
     TwoDefinitionsFixture,
 )
+from tests.functional.shared_setup import SharedSetUpMixin
 from tests.patience import PatientMixin
 
 
-class RescueTestBase(PatientMixin, base.ServersTestBase):
+class RescueTestBase(SharedSetUpMixin, PatientMixin, base.ServersTestBase):
     """A compute host with StableRescueDriver, and images to rescue with."""
 
     microversion = "2.87"

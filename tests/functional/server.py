@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """One server, and what must hold after its rescue, its unrescue or a refusal."""
 
+import functools
+import unittest
 from typing import Any
 from unittest import mock
 
@@ -31,6 +33,10 @@ class ServerTestBase(RecoveryAssertions, base.RescueTestBase):
         super().setUp()
         self.make_server()
         self.note_original()
+
+    @classmethod
+    def warm_up(cls) -> None:
+        _live_once()
 
     def make_server(self) -> None:
         """Make ``server`` and ``image``."""
@@ -178,3 +184,24 @@ class ServerTestBase(RecoveryAssertions, base.RescueTestBase):
         off.assert_not_called()
         self.assertEqual(before, self.observed())
         return text
+
+
+class OrdinaryLife(ServerTestBase):
+    """What happens to the servers of many tests."""
+
+    def runTest(self) -> None:
+        self.rescue_server()
+        self.restart_compute_service("compute1")
+        self.unrescue_server()
+        self._stop_server(self.server)
+        self.rescue_server()
+        self.unrescue_server("SHUTOFF")
+        self.events(self.server)
+        self._start_server(self.server)
+        self.rescue_server(self.create_rescue_image())
+        self._delete_server(self.server)
+
+
+@functools.cache
+def _live_once() -> None:
+    OrdinaryLife().run(unittest.TestResult())
