@@ -36,6 +36,13 @@ class FaultTestBase(ServerTestBase):
         self.error: Exception | None = None
         for name in ("rescue_instance", "unrescue_instance"):
             self._call_in_this_thread(name)
+        # Asking Placement for builds takes long, and there is none.
+        self.useFixture(
+            fixtures.MockPatch(
+                "nova.compute.manager.ComputeManager."
+                "_error_out_instances_whose_build_was_interrupted"
+            )
+        )
         self.injection = self.useFixture(InjectionFixture())
 
     def _call_in_this_thread(self, name: str) -> None:

@@ -7,7 +7,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import fixtures
 import oslo_messaging
 from nova import exception as nova_exception
 from nova import objects
@@ -90,13 +89,6 @@ class WorldTestBase(Requests, Host):
             DevicesFixture(lambda event: self.driver.emit_event(event), TAP)
         )
         self.changes = self.useFixture(ChangesFixture())
-        # Asking Placement for builds takes long, and there is none.
-        self.useFixture(
-            fixtures.MockPatch(
-                "nova.compute.manager.ComputeManager."
-                "_error_out_instances_whose_build_was_interrupted"
-            )
-        )
         #: How many faults have struck.
         self.struck = 0
         # Now that volumes have serials.
