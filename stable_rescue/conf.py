@@ -130,6 +130,15 @@ OPTIONS = [
         "start of a rescue system that failed is retried in the same interval. With "
         "0, all of this happens only at the next start of nova-compute.",
     ),
+    cfg.StrOpt(
+        "metrics_file",
+        sample_default="/var/lib/prometheus/node-exporter/stable_rescue.prom",
+        help="File to which nova-compute writes counts of rescues, refusals and "
+        "recoveries, and downtimes, each minute, for the textfile collector of "
+        "Prometheus' node exporter. The collector reads files whose names end in "
+        ".prom. The user of nova-compute must be allowed to create files in the "
+        "folder. If not set, nothing is written.",
+    ),
 ]
 
 

@@ -31,6 +31,10 @@ class Glance(WebService):
         migrate_once(
             self.lab, "glance", lambda: self.command("glance-manage", *arguments)
         )
+        # As the manual says. Definitions that are there already stay as they are.
+        load = (*self.config_files(), "db_load_metadefs")
+        metadefs = self.lab.repository / "etc" / "stable_rescue" / "metadefs"
+        self.command("glance-manage", *load, str(metadefs))
 
 
 SERVICES = (Glance,)

@@ -18,7 +18,7 @@ from oslo_service import periodic_task
 from oslo_utils import timeutils
 
 from stable_rescue import conf, exception, nova_internals
-from stable_rescue.compute import block_device, image, rescue_driver
+from stable_rescue.compute import block_device, image, monitoring, rescue_driver
 from stable_rescue.compute.recovery import RecoveryMixin
 from stable_rescue.compute.stalled import StalledRescueMixin
 from stable_rescue.compute.states import FAILED, INTERRUPTED, mark_failed
@@ -344,6 +344,10 @@ class ComputeManager(StalledRescueMixin, StableRescueMixin, NovaComputeManager):
     @periodic_task.periodic_task(spacing=10)
     def _recover_stalled_rescues(self, context: nova_context.RequestContext) -> None:
         self._recover_stalled(context)
+
+    @periodic_task.periodic_task(spacing=60)
+    def _write_rescue_metrics(self, context: nova_context.RequestContext) -> None:
+        monitoring.write_metrics(context, self.host, len(self._unrecovered))
 
 
 nova_internals.replace_periodic_tasks(ComputeManager)

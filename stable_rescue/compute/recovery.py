@@ -15,8 +15,9 @@ from nova.compute import power_state, vm_states
 from oslo_concurrency import lockutils
 from oslo_log import log as logging
 
-from stable_rescue import nova_internals
+from stable_rescue import activity, nova_internals
 from stable_rescue.compute.states import (
+    EXPECTED_ATTRS,
     FAILED,
     INTERRUPTED,
     is_failed,
@@ -39,15 +40,6 @@ else:
 
 CONF = nova_conf.CONF
 LOG = logging.getLogger(__name__)
-
-#: What recovery needs of an instance; Nova loads the same for a host's instances.
-EXPECTED_ATTRS = [
-    "info_cache",
-    "metadata",
-    "system_metadata",
-    "numa_topology",
-    "flavor",
-]
 
 
 class RecoveryMixin(ManagerBase):
@@ -195,7 +187,10 @@ class RecoveryMixin(ManagerBase):
         :param wait: wait for the lock; otherwise, skip an instance that is locked
         """
         try:
-            with lockutils.lock(instance.uuid, blocking=wait):
+            with (
+                activity.activity(instance.uuid, "recovery"),
+                lockutils.lock(instance.uuid, blocking=wait),
+            ):
                 if self._may_recover(instance):
                     self._recover(context, instance)
                     self._unrecovered.discard(instance.uuid)

@@ -18,6 +18,7 @@ from nova import objects
 from nova.compute import vm_states
 from oslo_log import log as logging
 
+from stable_rescue import activity
 from stable_rescue.compute import recovery, states
 from stable_rescue.compute.watch import Watch
 
@@ -33,6 +34,7 @@ class StalledRescueMixin(recovery.ManagerBase):
         self._watch = Watch()
         # The recoveries that are queued or running, by instance UUID.
         self._stalled: dict[str, Future[None]] = {}
+        activity.add_to_report()
 
     def rescue_instance(
         self,
@@ -42,7 +44,10 @@ class StalledRescueMixin(recovery.ManagerBase):
         **kwargs: Any,
     ) -> None:
         """Rescue an instance; it is not stalled meanwhile."""
-        with self._watch.working_on(instance.uuid):
+        with (
+            self._watch.working_on(instance.uuid),
+            activity.activity(instance.uuid, "rescue"),
+        ):
             super().rescue_instance(context, instance, *args, **kwargs)
             self._unrecovered.discard(instance.uuid)
 
@@ -54,7 +59,10 @@ class StalledRescueMixin(recovery.ManagerBase):
         **kwargs: Any,
     ) -> None:
         """End an instance's rescue; it is not stalled meanwhile."""
-        with self._watch.working_on(instance.uuid):
+        with (
+            self._watch.working_on(instance.uuid),
+            activity.activity(instance.uuid, "unrescue"),
+        ):
             super().unrescue_instance(context, instance, *args, **kwargs)
             self._unrecovered.discard(instance.uuid)
 
@@ -104,7 +112,7 @@ class StalledRescueMixin(recovery.ManagerBase):
         yield from objects.InstanceList.get_by_filters(
             context,
             {**here, "task_state": list(states.INTERRUPTED)},
-            expected_attrs=recovery.EXPECTED_ATTRS,
+            expected_attrs=states.EXPECTED_ATTRS,
         )
         unrecovered = frozenset(self._unrecovered)
         recorded = {*self.driver.instances_with_rescue_record(), *unrecovered}
@@ -113,7 +121,7 @@ class StalledRescueMixin(recovery.ManagerBase):
         for instance in objects.InstanceList.get_by_filters(
             context,
             {**here, "uuid": sorted(recorded)},
-            expected_attrs=recovery.EXPECTED_ATTRS,
+            expected_attrs=states.EXPECTED_ATTRS,
         ):
             # A server in rescue needs its record. If an operator has set a server to
             # ERROR, recovery must not change that.

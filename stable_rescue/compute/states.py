@@ -23,6 +23,15 @@ FAILED = "stable_rescue_failed"
 #: The value of that key, by whether the guest ran before the rescue.
 _WAS_RUNNING = {True: "running", False: "stopped", None: "True"}
 
+#: What recovery needs of an instance; Nova loads the same for a host's instances.
+EXPECTED_ATTRS = [
+    "info_cache",
+    "metadata",
+    "system_metadata",
+    "numa_topology",
+    "flavor",
+]
+
 _SAVE_INSTANCE = steps.changes("save the instance")
 
 

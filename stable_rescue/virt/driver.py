@@ -9,13 +9,14 @@ from nova import conf as nova_conf
 from nova import context as nova_context
 from nova import exception as nova_exception
 from nova import objects
+from nova.compute import provider_tree as nova_provider_tree
 from nova.compute import vm_states
 from nova.network import model as network_model
 from nova.virt.libvirt import driver as libvirt_driver
 from oslo_log import log as logging
 from oslo_utils import excutils, timeutils
 
-from stable_rescue import conf, nova_internals
+from stable_rescue import conf, metrics, nova_internals
 from stable_rescue.outcome import Outcome
 from stable_rescue.storage import inspection, store
 from stable_rescue.storage.known_rescue import KnownRescue
@@ -36,6 +37,10 @@ CONF = nova_conf.CONF
 LOG = logging.getLogger(__name__)
 
 conf.register_opts(CONF)
+
+#: The trait of a host that can do a stable rescue. An image or a flavor that requires
+#: it places servers on such hosts only.
+TRAIT = "CUSTOM_STABLE_RESCUE"
 
 # The record's states in which Nova may call the instance RESCUED.
 _RESCUED = (State.RESCUED, State.ENDING, State.ENDED)
@@ -64,6 +69,22 @@ class StableRescueDriver(LifecycleMixin, libvirt_driver.LibvirtDriver):
         startup.check_options()
         super().init_host(host)
         startup.report(self)
+
+    def update_provider_tree(
+        self,
+        provider_tree: nova_provider_tree.ProviderTree,
+        nodename: str,
+        allocations: dict[str, Any] | None = None,
+    ) -> None:
+        """Report the host's resources, and the trait of a host with stable rescue.
+
+        Errors of Nova's driver propagate.
+        """
+        super().update_provider_tree(provider_tree, nodename, allocations=allocations)
+        if CONF.libvirt.virt_type in preparation.VIRT_TYPES:
+            provider_tree.add_traits(nodename, TRAIT)
+        else:
+            provider_tree.remove_traits(nodename, TRAIT)
 
     def prepare_rescue(
         self,
@@ -149,6 +170,7 @@ class StableRescueDriver(LifecycleMixin, libvirt_driver.LibvirtDriver):
         start_stock = functools.partial(stock_rescue.start, self, instance, stock)
         with (
             timeutils.StopWatch() as watch,
+            metrics.counted(metrics.RESCUES, prepared.record.is_stock),
             failing(instance, "the rescue failed"),
         ):
             try:
@@ -200,10 +222,14 @@ class StableRescueDriver(LifecycleMixin, libvirt_driver.LibvirtDriver):
         record = store.load(instance)
         if record is None or record.state not in _RESCUED:
             stock_unrescue = self._stock_unrescue(context, instance)
-            stock_rescue.unrescue(self, context, instance, stock_unrescue)
+            with metrics.counted(metrics.UNRESCUES, is_stock=True):
+                stock_rescue.unrescue(self, context, instance, stock_unrescue)
             return
         LOG.info("Ending a %s", record.kind, instance=instance)
-        with timeutils.StopWatch() as watch:
+        with (
+            timeutils.StopWatch() as watch,
+            metrics.counted(metrics.UNRESCUES, record.is_stock),
+        ):
             transitions.end(self, context, instance, record)
             self._remove_record_unless_managed(instance)
         LOG.info("Unrescued in %.2f seconds", watch.elapsed(), instance=instance)
@@ -246,7 +272,7 @@ class StableRescueDriver(LifecycleMixin, libvirt_driver.LibvirtDriver):
         :returns: None if there was nothing to recover
         """
         self._prepared.pop(instance.uuid, None)
-        with timeutils.StopWatch() as watch:
+        with timeutils.StopWatch() as watch, metrics.failure_counted():
             outdated.remove(self, instance)
             outcome = transitions.recover(self, context, instance, finish)
             if outcome is None:
@@ -255,6 +281,7 @@ class StableRescueDriver(LifecycleMixin, libvirt_driver.LibvirtDriver):
                     self, context, instance, finish, stock_unrescue
                 )
         if outcome is not None:
+            metrics.RECOVERIES.labels(outcome.name.lower()).inc()
             LOG.info(
                 "Recovered an interrupted rescue in %.2f seconds: the server is %s",
                 watch.elapsed(),

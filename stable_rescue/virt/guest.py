@@ -9,7 +9,7 @@ from nova.virt.libvirt import guest as libvirt_guest
 from oslo_concurrency import lockutils
 from oslo_log import log as logging
 
-from stable_rescue import exception, nova_internals, steps
+from stable_rescue import exception, metrics, nova_internals, steps
 from stable_rescue.domain import live, nics, recognize
 from stable_rescue.domain.document import Domain
 from stable_rescue.domain.layout import Layout, differences, layout_of
@@ -287,7 +287,11 @@ def shut_down(
     with _POWER_OFF:
         if nova_internals.is_active(driver, instance):
             shutdown.wait_for(driver, instance)
+            # A guest that did not shut down is off in a moment.
+            metrics.guest_ended(instance.uuid)
             driver.power_off(instance)
+        else:
+            metrics.guest_was_off(instance.uuid)
 
 
 def shut_down_rescue(
@@ -326,6 +330,17 @@ def start(
     """
     with consoles.claimed(instance, xml) as usable_xml:
         nova_internals.start_guest(driver, context, usable_xml, instance)
+    log_downtime(instance, recognize.is_rescue(Domain.parse(xml)))
+
+
+def log_downtime(instance: "objects.Instance", is_rescue: bool) -> None:
+    """Log how long the guest, which runs now, was off because of a rescue.
+
+    :param is_rescue: the rescue system was started, not the server's own
+    """
+    seconds = metrics.guest_started(instance.uuid, is_rescue)
+    if seconds is not None:
+        LOG.info("The guest was off for %.2f seconds", seconds, instance=instance)
 
 
 def start_as_defined(

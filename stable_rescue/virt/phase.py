@@ -17,6 +17,7 @@ from nova import objects
 from oslo_log import log as logging
 from oslo_utils import timeutils
 
+from stable_rescue import activity
 from stable_rescue.workers import Workers
 
 CONF = nova_conf.CONF
@@ -45,7 +46,8 @@ def phase(
     event = _Event(context, instance, f"compute_{name}")
     _writer.submit(event.write)
     try:
-        yield
+        with activity.activity(instance.uuid, name):
+            yield
     except Exception as exc:
         _finish(event, name, exc)
         raise

@@ -9,7 +9,7 @@ from nova import exception as nova_exception
 from nova import objects
 from oslo_log import log as logging
 
-from stable_rescue import exception
+from stable_rescue import exception, metrics
 from stable_rescue.virt.phase import report_refusal
 
 LOG = logging.getLogger(__name__)
@@ -31,7 +31,8 @@ def refusing(
     except nova_exception.InstanceNotRescuable:
         raise
     except Exception as exc:
-        reason = _reason(exc)
+        kind, reason = _reason(exc)
+        metrics.REFUSALS.labels(kind).inc()
         expected = isinstance(exc, (exception.Refused, nova_exception.NotFound))
         LOG.warning(
             "Rescue refused, the server is unchanged: %s",
@@ -72,28 +73,57 @@ def failing(instance: "objects.Instance", what: str) -> Iterator[None]:
         ) from exc
 
 
-def _reason(exc: Exception) -> str:
-    """Return the reason for a tenant, without host paths and secrets."""
-    if isinstance(exc, exception.Refused):
-        return str(exc)
-    if isinstance(exc, exception.NotAccepted):
-        return "the hypervisor did not accept the rescue definition; ask the operator"
-    if isinstance(exc, exception.StableRescueError):
-        return "no rescue can be derived from the server's definition; ask the operator"
-    if isinstance(exc, nova_exception.InstanceNotFound):
-        return "the hypervisor has no definition of this server; hard reboot the server"
-    if isinstance(exc, nova_exception.ImageNotFound):
-        return "the rescue image does not exist; name another image"
-    if isinstance(exc, nova_exception.ImageNotAuthorized):
-        return "the image service denies access to the rescue image; name another image"
-    if isinstance(exc, nova_exception.ImageUnacceptable):
-        message = exc.format_message()
-        # If a conversion fails, Nova's message has the command with the host's paths.
-        details = "" if "/" in message else f": {message}"
-        return f"the rescue image cannot be used{details}"
-    if isinstance(exc, nova_exception.GlanceConnectionFailed):
-        return "the image service does not answer; try again later"
-    if isinstance(exc, OSError):
-        error = exc.strerror or "a transfer failed"
-        return f"the compute host cannot prepare the rescue: {error}; ask the operator"
-    return "the compute host cannot prepare the rescue; ask the operator"
+def _reason(exc: Exception) -> tuple[str, str]:
+    """Return the kind of a reason, and the reason for a tenant.
+
+    The reason has neither host paths nor secrets. The kind is a label of the metrics.
+    """
+    match exc:
+        case exception.Refused():
+            return "unsuitable", str(exc)
+        case exception.NotAccepted():
+            return (
+                "not_accepted",
+                "the hypervisor did not accept the rescue definition; ask the operator",
+            )
+        case exception.StableRescueError():
+            return (
+                "definition",
+                "no rescue can be derived from the server's definition; ask the "
+                "operator",
+            )
+        case nova_exception.InstanceNotFound():
+            return (
+                "no_definition",
+                "the hypervisor has no definition of this server; hard reboot the "
+                "server",
+            )
+        case nova_exception.ImageNotFound():
+            return (
+                "image_missing",
+                "the rescue image does not exist; name another image",
+            )
+        case nova_exception.ImageNotAuthorized():
+            return (
+                "image_denied",
+                "the image service denies access to the rescue image; name another "
+                "image",
+            )
+        case nova_exception.ImageUnacceptable():
+            message = exc.format_message()
+            # If a conversion fails, Nova's message has the command with host paths.
+            details = "" if "/" in message else f": {message}"
+            return "image_unusable", f"the rescue image cannot be used{details}"
+        case nova_exception.GlanceConnectionFailed():
+            return (
+                "image_service",
+                "the image service does not answer; try again later",
+            )
+        case OSError():
+            error = exc.strerror or "a transfer failed"
+            return (
+                "host",
+                f"the compute host cannot prepare the rescue: {error}; ask the "
+                "operator",
+            )
+    return "error", "the compute host cannot prepare the rescue; ask the operator"

@@ -106,6 +106,7 @@ def start(
     try:
         with _RESCUE:
             stock_rescue()
+        guest.log_downtime(instance, is_rescue=True)
     finally:
         # Nova records the machine type of the rescue for the server, for good (U4).
         instance.system_metadata = system_metadata
