@@ -130,6 +130,17 @@ OPTIONS = [
         "start of a rescue system that failed is retried in the same interval. With "
         "0, all of this happens only at the next start of nova-compute.",
     ),
+    cfg.IntOpt(
+        "verify_timeout",
+        default=120,
+        min=0,
+        max=3600,
+        help="Seconds that the firmware of a server may take to boot the rescue disk. "
+        "If the disk is unread by then, or if the firmware boots another one, a "
+        "warning is logged and the event compute_rescue_verify fails: the rescue image "
+        "is not bootable on this server. The server stays RESCUED. With 0, no guest is "
+        "watched.",
+    ),
     cfg.StrOpt(
         "metrics_file",
         sample_default="/var/lib/prometheus/node-exporter/stable_rescue.prom",

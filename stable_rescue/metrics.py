@@ -37,6 +37,12 @@ RECOVERIES = Counter(
     ("outcome",),
     registry=REGISTRY,
 )
+BOOTS = Counter(
+    "stable_rescue_boots",
+    "Starts of rescue systems, by what the firmware has booted",
+    ("result",),
+    registry=REGISTRY,
+)
 DOWNTIME = Histogram(
     "stable_rescue_downtime_seconds",
     "Time between the end of one guest and the start of the next, by what is started",

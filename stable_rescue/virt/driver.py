@@ -22,6 +22,7 @@ from stable_rescue.storage import inspection, store
 from stable_rescue.storage.known_rescue import KnownRescue
 from stable_rescue.storage.record import State
 from stable_rescue.virt import (
+    boot_proof,
     outdated,
     ownership,
     preparation,
@@ -55,6 +56,7 @@ class StableRescueDriver(LifecycleMixin, libvirt_driver.LibvirtDriver):
         # The rescues that this process has prepared and not begun, by instance UUID.
         # After a crash, recovery relies on the record on disk instead.
         self._prepared: dict[str, Prepared] = {}
+        self._boots = boot_proof.BootWatch(self)
         # True if the compute manager has StableRescueMixin, which calls
         # remove_rescue_record when Nova's database has the result of a rescue.
         self.managed = False
@@ -178,6 +180,7 @@ class StableRescueDriver(LifecycleMixin, libvirt_driver.LibvirtDriver):
             finally:
                 self._remove_record_unless_managed(instance)
         LOG.info("Rescued in %.2f seconds", watch.elapsed(), instance=instance)
+        self._boots.begin(context, instance, prepared.record.rescue_xml)
 
     def confirm_rescue(
         self, context: nova_context.RequestContext, instance: "objects.Instance"
@@ -218,6 +221,7 @@ class StableRescueDriver(LifecycleMixin, libvirt_driver.LibvirtDriver):
         :raises nova.exception.InstanceNotRescuable: if a stable rescue cannot be
             ended; its record is kept
         """
+        self._boots.end(instance)
         outdated.remove(self, instance)
         record = store.load(instance)
         if record is None or record.state not in _RESCUED:
@@ -272,6 +276,7 @@ class StableRescueDriver(LifecycleMixin, libvirt_driver.LibvirtDriver):
         :returns: None if there was nothing to recover
         """
         self._prepared.pop(instance.uuid, None)
+        self._boots.end(instance)
         with timeutils.StopWatch() as watch, metrics.failure_counted():
             outdated.remove(self, instance)
             outcome = transitions.recover(self, context, instance, finish)

@@ -66,6 +66,7 @@ class LifecycleMixin(DriverBase):
         definition of a rescued instance is put back first. Errors of Nova's driver
         propagate.
         """
+        self._boots.end(instance)
         _before_destroy(self, instance)
         super().destroy(
             context,

@@ -13,6 +13,7 @@ from concurrent import futures
 
 from nova import conf as nova_conf
 from nova import context as nova_context
+from nova import exception as nova_exception
 from nova import objects
 from oslo_log import log as logging
 from oslo_utils import timeutils
@@ -67,6 +68,30 @@ def wait_for_events() -> None:
     futures.wait([_writer.submit(lambda: None)], _WAIT_SECONDS)
 
 
+def report_later(
+    context: nova_context.RequestContext,
+    instance: "objects.Instance",
+    name: str,
+    seconds: float,
+    problem: str | None,
+) -> None:
+    """Report something that has ended now as the event compute_NAME.
+
+    :param seconds: how long it took
+    :param problem: why it failed, for the tenant; None if it succeeded
+    """
+    event = _Event(context, instance, f"compute_{name}")
+    event.finish_time = event.start_time
+    event.start_time -= datetime.timedelta(seconds=seconds)
+    if problem:
+        try:
+            # Nova takes an error without a traceback for a success.
+            raise nova_exception.NovaException(problem)
+        except nova_exception.NovaException as exc:
+            event.error = exc
+    _writer.submit(event.write)
+
+
 def report_refusal(
     context: nova_context.RequestContext, instance: "objects.Instance", error: Exception
 ) -> None:
@@ -88,7 +113,7 @@ class _Event:
         name: str,
     ) -> None:
         self._context, self._instance, self._name = context, instance, name
-        self._start_time = timeutils.utcnow(with_timezone=True)
+        self.start_time = timeutils.utcnow(with_timezone=True)
         self.finish_time: datetime.datetime | None = None
         self.error: Exception | None = None
         self._is_written = self._is_closed = False
@@ -117,7 +142,7 @@ class _Event:
             self._context,
             event=self._name,
             host=CONF.host,
-            start_time=self._start_time,
+            start_time=self.start_time,
         )
         if self.finish_time is not None and self.error is None:
             event.finish_time, event.result = self.finish_time, "Success"

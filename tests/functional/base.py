@@ -18,7 +18,7 @@ from nova.tests.functional.api import client
 from nova.tests.functional.libvirt import base
 from oslo_utils import uuidutils
 
-from stable_rescue import activation
+from stable_rescue import activation, conf
 from tests.fixtures import (
     ApiPasteFixture,
     OneRouterFixture,
@@ -52,12 +52,14 @@ class RescueTestBase(SharedSetUpMixin, PatientMixin, base.ServersTestBase):
         self.context = context.get_admin_context()
 
     def _stop_timers(self) -> None:
-        """Let no service use the databases by itself: no heartbeat, no periodic task.
+        """Let nothing happen by itself: no heartbeat, no periodic task, no boot watch.
 
         The threads of a test share one connection to SQLite, so that a heartbeat while
         a database is restored fails, and the restoration with it.
         """
         self.flags(report_interval=0, periodic_enable=False, service_down_time=86_400)
+        conf.register_opts(base.CONF)
+        self.flags(verify_timeout=0, group="stable_rescue")
 
     def _setup_compute_service(self) -> None:
         self.flags(compute_driver=self.compute_driver)
