@@ -286,7 +286,9 @@ def _for_each(
             errors.append(exc)
         except Exception as exc:
             reason = f"{volume.name} {failure}"
-            LOG.exception("%s; not trying the other volumes", reason, instance=instance)
+            LOG.exception(
+                "A volume failed, not trying the others: %s", reason, instance=instance
+            )
             refused = exception.Refused(f"{reason}; ask the operator")
             refused.__cause__ = exc
             errors.append(refused)

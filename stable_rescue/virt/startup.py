@@ -64,7 +64,9 @@ def check_options() -> None:
     wrong = wrong_options()
     for each in wrong:
         if each.has_default:
-            LOG.error("%s; using %s", each, each.option.default)
+            LOG.error(
+                "Wrong option %s; using its default, %s", each, each.option.default
+            )
             CONF.set_override(each.option.dest, each.option.default, "stable_rescue")
     problems = [str(each) for each in wrong if not each.has_default]
     if problems:
@@ -90,7 +92,7 @@ def report(driver: libvirt_driver.LibvirtDriver) -> None:
         "stable" if CONF.stable_rescue.default_mode == "stable" else "stock",
     )
     for warning in (*untested_nova(versions.nova), *untested_host(versions)):
-        LOG.warning("%s", warning)
+        LOG.warning("Not tested on this host: %s", warning)
 
 
 def untested_nova(version: str) -> list[str]:

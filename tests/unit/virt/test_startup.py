@@ -58,7 +58,12 @@ class OptionsTest(StartupTestBase):
         startup.check_options()
         self.assertEqual(4, options.stable_rescue.recovery_workers)
         self.assertEqual(120, options.stable_rescue.stalled_after)
-        for text in ("recovery_workers: ", "using 4", "stalled_after: ", "using 120"):
+        for text in (
+            "recovery_workers: ",
+            "using its default, 4",
+            "stalled_after: ",
+            "using its default, 120",
+        ):
             self.assertIn(text, self.log.output)
 
     def test_allowed_values_are_kept_without_a_word(self) -> None:
