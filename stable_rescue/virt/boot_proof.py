@@ -6,7 +6,7 @@ secure boot refuses, then shows nothing but a firmware's message on the console.
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from nova import conf as nova_conf
@@ -28,6 +28,17 @@ _POLL_SECONDS = 1.0
 #: What a boot loader with its kernel reads at least. Firmware reads less of every disk
 #: when it looks for boot loaders and partitions.
 _BOOTED_BYTES = 2 * 2**20
+
+
+def booted(bytes_read: Mapping[str, int], rescue_disk: str) -> str | None:
+    """Return the disk that a guest was booted from; None if it has booted none.
+
+    :param bytes_read: what the guest has read of each disk, by target name
+    :param rescue_disk: the target name of the rescue disk. The system on it may have
+        read other disks since
+    """
+    names = (rescue_disk, *bytes_read)
+    return next((n for n in names if bytes_read.get(n, 0) >= _BOOTED_BYTES), None)
 
 
 @dataclass(eq=False)
@@ -115,20 +126,21 @@ class BootWatch:
             # The guest is off, or is not the rescue any more.
             self.end(boot.instance)
             return None
-        if read >= _BOOTED_BYTES:
+        reads = {name: self._bytes_read(boot, name) or 0 for name in boot.other_disks}
+        disk = booted({boot.rescue_disk: read, **reads}, boot.rescue_disk)
+        if disk == boot.rescue_disk:
             LOG.info(
                 "The rescue system has read %d KiB of its disk",
                 read // 1024,
                 instance=boot.instance,
             )
             return "booted", None
-        for other in boot.other_disks:
-            if (self._bytes_read(boot, other) or 0) >= _BOOTED_BYTES:
-                return (
-                    "other_disk",
-                    f"the firmware has booted {other} instead of the rescue disk; the "
-                    "rescue image is not bootable on this server",
-                )
+        if disk is not None:
+            return (
+                "other_disk",
+                f"the firmware has booted {disk} instead of the rescue disk; the "
+                "rescue image is not bootable on this server",
+            )
         if self._clock() - boot.began >= CONF.stable_rescue.verify_timeout:
             return (
                 "unread",

@@ -15,10 +15,12 @@ import libvirt
 from lab import guest
 from lab.sandbox import REPOSITORY
 from stable_rescue import plan
-from stable_rescue.domain.document import Domain
+from stable_rescue.domain import recognize
+from stable_rescue.domain.document import Domain, target_of
 from stable_rescue.domain.medium import Medium
 from stable_rescue.tempest.guest import compare, inventory
 from stable_rescue.tempest.guest.inventory import Inventory
+from stable_rescue.virt import boot_proof
 from tests.integration.scene import Scene, overlay
 
 URI = "qemu:///system"
@@ -133,6 +135,31 @@ class Server:
             return self.scene.console.read_text(errors="replace")
         except FileNotFoundError:
             return ""
+
+    def booted_disk(self) -> str | None:
+        """Return the target of the disk that the driver takes for the booted one."""
+        running = Domain.parse(self.domain.XMLDesc())
+        rescue_disk = recognize.rescue_disk(running)
+        targets = [target_of(disk)[0] for disk in running.disks()]
+        return boot_proof.booted(
+            {target: self.domain.blockStats(target)[1] for target in targets},
+            "" if rescue_disk is None else target_of(rescue_disk)[0],
+        )
+
+    def wait_for_read(self, target: str) -> None:
+        """Wait until the firmware has read something of a disk.
+
+        :raises AssertionError: it has read nothing in time
+        """
+        deadline = time.monotonic() + BOOT_SECONDS
+        while not self.domain.blockStats(target)[0]:
+            if time.monotonic() > deadline:
+                raise AssertionError(f"{target} was not read within {BOOT_SECONDS} s")
+            time.sleep(POLL_SECONDS)
+
+    def rescue_target(self) -> str:
+        """Return the target of the rescue disk in the definition."""
+        return target_of(recognize.rescue_disk(Domain.parse(self.definition())))[0]
 
     def boot(self) -> Inventory:
         """Boot the guest cold and return its inventory."""

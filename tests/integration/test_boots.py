@@ -3,8 +3,10 @@
 
 from typing import ClassVar
 
+from stable_rescue.domain.medium import Medium
 from stable_rescue.tempest.guest import Inventory, compare
 from tests.integration import base
+from tests.integration.scene import MIB
 
 
 class RescueBoots:
@@ -33,6 +35,7 @@ class RescueBoots:
         self.server.define(derived.rescue.to_xml())
         rescued = self.server.boot()
         self.assert_rescue_disturbs_nothing(self.baseline, rescued, device, bus)
+        self.assertEqual(self.server.rescue_target(), self.server.booted_disk())
         self.server.define(self.original_xml)
         self.assertEqual(self.original_xml, self.server.definition())
 
@@ -45,6 +48,7 @@ class RescueBoots:
         unrescued = self.server.boot()
         self.assertEqual("original", unrescued.image)
         self.assertEqual(self.baseline.boot_disk, unrescued.boot_disk)
+        self.assertEqual("vda", self.server.booted_disk())
         comparison = compare(self.baseline, unrescued)
         self.assertEqual((), comparison.disturbed, str(comparison))
         self.assertEqual((), comparison.appeared)
@@ -57,6 +61,20 @@ class RescueBoots:
 
     def test_disk_on_scsi_boots_and_moves_nothing(self):
         self.check_rescue("disk", "scsi")
+
+
+class BlankDiskTest(base.TestCase):
+    def test_bios_boots_nothing_if_the_rescue_disk_is_blank(self):
+        server = self.new_server("pc")
+        blank = server.scene.folder / "disk.rescue"
+        with blank.open("wb") as stream:
+            stream.truncate(64 * MIB)
+        medium = Medium.from_file(str(blank))
+        derived = base.derive(server.definition(), "disk", "usb", medium)
+        server.define(derived.rescue.to_xml())
+        server.start()
+        server.wait_for_read(server.rescue_target())
+        self.assertIsNone(server.booted_disk())
 
 
 class PcTest(RescueBoots, base.TestCase):
