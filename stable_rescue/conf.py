@@ -63,6 +63,15 @@ OPTIONS = [
         "is added gets an address after all devices of the server, like the rescue "
         "disk, and is removed by unrescue.",
     ),
+    cfg.ListOpt(
+        "allowed_networks",
+        default=["keep"],
+        item_type=types.String(choices=properties.NETWORKS),
+        help="Values of the image property hw_rescue_network that users may choose: "
+        "keep leaves the NICs of the server connected during a rescue, quarantine "
+        "sets their links down. A rescue image with another value is refused. An "
+        "image without the property keeps the NICs connected.",
+    ),
     cfg.IntOpt(
         "max_medium_size",
         default=100,

@@ -44,5 +44,5 @@ class RescueImageMetaProps(image_meta.ImageMetaProps):
 
     @property
     def asks_for_stable(self) -> bool:
-        """True if the image has one of the properties of a stable rescue."""
-        return any(self.obj_attr_is_set(name) for name in properties.ALLOWED)
+        """True if the image has one of the properties that choose a stable rescue."""
+        return any(self.obj_attr_is_set(name) for name in properties.CHOOSING)

@@ -18,6 +18,7 @@ from stable_rescue.domain import (
     nvram,
     passthrough,
     pci,
+    quarantine,
     recognize,
     sources,
 )
@@ -35,7 +36,7 @@ class RescueRequest:
     Without a bus, the server's default is used. The fallback buses are tried in order
     if that bus has no room. ``gaps`` allows an address before other devices, which
     renames them in the guest; ``mismatch`` allows disks that differ from the block
-    device mapping.
+    device mapping. ``quarantine`` sets the links of the server's NICs down.
     """
 
     device: str = "disk"
@@ -43,6 +44,7 @@ class RescueRequest:
     fallback_buses: tuple[str, ...] = ()
     gaps: bool = False
     mismatch: bool = False
+    quarantine: bool = False
 
 
 @dataclass(frozen=True)
@@ -153,6 +155,8 @@ def derive(
     applied += edits.strip_boot(draft)
     applied += edits.boot_kernel(draft, media.kernel)
     applied += edits.protect_nvram(draft, _nvram_copy(original, media.nvram_copy))
+    if request.quarantine:
+        applied += quarantine.unplug_links(draft)
     if media.replaces_config_drive:
         applied += edits.swap_config_drive(draft)
     added_drive = media.config_drive
@@ -168,7 +172,11 @@ def derive(
         original,
         rescue,
         (*applied, *added),
-        (*mismatches, *_findings(rescue, wanted_bus, bus, added)),
+        (
+            *mismatches,
+            *_findings(rescue, wanted_bus, bus, added),
+            *(quarantine.findings(rescue) if request.quarantine else ()),
+        ),
     )
 
 

@@ -7,7 +7,15 @@ from stable_rescue import exception
 
 DEVICES = ("disk", "cdrom", "floppy")
 BUSES = ("virtio", "scsi", "usb", "sata", "ide", "fdc")
-ALLOWED = {"hw_rescue_device": DEVICES, "hw_rescue_bus": BUSES}
+#: What happens to the server's NICs during the rescue.
+NETWORKS = ("keep", "quarantine")
+ALLOWED = {
+    "hw_rescue_device": DEVICES,
+    "hw_rescue_bus": BUSES,
+    "hw_rescue_network": NETWORKS,
+}
+#: An image with one of these asks for a stable rescue.
+CHOOSING = ("hw_rescue_device", "hw_rescue_bus")
 
 
 def check(given: Mapping[str, object], owner: str = "rescue image") -> None:

@@ -105,6 +105,7 @@ def run(options: argparse.Namespace) -> Output:
         bus=given.get("hw_rescue_bus"),
         fallback_buses=tuple(options.fallback_buses),
         gaps=options.allow_gaps,
+        quarantine=given.get("hw_rescue_network") == "quarantine",
     )
     media = plans.RescueMedia(Medium.from_file(path, options.medium_format))
     plan = plans.derive(original, request, media)

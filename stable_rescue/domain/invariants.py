@@ -29,6 +29,7 @@ def check(original: Domain, rescue: Domain) -> None:
     _check_rest(original, rescue)
     _check_nvram(original, rescue)
     added = _check_devices(original, rescue)
+    _check_links(original, rescue)
     _check_added(added)
     check_unique(rescue)
     _check_boot(rescue, added)
@@ -75,11 +76,34 @@ def _check_devices(original: Domain, rescue: Domain) -> list[etree._Element]:
     return devices[len(originals) :]
 
 
+def _check_links(original: Domain, rescue: Domain) -> None:
+    """Check that the links of all NICs are as before, or that all are down (E7)."""
+    before, after = (
+        [nic.findall("link[@state='down']") != [] for nic in d.each_device("interface")]
+        for d in (original, rescue)
+    )
+    if before != after and not all(after):
+        raise InvariantBroken("the links of some NICs were set down, of others not")
+
+
 def _is_same_device(before: etree._Element, after: etree._Element) -> bool:
     # Comparing the bytes is fast and suffices for most devices.
     if _bytes(before) == _bytes(after) or _alike(before, after, _MAY_GO["devices"]):
         return True
-    return _is_new_config_drive(before, after) or _is_enabled_usb(before, after)
+    return (
+        _is_new_config_drive(before, after)
+        or _is_enabled_usb(before, after)
+        or _is_unplugged_nic(before, after)
+    )
+
+
+def _is_unplugged_nic(before: etree._Element, after: etree._Element) -> bool:
+    """Return True if only the link of a NIC was set down (E7)."""
+    return (
+        before.tag == "interface"
+        and [link.get("state") for link in after.findall("link")] == ["down"]
+        and _alike(before, after, ("boot", "link"))
+    )
 
 
 def _is_new_config_drive(before: etree._Element, after: etree._Element) -> bool:

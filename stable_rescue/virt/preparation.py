@@ -63,6 +63,7 @@ def request_of(image: dict[str, Any]) -> RescueRequest | None:
         virt_type has no stable rescue
     """
     props = RescueImageMetaProps.from_image(image)
+    network = props.get("hw_rescue_network")
     if props.asks_for_stable:
         device = props.get("hw_rescue_device", "disk")
         bus = props.get("hw_rescue_bus")
@@ -70,7 +71,17 @@ def request_of(image: dict[str, Any]) -> RescueRequest | None:
         device = CONF.stable_rescue.default_device
         bus = CONF.stable_rescue.default_bus
     else:
+        if network == "quarantine":
+            raise exception.Refused(
+                f"rescue image {image['id']} has hw_rescue_network=quarantine, but "
+                "asks for a stock rescue, which cannot do that; set hw_rescue_bus on it"
+            )
         return None
+    if network and network not in CONF.stable_rescue.allowed_networks:
+        raise exception.Refused(
+            f"rescue image {image['id']} has hw_rescue_network={network}; the operator "
+            f"allows {', '.join(CONF.stable_rescue.allowed_networks) or 'none'}"
+        )
     if CONF.libvirt.virt_type not in VIRT_TYPES:
         raise exception.Refused(
             f"stable rescue is not possible with virt_type {CONF.libvirt.virt_type}, "
@@ -82,6 +93,7 @@ def request_of(image: dict[str, Any]) -> RescueRequest | None:
         tuple(CONF.stable_rescue.fallback_buses),
         CONF.stable_rescue.allow_gaps,
         CONF.stable_rescue.allow_mapping_mismatch,
+        quarantine=network == "quarantine",
     )
 
 

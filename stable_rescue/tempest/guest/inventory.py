@@ -44,6 +44,7 @@ class Device:
     content_sha256: str = ""  # of a config drive's whole content
     password_sha256: str = ""  # of the admin_pass in a config drive
     mac: str = ""
+    carrier: str = ""  # of a NIC: 1 if its link is up, 0 if not, empty if unknown
     ids: str = ""  # vendor:device
     subsystem: str = ""
     pci_class: str = ""
@@ -198,6 +199,7 @@ def _device(fact: dict[str, Any]) -> Device:
         content_sha256=fact.get("digest", ""),
         password_sha256=fact.get("password", ""),
         mac=fact.get("mac", ""),
+        carrier=fact.get("carrier", ""),
         ids=fact.get("id", ""),
         subsystem=fact.get("sub", ""),
         pci_class=fact.get("class", ""),
