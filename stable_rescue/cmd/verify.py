@@ -17,7 +17,14 @@ from stable_rescue import exception
 from stable_rescue.cmd import formats, rescues
 from stable_rescue.cmd.exits import NOT_ALL, SUCCESS, Output
 from stable_rescue.cmd.rescues import Rescue
-from stable_rescue.domain import compare, document, layout, recognize, sources
+from stable_rescue.domain import (
+    booted,
+    compare,
+    document,
+    layout,
+    recognize,
+    sources,
+)
 from stable_rescue.domain.document import Domain
 from stable_rescue.storage import deadline
 from stable_rescue.storage.record import State
@@ -25,8 +32,6 @@ from stable_rescue.storage.store import Store
 
 _COLUMNS = ("check", "result", "details")
 OK, FAILED, UNKNOWN = "ok", "failed", "unknown"
-# Firmware reads less while it looks for a boot loader; a kernel is larger.
-_BOOT_BYTES = 2**20
 
 
 @dataclass(frozen=True)
@@ -133,7 +138,7 @@ def _check_boot(rescue: Rescue) -> _Result:
     text = f"{size} read from the rescue disk in {requests} requests"
     if not requests:
         return _Result(FAILED, "the rescue disk was not read")
-    if count < _BOOT_BYTES:
+    if count < booted.bytes_of_boot(disk):
         return _Result(UNKNOWN, f"only {text}, perhaps by the firmware")
     return _Result(OK, text)
 

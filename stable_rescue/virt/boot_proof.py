@@ -6,7 +6,7 @@ secure boot refuses, then shows nothing but a firmware's message on the console.
 """
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from nova import conf as nova_conf
@@ -16,8 +16,8 @@ from nova.virt.libvirt import driver as libvirt_driver
 from oslo_log import log as logging
 
 from stable_rescue import metrics
-from stable_rescue.domain import recognize
-from stable_rescue.domain.document import Domain, target_of
+from stable_rescue.domain import booted
+from stable_rescue.domain.document import Domain
 from stable_rescue.virt.phase import report_later
 from stable_rescue.workers import Workers
 
@@ -25,31 +25,29 @@ CONF = nova_conf.CONF
 LOG = logging.getLogger(__name__)
 
 _POLL_SECONDS = 1.0
-#: What a boot loader with its kernel reads at least. Firmware reads less of every disk
-#: when it looks for boot loaders and partitions.
-_BOOTED_BYTES = 2 * 2**20
-
-
-def booted(bytes_read: Mapping[str, int], rescue_disk: str) -> str | None:
-    """Return the disk that a guest was booted from; None if it has booted none.
-
-    :param bytes_read: what the guest has read of each disk, by target name
-    :param rescue_disk: the target name of the rescue disk. The system on it may have
-        read other disks since
-    """
-    names = (rescue_disk, *bytes_read)
-    return next((n for n in names if bytes_read.get(n, 0) >= _BOOTED_BYTES), None)
 
 
 @dataclass(eq=False)
 class _Boot:
-    """A guest that is being watched, and what its disks are called."""
+    """A guest that is being watched; the first target is the rescue disk's."""
 
     context: nova_context.RequestContext
     instance: "objects.Instance"
-    rescue_disk: str
-    other_disks: list[str]
+    rescue: Domain
+    targets: list[str]
     began: float
+
+
+@dataclass(frozen=True)
+class _Decision:
+    """What was booted, and why that is wrong, for the tenant; None if it is right."""
+
+    result: str
+    problem: str | None = None
+
+
+# Nothing more can be learned about the guest.
+_UNKNOWN = _Decision("unknown")
 
 
 class BootWatch:
@@ -76,12 +74,10 @@ class BootWatch:
     ) -> None:
         """Watch a guest whose rescue system has just been started."""
         rescue = Domain.parse(rescue_xml)
-        rescue_disk = recognize.rescue_disk(rescue)
-        if rescue_disk is None or not CONF.stable_rescue.verify_timeout:
+        targets = booted.targets(rescue)
+        if not (targets and CONF.stable_rescue.verify_timeout):
             return
-        target = target_of(rescue_disk)[0]
-        others = [name for name, _ in map(target_of, rescue.disks()) if name != target]
-        boot = _Boot(context, instance, target, others, self._clock())
+        boot = _Boot(context, instance, rescue, targets, self._clock())
         self._boots[instance.uuid] = boot
         self._workers.submit(self._watch)
 
@@ -100,57 +96,60 @@ class BootWatch:
             decision = self._decide(boot)
         except Exception:
             LOG.exception("Could not verify the boot", instance=boot.instance)
-            self.end(boot.instance)
-            return
+            decision = _UNKNOWN
         # The rescue may have ended meanwhile, and another may have begun.
         if decision is None or self._boots.get(boot.instance.uuid) is not boot:
             return
         self.end(boot.instance)
+        if decision is _UNKNOWN:
+            return
         seconds = self._clock() - boot.began
-        result, problem = decision
-        metrics.BOOTS.labels(result).inc()
-        if problem:
+        metrics.BOOTS.labels(decision.result).inc()
+        if decision.problem:
             LOG.warning(
                 "The server is RESCUED, but its rescue system did not boot within %.0f "
                 "seconds: %s",
                 seconds,
-                problem,
+                decision.problem,
                 instance=boot.instance,
             )
-        report_later(boot.context, boot.instance, "rescue_verify", seconds, problem)
+        report_later(
+            boot.context, boot.instance, "rescue_verify", seconds, decision.problem
+        )
 
-    def _decide(self, boot: _Boot) -> tuple[str, str | None] | None:
-        """Return the result and the problem, if any; None if it is too early."""
-        read = self._bytes_read(boot, boot.rescue_disk)
-        if read is None:
+    def _decide(self, boot: _Boot) -> _Decision | None:
+        """Return what was booted; None if it is too early to say."""
+        rescue_disk, *others = boot.targets
+        reads = self._bytes_read(boot, [rescue_disk])
+        if not reads:
             # The guest is off, or is not the rescue any more.
-            self.end(boot.instance)
-            return None
-        reads = {name: self._bytes_read(boot, name) or 0 for name in boot.other_disks}
-        disk = booted({boot.rescue_disk: read, **reads}, boot.rescue_disk)
-        if disk == boot.rescue_disk:
+            return _UNKNOWN
+        kibibytes = reads[rescue_disk] // 1024
+        disk = booted.booted_disk(boot.rescue, reads)
+        if disk is not None:
             LOG.info(
                 "The rescue system has read %d KiB of its disk",
-                read // 1024,
+                kibibytes,
                 instance=boot.instance,
             )
-            return "booted", None
+            return _Decision("booted")
+        disk = booted.booted_disk(boot.rescue, self._bytes_read(boot, others))
         if disk is not None:
-            return (
+            return _Decision(
                 "other_disk",
                 f"the firmware has booted {disk} instead of the rescue disk; the "
                 "rescue image is not bootable on this server",
             )
         if self._clock() - boot.began >= CONF.stable_rescue.verify_timeout:
-            return (
+            return _Decision(
                 "unread",
-                f"the firmware has read {read // 1024} KiB of the rescue disk; the "
+                f"the firmware has read {kibibytes} KiB of the rescue disk; the "
                 "rescue image is not bootable on this server, or secure boot refused "
                 "it",
             )
         return None
 
-    def _bytes_read(self, boot: _Boot, target: str) -> int | None:
-        """Return what the guest has read of a disk; None if that is unknown."""
-        stats = self._driver.block_stats(boot.instance, target)
-        return None if stats is None else int(stats[1])
+    def _bytes_read(self, boot: _Boot, targets: list[str]) -> dict[str, int]:
+        """Return what the guest has read of disks, if that is known."""
+        stats = {t: self._driver.block_stats(boot.instance, t) for t in targets}
+        return {name: int(each[1]) for name, each in stats.items() if each}

@@ -15,12 +15,11 @@ import libvirt
 from lab import guest
 from lab.sandbox import REPOSITORY
 from stable_rescue import plan
-from stable_rescue.domain import recognize
+from stable_rescue.domain import booted, recognize
 from stable_rescue.domain.document import Domain, target_of
 from stable_rescue.domain.medium import Medium
 from stable_rescue.tempest.guest import compare, inventory
 from stable_rescue.tempest.guest.inventory import Inventory
-from stable_rescue.virt import boot_proof
 from tests.integration.scene import Scene, overlay
 
 URI = "qemu:///system"
@@ -139,12 +138,11 @@ class Server:
     def booted_disk(self) -> str | None:
         """Return the target of the disk that the driver takes for the booted one."""
         running = Domain.parse(self.domain.XMLDesc())
-        rescue_disk = recognize.rescue_disk(running)
-        targets = [target_of(disk)[0] for disk in running.disks()]
-        return boot_proof.booted(
-            {target: self.domain.blockStats(target)[1] for target in targets},
-            "" if rescue_disk is None else target_of(rescue_disk)[0],
-        )
+        targets = booted.targets(running)
+        if not targets:  # the original definition
+            targets = [target_of(disk)[0] for disk in running.disks()]
+        reads = {target: self.domain.blockStats(target)[1] for target in targets}
+        return booted.booted_disk(running, reads)
 
     def wait_for_read(self, target: str) -> None:
         """Wait until the firmware has read something of a disk.
