@@ -75,8 +75,7 @@ class RecoveryMixin(ManagerBase):
         self._evacuated = frozenset(evacuated)
         return evacuated
 
-    # Recovery comes before Nova's initialization, which would treat a guest that is off
-    # in the middle of a rescue as one that has failed.
+    # Recovery comes first: Nova takes a guest that is off for one that has failed.
     def _init_instance(
         self, context: nova_context.RequestContext, instance: "objects.Instance"
     ) -> None:
@@ -245,10 +244,11 @@ class RecoveryMixin(ManagerBase):
             else:
                 self._keep_launched_at(instance)
         elif has_record and instance.vm_state != vm_states.ERROR:
-            # The server was restored since, perhaps in another way. Leave the guest.
+            # The server was restored since: leave its guest, and an ERROR set later.
             states = states_of(instance)
             current_state = self._power_state(instance)
             self._keep_stopped(instance, current_state)
+            instance.system_metadata.pop(FAILED, None)
             if instance.obj_what_changed():
                 # The previous nova-compute ended before Nova could save this.
                 instance.power_state = current_state

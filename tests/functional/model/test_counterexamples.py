@@ -77,3 +77,15 @@ class CounterexampleTest(ReplayTestBase):
                 "service restarts",
                 "unrescue",
             )
+
+    def test_error_by_operator_after_a_failed_rescue_stays(self) -> None:
+        """A hard reboot has ended the ERROR that nova-compute had set."""
+        self.replay(
+            ("rescue", "disk full", 30),
+            "hard reboot",
+            "time passes",
+            "reset to error",
+            "time passes",
+            "service restarts",
+        )
+        self.assertEqual("ERROR", self.status())
