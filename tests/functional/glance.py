@@ -4,6 +4,7 @@
 import contextlib
 import hashlib
 import json
+import random
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -32,6 +33,12 @@ _REAL = {
 }
 
 
+def private_address() -> str:
+    """Return an address of this machine that nothing else uses."""
+    numbers = [random.randint(1, 254) for _ in range(3)]
+    return ".".join(map(str, [127, *numbers]))
+
+
 class GlanceServer(fixtures.Fixture):
     """Serves images over HTTP to nova.image.glance and python-glanceclient.
 
@@ -50,13 +57,10 @@ class GlanceServer(fixtures.Fixture):
         self._fallback = fallback
 
     def _setUp(self) -> None:
-        server = ThreadingHTTPServer(("127.0.0.1", 0), _handler_of(self))
-        thread = threading.Thread(target=server.serve_forever, args=(0.05,))
-        thread.start()
-        self.addCleanup(server.server_close)
-        self.addCleanup(thread.join)
-        self.addCleanup(server.shutdown)
-        self.url = f"http://127.0.0.1:{server.server_address[1]}"
+        self._address = (private_address(), 0)
+        self.start()
+        self.addCleanup(self.stop)
+        self.url = f"http://{self._address[0]}:{self._address[1]}"
         # No Keystone is running that could issue a token.
         self.useFixture(
             fixtures.MockPatch(
@@ -66,6 +70,19 @@ class GlanceServer(fixtures.Fixture):
         )
         for name, function in _REAL.items():
             self.useFixture(fixtures.MonkeyPatch(f"nova.image.glance.{name}", function))
+
+    def start(self) -> None:
+        """Serve, at the same address each time."""
+        self._server = ThreadingHTTPServer(self._address, _handler_of(self))
+        self._address = self._server.server_address
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,))
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Stop serving; `start` begins again."""
+        self._server.shutdown()
+        self._thread.join()
+        self._server.server_close()
 
     def add(self, image: dict[str, Any], data: bytes) -> None:
         """Add an image; its size and checksums are computed unless it has them."""

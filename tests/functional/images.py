@@ -41,6 +41,12 @@ class ImagesTestBase(ServerTestBase):
         self.flags(api_servers=[self.glance_server.url], num_retries=0, group="glance")
         self.files_made = Path(self.useFixture(fixtures.TempDir()).path)
 
+    def pause(self) -> None:
+        self.glance_server.stop()
+
+    def resume(self) -> None:
+        self.glance_server.start()
+
     def add_image(
         self,
         data: bytes,

@@ -58,6 +58,12 @@ class SharedSetUpMixin:
     def warm_up(cls) -> None:
         """Fill caches before the forks, because what a fork adds ends with it."""
 
+    def pause(self) -> None:
+        """Stop what the set-up has started besides Nova's services."""
+
+    def resume(self) -> None:
+        """Start again what `pause` has stopped."""
+
     def _prepare(self) -> None:
         """Do the set-up of the class, if it can be shared; a clean-up ends it."""
         cls = type(self)
@@ -176,6 +182,7 @@ class Prepared:
                 stack.callback(function, *arguments, **options)
 
     def _stop_threads(self) -> None:
+        self._case.pause()
         for server in self._rpc_servers():
             server.stop()
             server.wait()
@@ -190,6 +197,7 @@ class Prepared:
             raise AssertionError(f"threads would be lost in a fork: {threads}")
 
     def _start_threads(self) -> None:
+        self._case.resume()
         for server in self._rpc_servers():
             server.start()
 
