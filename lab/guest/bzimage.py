@@ -2,7 +2,7 @@
 """A kernel image that boots sooner under software emulation.
 
 Most of a boot goes into unpacking Debian's kernel. This takes a third less time if the
-kernel has no type information and no zeros at its end, and if its checksum is not
+kernel has no type information and no zeros for its .bss, and if its checksum is not
 verified. Documentation/arch/x86/boot.rst in the source of Linux describes the fields.
 """
 
@@ -24,7 +24,7 @@ _FILTERS = (
 )
 # The program header for what is loaded, and the sizes of the headers.
 _LOAD, _PROGRAM_SIZE, _SECTION_SIZE = 1, 56, 64
-_TYPES = b".BTF"
+_TYPES, _CLEARED = b".BTF", b".bss"
 
 
 def repack(image: bytes) -> bytes:
@@ -47,13 +47,18 @@ def repack(image: bytes) -> bytes:
 
 
 def _reduced(kernel: bytearray) -> bytes:
-    """Return the ELF file without its type information and the zeros at its end.
+    """Return the ELF file without its type information and the zeros of its .bss.
 
-    The kernel clears its own .bss, and a guest of the lab loads no BPF programs.
+    The kernel clears its own .bss, and a guest of the lab loads no BPF programs. Zeros
+    elsewhere must stay: what is unpacked is followed by what was in memory before, and
+    variables of each CPU begin with that.
     """
+    cleared = len(kernel)
     for name, offset, size in _sections(kernel):
         if name == _TYPES:
             kernel[offset : offset + size] = bytes(size)
+        elif name == _CLEARED:
+            cleared = offset
     (programs,) = struct.unpack_from("<Q", kernel, 32)
     (count,) = struct.unpack_from("<H", kernel, 56)
     end = 0
@@ -63,7 +68,8 @@ def _reduced(kernel: bytearray) -> bytes:
         (size,) = struct.unpack_from("<Q", kernel, header + 32)
         if kind == _LOAD:
             used = len(kernel[offset : offset + size].rstrip(b"\0"))
-            size = min(size, -(-used // _PAGE) * _PAGE)
+            kept = max(-(-used // _PAGE) * _PAGE, cleared - offset)
+            size = min(size, kept)
             struct.pack_into("<Q", kernel, header + 32, size)
             end = max(end, offset + size)
     return bytes(kernel[:end])

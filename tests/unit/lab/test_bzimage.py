@@ -13,28 +13,35 @@ _BEFORE = b"code of the kernel's decompressor"
 _AFTER = b"more of it"
 _CODE = os.urandom(8192)
 _TYPES = os.urandom(4096)
-_NAMES = b"\0.text\0.BTF\0.shstrtab\0"
+_PAGE = 4096
+_NAMES = b"\0.text\0.BTF\0.bss\0.shstrtab\0"
 
 
 def kernel() -> bytes:
-    """Return an ELF file: one segment with code, types and zeros, three sections."""
-    content = _CODE + _TYPES + b"the end".ljust(3 * 4096, b"\0")
-    start = 4096
-    names = start + len(content)
+    """Return an ELF file with two segments: code, types, zeros; data, .bss."""
+    first = _CODE + _TYPES + b"variables".ljust(3 * _PAGE, b"\0")
+    second = b"data".ljust(4 * _PAGE, b"\0")  # .bss begins after two pages
+    start = _PAGE
+    names = start + len(first) + len(second)
+    bss = start + len(first) + 2 * _PAGE
     sections = (
         (0, 0, 0),
         (_NAMES.index(b".text"), start, len(_CODE)),
         (_NAMES.index(b".BTF"), start + len(_CODE), len(_TYPES)),
+        (_NAMES.index(b".bss"), bss, 0),
         (_NAMES.index(b".shstrtab"), names, len(_NAMES)),
     )
     header = bytearray(start)
     struct.pack_into("<Q", header, 32, 64)  # the offset of the program headers
     struct.pack_into("<Q", header, 40, names + len(_NAMES))  # of the section headers
-    struct.pack_into("<H", header, 56, 1)
-    struct.pack_into("<HH", header, 60, len(sections), 3)
-    struct.pack_into("<IIQQQQ", header, 64, 1, 5, start, 0, 0, len(content))
+    struct.pack_into("<H", header, 56, 2)
+    struct.pack_into("<HH", header, 60, len(sections), 4)
+    struct.pack_into("<IIQQQQ", header, 64, 1, 5, start, 0, 0, len(first))
+    struct.pack_into(
+        "<IIQQQQ", header, 64 + 56, 1, 6, start + len(first), 0, 0, len(second)
+    )
     table = b"".join(struct.pack("<I20xQQ24x", *section) for section in sections)
-    return bytes(header) + content + _NAMES + table
+    return bytes(header) + first + second + _NAMES + table
 
 
 def image(packed: bytes) -> bytes:
@@ -60,16 +67,20 @@ class RepackTest(unittest.TestCase):
         self.assertEqual(original[end:], repacked[end:])
         self.assertNotEqual(payload(original), payload(repacked))
 
-    def test_repack_removes_types_and_zeros_at_the_end(self):
+    def test_repack_removes_types_and_the_zeros_of_bss_alone(self):
         repacked = bzimage.repack(image(lzma.compress(kernel())))
         stream = lzma.LZMADecompressor()
         unpacked = stream.decompress(payload(repacked))
         self.assertEqual(lzma.CHECK_NONE, stream.check)
         self.assertEqual(b"", stream.unused_data.strip(b"\0"))
-        (size,) = struct.unpack_from("<Q", unpacked, 64 + 32)
-        self.assertEqual(len(unpacked), 4096 + size)
-        end = b"the end".ljust(4096, b"\0")
-        self.assertEqual(_CODE + bytes(len(_TYPES)) + end, unpacked[4096:])
+        # What the kernel does not clear itself must come with its zeros.
+        first = _CODE + bytes(len(_TYPES)) + b"variables".ljust(3 * _PAGE, b"\0")
+        second = b"data".ljust(2 * _PAGE, b"\0")
+        sizes = [
+            struct.unpack_from("<Q", unpacked, 64 + n * 56 + 32)[0] for n in (0, 1)
+        ]
+        self.assertEqual([len(first), len(second)], sizes)
+        self.assertEqual(first + second, unpacked[_PAGE:])
 
     def test_image_that_is_packed_otherwise_is_kept(self):
         original = image(b"\x28\xb5\x2f\xfd zstd")
