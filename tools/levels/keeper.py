@@ -64,10 +64,12 @@ def main(seconds: float, command: list[str]) -> int:
     prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
     prctl(PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
-    process = subprocess.Popen(
-        command, stdin=subprocess.DEVNULL, start_new_session=True
-    )
+    process = None
     try:
+        # A signal may arrive when the command runs and its process is not known yet.
+        process = subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, start_new_session=True
+        )
         status = process.wait(seconds)
     except subprocess.TimeoutExpired:
         # The command may have been ended in the middle of a line.
@@ -76,7 +78,8 @@ def main(seconds: float, command: list[str]) -> int:
     finally:
         # A second signal must not interrupt this.
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
-        end(process)
+        if process is not None:
+            end(process)
         left = reap()
     for line in left:
         print(f"left this process running: {line}", flush=True)
