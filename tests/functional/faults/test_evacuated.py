@@ -32,7 +32,8 @@ class EvacuatedTest(FromModelSnapshot, VolumesTestBase, RowTestBase):
     """Each cell ends on a host that the server has left.
 
     After a crash of the host, the evacuation has ended when the host comes back. After
-    a kill of nova-compute, the evacuation is still under way.
+    another fault, it is still under way. If libvirt was lost, the hosts share
+    instances_path, so the record and the mark of the failed rescue are still there.
     """
 
     running = True
@@ -47,6 +48,8 @@ class EvacuatedTest(FromModelSnapshot, VolumesTestBase, RowTestBase):
     def setUp(self) -> None:
         super().setUp()
         self.folders = (self.storage.folder,)
+        # nova-compute recovers servers only if it has one to initialize.
+        self.other = self.create_server()
         self.starts: list[str] = []
         #: What the other host knows, once the server was evacuated.
         self.evacuated: Any = None
@@ -54,7 +57,7 @@ class EvacuatedTest(FromModelSnapshot, VolumesTestBase, RowTestBase):
         self.useFixture(
             fixtures.MockPatch(
                 "nova.compute.rpcapi.ComputeAPI.check_instance_shared_storage",
-                return_value=False,
+                side_effect=lambda *_args, **_options: self.is_shared,
             )
         )
 
@@ -79,8 +82,9 @@ class EvacuatedTest(FromModelSnapshot, VolumesTestBase, RowTestBase):
 
     def evacuate(self, fault: Fault) -> None:
         """Evacuate the server, as an operator does who has lost its host."""
-        is_under_way = type(fault) is Kill
-        if isinstance(fault, HostCrash):
+        is_under_way = not isinstance(fault, HostCrash)
+        self.is_shared = isinstance(fault, LibvirtLost)
+        if not is_under_way:
             self.domain().destroy()
             self.storage.reboot()
         instance = self.instance()
@@ -132,9 +136,12 @@ class EvacuatedTest(FromModelSnapshot, VolumesTestBase, RowTestBase):
             return
         self.assertEqual([], self.starts)
         self.assertEqual(self.evacuated, self.elsewhere())
-        self.assertEqual({}, self.libvirt_connection()._vms)
+        domains = self.libvirt_connection()._vms.values()
+        self.assertEqual(
+            [self.other["id"]], [domain.UUIDString() for domain in domains]
+        )
         self.assertEqual([], self.storage.connected())
-        self.assertFalse(self.folder(self.server).exists())
+        self.assertEqual(self.is_shared, self.folder(self.server).exists())
 
     def test_server_that_was_evacuated_is_left_alone(self) -> None:
         self.strike_rows({"action": "rescue"}, {"action": "unrescue"})
