@@ -13,7 +13,7 @@ from oslo_log import log as logging
 from stable_rescue import nova_internals
 from stable_rescue.domain import nvram, recognize
 from stable_rescue.domain.document import Domain
-from stable_rescue.storage import image_cache
+from stable_rescue.storage import image_cache, medium
 from stable_rescue.storage.store import store_of
 from stable_rescue.virt import guest, outdated
 
@@ -162,3 +162,7 @@ def _before_hard_reboot(driver: LifecycleMixin, instance: "objects.Instance") ->
         original = nvram.without_copy(defined)
     LOG.info("Replacing a rescue definition before a hard reboot", instance=instance)
     guest.replace_definition(driver, instance, original.to_xml())
+    if record is None:
+        # Nova's driver has rescued the server, and nobody ends that rescue any more.
+        medium.remove(driver, instance)
+        store.remove_original()

@@ -172,10 +172,31 @@ def recover(
         # The guest is off if the host was rebooted (U14, U15).
         started = guest.start_as_defined(driver, context, instance)
         return Outcome.RESCUED if started else None
-    if store_of(instance).has_original():
+    if not store_of(instance).has_original():
+        return None
+    current = guest.current(driver, instance)
+    if current is None or recognize.is_rescue(current):
         unrescue(driver, context, instance, stock_unrescue)
-        return Outcome.RESTORED
-    return None
+    else:
+        _keep_original(driver, context, instance)
+    return Outcome.RESTORED
+
+
+def _keep_original(
+    driver: libvirt_driver.LibvirtDriver,
+    context: nova_context.RequestContext,
+    instance: "objects.Instance",
+) -> None:
+    """Remove what a rescue left of a server that has its original definition.
+
+    unrescue.xml may be older than that: Nova's driver leaves the file behind if the
+    server is restored in another way than by unrescue.
+    """
+    LOG.info("Removing an unrescue.xml that is not needed", instance=instance)
+    if instance.vm_state == vm_states.ACTIVE:
+        guest.start_as_defined(driver, context, instance)
+    medium.remove(driver, instance)
+    store_of(instance).remove_all()
 
 
 def _rebuild(

@@ -7,11 +7,13 @@ server and rescued it again. Then the host was switched back.
 
 import dataclasses
 import datetime
+import re
 
 from stable_rescue.domain import recognize
 from stable_rescue.domain.document import Domain
 from stable_rescue.storage.record import State
 from tests.functional.failures import FailureTestBase
+from tests.functional.server import ServerTestBase
 
 
 class EarlierRecordTest(FailureTestBase):
@@ -76,3 +78,51 @@ class EarlierRecordTest(FailureTestBase):
         self.assertTrue(recognize.is_rescue(rescue))
         (self.folder(self.server) / "unrescue.xml").write_text(rescue.to_xml())
         self.check_unrescue()
+
+
+class EarlierOriginalTest(ServerTestBase):
+    """unrescue.xml belongs to an earlier rescue, which Nova's driver has not ended.
+
+    An operator has set the server to ERROR, and it was hard rebooted. Later, a request
+    for another rescue is lost.
+    """
+
+    def setUp(self) -> None:
+        super().setUp()
+        earlier = re.sub(r"(<memory[^>]*>)\d+", r"\g<1>1024", self.original)
+        self.assertNotEqual(self.original, earlier)
+        (self.folder(self.server) / "unrescue.xml").write_text(earlier)
+        self.set_nova_state("active", "rescuing")
+
+    def test_guest_that_runs_is_left_alone(self) -> None:
+        power_off = self.power_offs()
+        self.recover_stalled()
+        power_off.assert_not_called()
+        self.assert_restored()
+
+    def test_guest_that_is_off_starts_as_libvirt_has_defined_it(self) -> None:
+        self.libvirt_connection()._event_callbacks.clear()
+        self.domain().destroy()
+        self.recover_stalled()
+        self.assert_restored()
+
+    def test_stopped_server_stays_stopped(self) -> None:
+        self.set_nova_state("active", None)
+        self._stop_server(self.server)
+        self.set_nova_state("stopped", "rescuing")
+        self.recover_stalled()
+        self.assert_restored(running=False)
+
+
+class StoppedByNovaTest(ServerTestBase):
+    def test_start_ends_a_rescue_that_was_stopped_in_error(self) -> None:
+        """Nova's driver has rescued the server, and left the rescue when it stopped."""
+        self.rescue_server(self.create_rescue_image())
+        self.store().remove_record()
+        self.set_nova_state("error", None)
+        self._stop_server(self.server)
+        self.api.post_server_action(self.server["id"], {"os-start": None})
+        self.assert_status("ACTIVE")
+        self.assertEqual([], self.files(self.server))
+        definition = Domain.parse(self.live_definition())
+        self.assertFalse(recognize.is_rescue(definition))

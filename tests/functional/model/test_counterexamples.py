@@ -78,6 +78,19 @@ class CounterexampleTest(ReplayTestBase):
                 "unrescue",
             )
 
+    def test_rescue_that_nova_has_stopped_in_error_ends_with_the_start(self) -> None:
+        """The operator sets the server to ERROR under Nova's driver."""
+        self.replay(
+            "driver switched",
+            "rescue",
+            "reset to error",
+            "stop",
+            "driver switched",
+            "time passes",
+            "start",
+        )
+        self.assertEqual([], self.files(self.server))
+
     def test_error_by_operator_after_a_failed_rescue_stays(self) -> None:
         """A hard reboot has ended the ERROR that nova-compute had set."""
         self.replay(

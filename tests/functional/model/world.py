@@ -15,6 +15,8 @@ from nova.tests.functional.libvirt import base as libvirt_base
 
 from stable_rescue.compute.states import FAILED
 from stable_rescue.compute.watch import Watch
+from stable_rescue.domain import recognize
+from stable_rescue.domain.document import Domain
 from tests.faults.engine import Fault, Injection
 from tests.faults.places import Place
 from tests.functional.faults.strikes import FAULTS, Killed
@@ -126,7 +128,7 @@ class WorldTestBase(Requests, Host):
         self.notifier.reset()
         self.now = 0.0
         self.before = self._original
-        self.is_damaged = False
+        self.is_damaged = self.was_switched = False
         self.marks = {"locked": False, "metadata": {}}
         if self.is_stable():
             self.manager._guarded.clear()
@@ -157,6 +159,18 @@ class WorldTestBase(Requests, Host):
     def lacks_definition(self) -> bool:
         """Return True if a fault has left the guest without a definition."""
         return self.is_damaged and not self.libvirt_connection()._vms
+
+    def is_left_by_nova(self) -> bool:
+        """Return True if Nova's driver has stopped a server that it had rescued.
+
+        It does so after an operator has set the server to ERROR. The next start puts
+        the original definition back.
+        """
+        return (
+            self.was_switched
+            and self.record() is None
+            and recognize.is_rescue(Domain.parse(self.next_definition()))
+        )
 
     def expect_new_definition(self) -> None:
         """Expect that Nova builds the definition, with the volumes in any order."""
