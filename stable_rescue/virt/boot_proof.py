@@ -40,7 +40,7 @@ class _Boot:
 
 @dataclass(frozen=True)
 class _Decision:
-    """What was booted, and why that is wrong, for the tenant; None if it is right."""
+    """The result of a boot; ``problem`` is for the tenant, None if all is right."""
 
     result: str
     problem: str | None = None

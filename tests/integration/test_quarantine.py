@@ -9,7 +9,7 @@ from tests.integration import base
 
 
 def carriers(seen: Inventory) -> list[str]:
-    """Return what each NIC of a guest knows of its carrier."""
+    """Return the carrier of each NIC as the guest reads it: 1 or 0."""
     return [nic.carrier for nic in seen.of_kind("nic")]
 
 

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The DevStack plugin, with DevStack's functions replaced by ones that print.
 
-The names of the functions and the phases are those of DevStack's plugin contract.
+Functions and phases have the names of DevStack's plugin contract.
 """
 
 import subprocess

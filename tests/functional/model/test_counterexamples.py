@@ -78,7 +78,7 @@ class CounterexampleTest(ReplayTestBase):
                 "unrescue",
             )
 
-    def test_rescue_that_nova_has_stopped_in_error_ends_with_the_start(self) -> None:
+    def test_rescue_stopped_in_error_by_nova_ends_with_the_start(self) -> None:
         """The operator sets the server to ERROR under Nova's driver."""
         self.replay(
             "driver switched",

@@ -163,8 +163,8 @@ class WorldTestBase(Requests, Host):
     def is_left_by_nova(self) -> bool:
         """Return True if Nova's driver has stopped a server that it had rescued.
 
-        It does so after an operator has set the server to ERROR. The next start puts
-        the original definition back.
+        An operator has set the server to ERROR before. The next start puts the original
+        definition back.
         """
         return (
             self.was_switched
