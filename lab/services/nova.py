@@ -146,8 +146,12 @@ class NovaCompute(_Nova):
         sections = {
             "DEFAULT": {"compute_driver": self.lab.options.driver},
             "libvirt": libvirt,
-            # Chaos kills services often, and the default is too long to wait for.
-            "stable_rescue": {"stalled_after": "30"},
+            "stable_rescue": {
+                # Chaos kills services often, and the default is too long to wait for.
+                "stalled_after": "30",
+                "allowed_networks": "keep,quarantine",
+                "metrics_file": str(self.lab.data("nova") / "stable_rescue.prom"),
+            },
         }
         self.write(self.lab.etc("nova") / COMPUTE_CONF, ini(sections))
 
