@@ -41,6 +41,8 @@ class SharedSetUpMixin:
     """
 
     _prepared: ClassVar["Prepared | None"] = None
+    #: False for a class whose set-up changes more than a fork and its temporary files.
+    can_share: ClassVar[bool] = True
 
     def run(self, result: Any = None) -> Any:
         if result is None or not _can_fork(type(self)):
@@ -77,7 +79,7 @@ class SharedSetUpMixin:
 
 def _can_fork(case: type[unittest.TestCase]) -> bool:
     """Return True if a test case has several tests, and Nova uses native threads."""
-    if release.RELEASE < release.FIRST_WITH_THREADS:
+    if release.RELEASE < release.FIRST_WITH_THREADS or not case.can_share:
         return False
     tests = unittest.defaultTestLoader.getTestCaseNames(case)
     return len(tests) > 1 and utils.concurrency_mode_threading()
@@ -121,8 +123,18 @@ class Prepared:
         return True
 
     def run(self, test: str, result: Any) -> None:
-        """Run a test in a fork of this process; add its result."""
+        """Run a test in a fork of this process; add its result.
+
+        Whatever goes wrong here is an error of the test: stestr does not notice that a
+        worker has ended before it has run all its tests.
+        """
         self._case._testMethodName = test
+        try:
+            self._run_in_fork(test, result)
+        except Exception:  # noqa: BLE001 - it is reported
+            testtools.ErrorHolder(self._case.id(), error=sys.exc_info()).run(result)
+
+    def _run_in_fork(self, test: str, result: Any) -> None:
         read, write = os.pipe()
         pid = os.fork()
         if pid == 0:
@@ -135,6 +147,9 @@ class Prepared:
             # If the process dies later, the error is "lost connection".
             subunit.ProtocolTestCase(stream).run(result)
         os.waitpid(pid, 0)
+        self._restore_files()
+
+    def _restore_files(self) -> None:
         shutil.rmtree(self._files)
         shutil.copytree(self._saved, self._files, symlinks=True)
 

@@ -4,12 +4,14 @@
 import os
 import signal
 import unittest
+from unittest import mock
 
 import testtools
 from nova import conf
 from oslo_log import log
 from oslotest import base
 
+from tests.functional import shared_setup
 from tests.functional.server import ServerTestBase
 
 CONF = conf.CONF
@@ -73,6 +75,20 @@ class SharedSetUpTest(base.BaseTestCase):
         self.assertEqual(2, len(result.errors))
         for _test, error in result.errors:
             self.assertIn("no server", error)
+
+    def test_failure_after_a_test_is_an_error_of_that_test(self) -> None:
+        restore = shared_setup.Prepared._restore_files
+
+        def restore_and_fail(prepared: shared_setup.Prepared) -> None:
+            restore(prepared)
+            raise OSError("busy")
+
+        with mock.patch.object(
+            shared_setup.Prepared, "_restore_files", restore_and_fail
+        ):
+            result = self.run_tests(example())
+        busy = [error for _test, error in result.errors if "busy" in error]
+        self.assertEqual(5, len(busy))
 
     def test_each_test_of_a_class_has_its_own_result(self) -> None:
         result = self.run_tests(example())
