@@ -237,17 +237,24 @@ def finish_earlier_rescue(
 def clean_up(
     driver: libvirt_driver.LibvirtDriver, instance: "objects.Instance"
 ) -> None:
-    """Remove what a rescue left of a server that has its original definition.
+    """Remove what a rescue left of a server that is not rescued any more.
 
-    Errors propagate; the record is then kept.
+    A server that was stopped as it was gets its original definition back. Any other
+    guest is left alone. Errors propagate; the record is then kept.
     """
     store = store_of(instance)
     record = store.load()
     if record is not None and record.state is State.PREPARING:
         discard(driver, instance, record)
-    elif not guest.is_rescue(driver, instance):
-        _remove_leftovers(driver, instance, store)
-        store.remove_record()
+        return
+    if guest.is_rescue(driver, instance):
+        if record is None or instance.vm_state != vm_states.STOPPED:
+            return
+        # An operator has set the rescued server to ERROR, and it was stopped as it was.
+        LOG.info("Ending the rescue of a server that was stopped", instance=instance)
+        guest.replace_definition(driver, instance, record.original_xml)
+    _remove_leftovers(driver, instance, store)
+    store.remove_record()
 
 
 def _return_to_original(

@@ -74,7 +74,6 @@ class Host(FaultTestBase, VolumesTestBase):
         """Configure Nova's driver instead of StableRescueDriver, or the other way."""
         is_stable = self.compute_driver == activation.COMPUTE_DRIVER
         self.compute_driver = STOCK_DRIVER if is_stable else activation.COMPUTE_DRIVER
-        self.was_switched = True
         self.flags(compute_driver=self.compute_driver)
 
     def evacuate(self) -> bool:

@@ -34,7 +34,7 @@ def check(world: "WorldTestBase", status: str) -> None:
         return  # an operator has set it, and knows what the guest is like
     if world.lacks_definition():
         return  # the next start or hard reboot defines the guest
-    if not running and world.is_left_by_nova():
+    if not running and world.is_stopped_in_rescue():
         return
     world.is_damaged = world.is_damaged and not running
     expected = power_state.RUNNING if running else power_state.SHUTDOWN

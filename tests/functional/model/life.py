@@ -203,6 +203,7 @@ class Life(RuleBasedStateMachine):
         # Recovery leaves a server alone that an operator has set to ERROR.
         from_error = set() if self.is_certain else {"ERROR"}
         was_error = "ERROR" in self.expected
+        self.world.was_stopped_in_error |= was_error and name == "stop"
         targets = {OUTCOMES[name].get(status) for status in self.expected | from_error}
         targets -= {None}
         if "was" in targets:

@@ -91,6 +91,13 @@ class CounterexampleTest(ReplayTestBase):
         )
         self.assertEqual([], self.files(self.server))
 
+    def test_rescue_that_was_stopped_in_error_is_ended(self) -> None:
+        for rescue in ("rescue", "stock rescue"):
+            self.replay(rescue, "reset to error", "stop", "time passes")
+            self.assertEqual("SHUTOFF", self.status())
+            self.assert_restored(running=False)
+            self.replay(rescue, "reset to error", "stop", "time passes", "start")
+
     def test_error_by_operator_after_a_failed_rescue_stays(self) -> None:
         """A hard reboot has ended the ERROR that nova-compute had set."""
         self.replay(

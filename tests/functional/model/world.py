@@ -128,7 +128,7 @@ class WorldTestBase(Requests, Host):
         self.notifier.reset()
         self.now = 0.0
         self.before = self._original
-        self.is_damaged = self.was_switched = False
+        self.is_damaged = self.was_stopped_in_error = False
         self.marks = {"locked": False, "metadata": {}}
         if self.is_stable():
             self.manager._guarded.clear()
@@ -160,16 +160,13 @@ class WorldTestBase(Requests, Host):
         """Return True if a fault has left the guest without a definition."""
         return self.is_damaged and not self.libvirt_connection()._vms
 
-    def is_left_by_nova(self) -> bool:
-        """Return True if Nova's driver has stopped a server that it had rescued.
+    def is_stopped_in_rescue(self) -> bool:
+        """Return True if a rescued server was set to ERROR, and then stopped.
 
-        An operator has set the server to ERROR before. The next start puts the original
-        definition back.
+        Nova powers it off as it is. The next start puts the original definition back.
         """
-        return (
-            self.was_switched
-            and self.record() is None
-            and recognize.is_rescue(Domain.parse(self.next_definition()))
+        return self.was_stopped_in_error and recognize.is_rescue(
+            Domain.parse(self.next_definition())
         )
 
     def expect_new_definition(self) -> None:
