@@ -94,8 +94,8 @@ class BootWatch:
     def _look(self, boot: _Boot) -> None:
         try:
             decision = self._decide(boot)
-        except Exception:
-            LOG.exception("Could not verify the boot", instance=boot.instance)
+        except Exception as exc:  # noqa: BLE001 - libvirt may be gone, and is logged
+            LOG.warning("Could not verify the boot: %s", exc, instance=boot.instance)
             decision = _UNKNOWN
         # The rescue may have ended meanwhile, and another may have begun.
         if decision is None or self._boots.get(boot.instance.uuid) is not boot:

@@ -8,6 +8,7 @@ integration tests, real firmware boots.
 from typing import Any
 
 import fixtures
+from nova import exception as nova_exception
 
 from stable_rescue.virt import boot_proof, phase
 from tests.functional.server import ServerTestBase
@@ -93,3 +94,16 @@ class BootProofTest(ServerTestBase):
         self.flags(verify_timeout=0, group="stable_rescue")
         self.rescue_server()
         self.assertEqual({}, self.driver._boots._boots)
+
+    def test_lost_libvirt_ends_the_watch_without_a_result(self) -> None:
+        self.useFixture(
+            fixtures.MockPatchObject(
+                self.driver,
+                "block_stats",
+                side_effect=nova_exception.HypervisorUnavailable(),
+            )
+        )
+        self.rescue_server()
+        self.wait_for_decision()
+        self.assertNotIn(_VERIFY, [e["event"] for e in self.events(self.server)])
+        self.assertIn("Could not verify the boot", self.log.output)
