@@ -239,7 +239,7 @@ def clean_up(
 ) -> None:
     """Remove what a rescue left of a server that is not rescued any more.
 
-    A server that was stopped as it was gets its original definition back. Any other
+    A server that was stopped in its rescue gets its original definition back. Any other
     guest is left alone. Errors propagate; the record is then kept.
     """
     store = store_of(instance)
@@ -250,7 +250,7 @@ def clean_up(
     if guest.is_rescue(driver, instance):
         if record is None or instance.vm_state != vm_states.STOPPED:
             return
-        # An operator has set the rescued server to ERROR, and it was stopped as it was.
+        # An operator has set the server to ERROR, and it was stopped in its rescue.
         LOG.info("Ending the rescue of a server that was stopped", instance=instance)
         guest.replace_definition(driver, instance, record.original_xml)
     _remove_leftovers(driver, instance, store)

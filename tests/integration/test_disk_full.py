@@ -22,7 +22,7 @@ DATA = os.urandom(6 * units.Mi)
 
 class DiskFullTest(images.ImagesTestBase):
     images_type = "flat"
-    can_share = False  # It mounts a file system.
+    can_share = False  # setUp mounts a file system.
 
     def setUp(self) -> None:
         super().setUp()
