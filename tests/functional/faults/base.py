@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Rows of the fault matrix with Nova's real services and Nova's libvirt fixture."""
 
+import contextlib
 import time
 from collections.abc import Mapping
 from typing import Any, ClassVar
@@ -12,7 +13,7 @@ from oslo_utils import importutils
 
 from tests.faults.engine import Fault, Injection, MatrixRow, StepFails
 from tests.faults.places import Place, step_of
-from tests.functional.faults.strikes import FAULTS, InjectionFixture, Killed
+from tests.functional.faults.strikes import FAULTS, InjectionFixture, Kill, Killed
 from tests.functional.server import ServerTestBase
 
 TIMEOUT = 60  # seconds
@@ -132,6 +133,8 @@ class RowTestBase(FaultTestBase, MatrixRow):
     other_steps: ClassVar[frozenset[str] | None] = None
     #: The place at which the action fails anyway: faults then strike in its rollback.
     fails_at: ClassVar[Place | None] = None
+    #: The place of a kill in the action: faults then strike in the next start.
+    killed_at: ClassVar[Place | None] = None
 
     def setUp(self) -> None:
         super().setUp()
@@ -156,8 +159,21 @@ class RowTestBase(FaultTestBase, MatrixRow):
         return Injection(faults)
 
     def perform_action(self) -> None:
-        """Do the action in which the faults strike."""
-        self.request(self.action)
+        """Do the action, or start after its kill, in which the faults strike."""
+        if self.killed_at is None:
+            self.request(self.action)
+            return
+        self.killed = self.error = None
+        with contextlib.suppress(Killed):
+            self.restart()
+
+    def kill_in_action(self) -> None:
+        """Kill nova-compute in the action, if the row asks for that."""
+        if self.killed_at is not None:
+            self.injection.arm({self.killed_at: Kill()})
+            self.request(self.action)
+            self.injection.disarm()
+            self.assertIsNotNone(self.killed)
 
     def _expected_failure(self) -> dict[Place, Fault]:
         return {} if self.fails_at is None else {self.fails_at: StepFails()}

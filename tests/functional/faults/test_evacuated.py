@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """A server is evacuated after a fault in its rescue, and then its host comes back.
 
-The server runs on another host by then, perhaps on the same disks. The host that comes
+Then the server runs on another host, perhaps on the same disks. The host that comes
 back must not start it, and must keep nothing of it.
 """
 

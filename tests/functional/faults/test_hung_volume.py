@@ -5,7 +5,6 @@ nova-compute gives a check up after ``volume_check_timeout`` and refuses the res
 server is unchanged. Once the storage answers, what was interrupted is recovered.
 """
 
-import contextlib
 import re
 from collections.abc import Mapping
 from concurrent import futures
@@ -21,7 +20,7 @@ from tests.faults.engine import Fault, Injection
 from tests.faults.places import Place
 from tests.functional.faults.base import RowTestBase
 from tests.functional.faults.snapshot import FromModelSnapshot
-from tests.functional.faults.strikes import Kill, Killed, Watch
+from tests.functional.faults.strikes import Watch
 from tests.functional.volumes import VOLUMES, VolumesTestBase
 
 CONF = nova_conf.CONF
@@ -110,8 +109,6 @@ class HungVolumeTest(FromModelSnapshot, VolumesTestBase, RowTestBase):
     refused: ClassVar[str]
     #: Whether the host is booted before the action: the guest is off then.
     is_host_booted: ClassVar[bool]
-    #: The place of a kill; the action of the row is then the next start.
-    killed_at: ClassVar[Place | None]
 
     def setUp(self) -> None:
         super().setUp()
@@ -135,11 +132,7 @@ class HungVolumeTest(FromModelSnapshot, VolumesTestBase, RowTestBase):
             self._stop_server(self.server)
         self.note_original()
         super().get_ready()
-        if self.killed_at is not None:
-            self.injection.arm({self.killed_at: Kill()})
-            self.request(self.action)
-            self.injection.disarm()
-            self.assertIsNotNone(self.killed)
+        self.kill_in_action()
         if self.is_host_booted:
             if self.domain().isActive():
                 self.domain().destroy()
@@ -179,14 +172,6 @@ class HungVolumeTest(FromModelSnapshot, VolumesTestBase, RowTestBase):
             reasons.append(str(error))
             error = error.__cause__
         return "; ".join(reasons)
-
-    def perform_action(self) -> None:
-        if self.killed_at is None:
-            super().perform_action()
-            return
-        self.killed = self.error = None
-        with contextlib.suppress(Killed):
-            self.restart()
 
     def comparable(self, definition: str) -> str:
         """Leave out what a boot of the host changes: the devices' names."""

@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Another server gets the port of the serial console while the server is off (U21)."""
 
-import contextlib
 import re
 import socket
 from collections.abc import Callable, Mapping
@@ -13,7 +12,7 @@ from tests.faults.engine import Fault, Injection
 from tests.faults.places import Place
 from tests.functional.faults.base import RowTestBase
 from tests.functional.faults.snapshot import FromModelSnapshot, Restorable
-from tests.functional.faults.strikes import Kill, Killed, Watch
+from tests.functional.faults.strikes import Watch
 from tests.functional.serial_consoles import HOST, ServerWithConsole
 
 _STARTING = ("before start a domain", 1)
@@ -65,8 +64,6 @@ class PortTakenTest(FromModelSnapshot, ServerWithConsole, RowTestBase):
     faults = {"port taken": PortTaken}
     #: The status after the action.
     done: ClassVar[str]
-    #: The place of a kill; the action of the row is then the next start.
-    killed_at: ClassVar[Place | None] = None
 
     def setUp(self) -> None:
         super().setUp()
@@ -88,11 +85,7 @@ class PortTakenTest(FromModelSnapshot, ServerWithConsole, RowTestBase):
     def get_ready(self) -> None:
         super().get_ready()
         self.assertEqual(self.original_port, self.port())
-        if self.killed_at is not None:
-            self.injection.arm({self.killed_at: Kill()})
-            self.request(self.action)
-            self.injection.disarm()
-            self.assertIsNotNone(self.killed)
+        self.kill_in_action()
 
     def new_fault(self, name: str) -> Fault:
         return PortTaken(self.take_port_of_server)
@@ -124,14 +117,6 @@ class PortTakenTest(FromModelSnapshot, ServerWithConsole, RowTestBase):
         self.assertTrue(self.domain().isActive())
         self.assertEqual(not faults, self.port() == self.original_port)
         return reached
-
-    def perform_action(self) -> None:
-        if self.killed_at is None:
-            super().perform_action()
-            return
-        self.killed = self.error = None
-        with contextlib.suppress(Killed):
-            self.restart()
 
     def restart(self) -> None:
         # Nova does not know the ports of guests that it has not started.

@@ -11,33 +11,24 @@ from typing import ClassVar
 from nova.compute import task_states, vm_states
 
 from stable_rescue.storage.record import State
-from tests.faults.places import Place
 from tests.functional.faults.base import RowTestBase
 from tests.functional.faults.servers import ServerOnLvm
 from tests.functional.faults.snapshot import FromSnapshot
-from tests.functional.faults.strikes import Kill, Killed
+from tests.functional.faults.strikes import Killed
 
 
 class Recovery:
     """A start of nova-compute after a kill."""
 
     running = True
-    killed_at: ClassVar[Place]
     #: The state of the record that the kill leaves.
     left: ClassVar[State]
 
     def get_ready(self) -> None:
         super().get_ready()
-        self.injection.arm({self.killed_at: Kill()})
-        self.request(self.action)
-        self.injection.disarm()
+        self.kill_in_action()
         record = self.record()
         self.assertEqual(self.left, record.state if record else None)
-
-    def perform_action(self) -> None:
-        self.killed = self.error = None
-        with contextlib.suppress(Killed):
-            self.restart()
 
     def row(self) -> str:
         return f"recovery of {self.left.value}"
