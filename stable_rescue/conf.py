@@ -145,7 +145,7 @@ OPTIONS = [
         min=0,
         max=3600,
         help="Seconds that the firmware of a server may take to boot the rescue disk. "
-        "If the disk is unread by then, or if the firmware boots another one, a "
+        "If the disk is still unread after that, or the firmware boots another one, a "
         "warning is logged and the event compute_rescue_verify fails: the rescue image "
         "is not bootable on this server. The server stays RESCUED. With 0, no guest is "
         "watched.",
