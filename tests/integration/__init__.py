@@ -4,7 +4,7 @@
 Run them in a sandbox that has its own namespaces and libvirtd::
 
     python -m lab.sandbox --state .lab/integration --libvirtd -- \\
-        stestr --test-path tests/integration run --concurrency 3
+        python -m tests.runner --test-path tests/integration run --concurrency 3
 """
 
 from tests import release
