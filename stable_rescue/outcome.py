@@ -13,3 +13,39 @@ class Outcome(enum.Enum):
     RESTORED = enum.auto()
     #: The rescue system runs.
     RESCUED = enum.auto()
+
+
+class Answer(enum.StrEnum):
+    """What nova-compute has done with an instance that it was to recover.
+
+    In a dry run, it is what nova-compute would do.
+    """
+
+    #: As the Outcome of the same name.
+    UNTOUCHED = "untouched"
+    RESTORED = "restored"
+    RESCUED = "rescued"
+    #: The task was canceled; nothing of a rescue was there.
+    CANCELED = "canceled"
+    #: The leftovers of an ended rescue were removed.
+    CLEANED_UP = "cleaned-up"
+    #: The ERROR of an earlier rescue has ended.
+    ERROR_ENDED = "error-ended"
+    #: There was nothing to recover.
+    NOTHING = "nothing"
+    #: The guest has its rescue definition, but Nova has ended the rescue.
+    STILL_DEFINED = "still-defined"
+    #: The instance is in ERROR, but not because of its rescue.
+    OTHER_ERROR = "other-error"
+    #: Another operation works on the instance.
+    BUSY = "busy"
+    #: The instance is in the task of another operation.
+    OTHER_TASK = "other-task"
+    #: Nova has no such instance.
+    UNKNOWN = "unknown"
+    #: The instance is on another host.
+    ELSEWHERE = "elsewhere"
+    #: Another request has changed the instance meanwhile.
+    CONFLICT = "conflict"
+    #: The recovery failed; the log has the reason.
+    FAILED = "failed"

@@ -19,21 +19,23 @@ from nova.compute import vm_states
 from oslo_log import log as logging
 
 from stable_rescue import activity
-from stable_rescue.compute import recovery, states
+from stable_rescue.compute import states
+from stable_rescue.compute.instance_recovery import ManagerBase
 from stable_rescue.compute.watch import Watch
+from stable_rescue.outcome import Answer
 
 CONF = nova_conf.CONF
 LOG = logging.getLogger(__name__)
 
 
-class StalledRescueMixin(recovery.ManagerBase):
+class StalledRescueMixin(ManagerBase):
     """Recovers instances whose rescue or unrescue nobody works on any more."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._watch = Watch()
         # The recoveries that are queued or running, by instance UUID.
-        self._stalled: dict[str, Future[None]] = {}
+        self._stalled: dict[str, Future[Answer]] = {}
         activity.add_to_report()
 
     def rescue_instance(
@@ -135,11 +137,12 @@ class StalledRescueMixin(recovery.ManagerBase):
             ):
                 yield instance
 
-    def _may_recover(self, instance: "objects.Instance") -> bool:
-        """Read an instance again; return True if this host may recover it.
+    def _obstacle(self, instance: "objects.Instance") -> Answer | None:
+        """Read an instance again; return None if this host may recover it.
 
         A request may have arrived since the instance was chosen.
         """
-        return not self._watch.is_worked_on(instance.uuid) and bool(
-            super()._may_recover(instance)
-        )
+        if self._watch.is_worked_on(instance.uuid):
+            return Answer.BUSY
+        obstacle: Answer | None = super()._obstacle(instance)
+        return obstacle

@@ -17,7 +17,7 @@ class RecoveryRaceTest(RaceTestBase):
         spot = self.spots(recovery)[0]
         with (
             mock.patch(
-                "stable_rescue.compute.recovery.save_over",
+                "stable_rescue.compute.instance_recovery.save_over",
                 lambda _states, instance: instance.save(),
             ),
             self.assertRaisesRegex(AssertionError, "'ACTIVE' not in {'ERROR'}"),
