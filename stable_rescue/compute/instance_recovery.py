@@ -69,7 +69,10 @@ class InstanceRecoveryMixin(ManagerBase):
                     )
                     return obstacle
                 answer = self._recover(context, instance)
-                self._unrecovered.discard(instance.uuid)
+                if answer is Answer.FAILED:
+                    self._unrecovered.add(instance.uuid)
+                else:
+                    self._unrecovered.discard(instance.uuid)
                 return answer
         except lockutils.AcquireLockFailedException:
             LOG.info(

@@ -11,6 +11,7 @@ from nova.compute import task_states, vm_states
 from oslo_concurrency import lockutils
 
 from stable_rescue import nova_internals
+from stable_rescue.compute import states
 from stable_rescue.compute.watch import Watch
 from stable_rescue.domain import recognize
 from stable_rescue.domain.document import Domain
@@ -117,6 +118,20 @@ class StalledTest(FailureTestBase):
             self.error_of(self.rescue, self.server, self.image)
         self.assert_status("ACTIVE")
         self.assertTrue(recognize.is_rescue(Domain.parse(self.next_definition())))
+        self.run_periodic_task(0, 120)
+        self.assert_restored()
+
+    def test_error_that_could_not_be_ended_is_ended_later(self) -> None:
+        """The rescue was recovered earlier; only its ERROR is left."""
+        instance = self.instance()
+        instance.vm_state = vm_states.ERROR
+        states.mark_failed(instance, was_running=True)
+        instance.save()
+        with mock.patch(
+            "stable_rescue.compute.instance_recovery.save_over", side_effect=NO_MEMORY
+        ):
+            self.manager._recover_one(self.context, self.instance())
+        self.assertEqual(vm_states.ERROR, self.instance().vm_state)
         self.run_periodic_task(0, 120)
         self.assert_restored()
 
