@@ -7,6 +7,11 @@ import sys
 import tempfile
 import unittest
 from pathlib import Path
+from unittest import mock
+
+from stestr import scheduler
+
+from tests import runner, seconds
 
 ROOT = Path(__file__).resolve().parents[2]
 #: {end} runs between two tests.
@@ -108,6 +113,18 @@ class RunnerTest(unittest.TestCase):
         result = self.run_tests("os._exit(0)", "First")
         self.assertEqual(0, result.returncode, result.stdout)
         self.assertIn(" - Passed: 1\n", result.stdout)
+
+    def test_slow_class_gets_a_worker_of_its_own(self) -> None:
+        tests = [f"tests.{name}.test_passes" for name in "ABCD"]
+        repository = mock.Mock()
+        repository.get_test_times.return_value = {"known": {}, "unknown": {*tests}}
+        of_classes = {"tests.A": 1, "tests.B": 1, "tests.C": 10, "tests.D": 1}
+        with (
+            mock.patch.object(seconds, "OF_CLASSES", of_classes),
+            runner.known_times(repository),
+        ):
+            shares = scheduler.partition_tests(tests, 2, repository, None)
+        self.assertIn([tests[2]], shares)
 
     def test_failed_test_fails_the_run(self) -> None:
         result = self.run_tests("cls.test_after_the_end = cls.fail")
