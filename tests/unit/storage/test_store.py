@@ -2,6 +2,7 @@
 """The files that stable rescue keeps in an instance's directory."""
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 from unittest import mock
 
@@ -93,6 +94,34 @@ class StoreTest(base.BaseTestCase):
             self.assertRaises(OSError, self.store.save, self.record.at(State.RESCUED))
         self.assertEqual(self.record, self.store.load())
         self.assertEqual(1, len(list(self.folder.iterdir())))
+
+    def flushed(self, change: Callable[[], None]) -> list[tuple[str, list[str]]]:
+        """Return what a change flushes to the disk, with the folder at that moment."""
+        events = []
+        fsync = os.fsync
+
+        def note(descriptor: int) -> None:
+            flushed = Path(f"/proc/self/fd/{descriptor}").readlink()
+            names = sorted(path.name for path in self.folder.iterdir())
+            events.append((flushed.name, names))
+            fsync(descriptor)
+
+        with mock.patch("os.fsync", note):
+            change()
+        return events
+
+    def test_file_is_flushed_before_and_folder_after_the_rename(self) -> None:
+        record, temporary = "stable_rescue.json", ".stable_rescue.json.new"
+        self.assertEqual(
+            [(temporary, [temporary]), (self.folder.name, [record])],
+            self.flushed(lambda: self.store.save(self.record)),
+        )
+
+    def test_folder_is_flushed_after_a_removal(self) -> None:
+        self.store.save(self.record)
+        self.assertEqual(
+            [(self.folder.name, [])], self.flushed(self.store.remove_record)
+        )
 
     def test_remove_record_keeps_unrescue_xml_of_a_stock_rescue(self) -> None:
         self.store.save_original(ORIGINAL)
