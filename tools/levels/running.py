@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Running levels, side by side if there are cores for that."""
+"""Running levels side by side."""
 
 import concurrent.futures
 import os
@@ -23,8 +23,10 @@ from levels.setup import (
 
 #: Tests at a time, per core: with 1, a third of the CPU time is idle.
 WORKERS_PER_CORE = 1.5
-#: With fewer, the next level waits: a level that starts early would slow this one down.
-CORES_PER_LEVEL = 4
+#: How many levels run side by side at least. One alone leaves cores idle while it lists
+#: its tests, and while its last tests run.
+LEAST_LANES = 2
+CORES_PER_LANE = 4
 PROGRESS_SECONDS = 60
 #: The variable that names the tmpfs, if it is not TMPDIR. The disks of guests have to
 #: be on a real file system, so integration tests use the tmpfs for other files only.
@@ -57,7 +59,7 @@ class Share:
     @classmethod
     def of_cores(cls, cores: int, levels: int) -> "Share":
         """Return the share of each of some levels on a machine."""
-        lanes = max(1, min(levels, cores // CORES_PER_LEVEL))
+        lanes = min(levels, max(LEAST_LANES, cores // CORES_PER_LANE))
         return cls(lanes, max(1, round(WORKERS_PER_CORE * cores / lanes)))
 
 
