@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """How long classes of tests take, so that stestr's workers end at the same time.
 
-stestr shares tests among its workers by the times of earlier runs. It has none in a new
-clone, and leaves out what a class does before its first test.
+stestr shares tests among its workers by the times of earlier runs. A new clone has
+none, and no time includes what a class does before its first test.
 """
 
 from collections import Counter

@@ -33,6 +33,7 @@ from nova.compute import instance_actions, power_state, task_states, vm_states
 from nova.db.main import api as database
 from nova.db.main import models
 from nova.network import model as network_model
+from nova.scheduler.client import report
 from oslo_messaging import conffixture as messaging_fixture
 from sqlalchemy import orm
 
@@ -116,6 +117,7 @@ class Compute:
     def create_server(self, running: bool) -> None:
         """Create the database, and the server in it."""
         _compile_statements()
+        _report_client()
         code, output = self._fork(lambda: self._create_server(running))
         assert code == 0, output
 
@@ -225,7 +227,7 @@ class Compute:
     def _run(self, action: str, observe: Callable[[str], None] | None) -> None:
         images = Images(self._image, self.properties)
         with (
-            mock.patch("nova.scheduler.client.report.SchedulerReportClient"),
+            mock.patch.object(report, "SchedulerReportClient", _report_client()),
             mock.patch("nova.image.glance.API", lambda: images),
             mock.patch("nova.virt.images.IMAGE_API", images),
             mock.patch("nova.compute.manager.ComputeManager.init_host", _init_host),
@@ -275,6 +277,16 @@ class Compute:
             instance.task_state = task_states.UNRESCUING
             instance.save(expected_task_state=[None])
             manager.unrescue_instance(context, instance)
+
+
+@functools.cache
+def _report_client() -> Any:
+    """Return a stub of Placement's client, made once in the test's process.
+
+    oslotest gives each patch that has no stub the signatures of all methods. This
+    would take each nova-compute 40 ms of CPU time.
+    """
+    return mock.create_autospec(report.SchedulerReportClient)
 
 
 @functools.cache
