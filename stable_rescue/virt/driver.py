@@ -295,6 +295,27 @@ class StableRescueDriver(LifecycleMixin, libvirt_driver.LibvirtDriver):
             )
         return outcome
 
+    def expected_recovery(
+        self, instance: "objects.Instance", finish: bool = False
+    ) -> Outcome | None:
+        """Return what recover_rescue would return if all its steps succeed.
+
+        Nothing is changed. Errors of libvirt propagate.
+
+        :raises OSError: if the instance's directory cannot be read
+        """
+        known = self.known_rescue(instance)
+        if known.record is not None:
+            return transitions.expected_outcome(self, instance, known.record, finish)
+        return stock_rescue.expected_outcome(self, instance, known, finish)
+
+    def expected_clean_up(self, instance: "objects.Instance") -> bool:
+        """Return True if clean_up_rescue would leave nothing of a rescue.
+
+        Nothing is changed. Errors of libvirt propagate.
+        """
+        return transitions.expected_clean_up(self, instance)
+
     def clean_up_rescue(
         self, context: nova_context.RequestContext, instance: "objects.Instance"
     ) -> None:

@@ -27,6 +27,7 @@ from stable_rescue.domain import recognize
 from stable_rescue.outcome import Outcome
 from stable_rescue.plan import RescueRequest
 from stable_rescue.storage import inspection, medium
+from stable_rescue.storage.known_rescue import KnownRescue
 from stable_rescue.storage.medium import RescueMedium
 from stable_rescue.storage.record import Record, State
 from stable_rescue.storage.store import known_rescue, store_of
@@ -164,22 +165,40 @@ def recover(
     :param stock_unrescue: unrescues the instance as Nova's driver does
     :returns: None if there was nothing to recover
     """
-    is_lost = known_rescue(instance).is_lost
-    if is_lost and (finish or not guest.is_rescue(driver, instance)):
-        unrescue(driver, context, instance, stock_unrescue)
-        return Outcome.RESTORED
-    if instance.vm_state == vm_states.RESCUED and not finish:
+    known = known_rescue(instance)
+    outcome = expected_outcome(driver, instance, known, finish)
+    if outcome is Outcome.RESCUED:
         # The guest is off if the host was rebooted (U14, U15).
         started = guest.start_as_defined(driver, context, instance)
-        return Outcome.RESCUED if started else None
-    if not store_of(instance).has_original():
-        return None
-    current = guest.current(driver, instance)
-    if current is None or recognize.is_rescue(current):
-        unrescue(driver, context, instance, stock_unrescue)
-    else:
-        _keep_original(driver, context, instance)
-    return Outcome.RESTORED
+        return outcome if started else None
+    if outcome is Outcome.RESTORED:
+        current = guest.current(driver, instance)
+        if known.is_lost or current is None or recognize.is_rescue(current):
+            unrescue(driver, context, instance, stock_unrescue)
+        else:
+            _keep_original(driver, context, instance)
+    return outcome
+
+
+def expected_outcome(
+    driver: libvirt_driver.LibvirtDriver,
+    instance: "objects.Instance",
+    known: KnownRescue,
+    finish: bool,
+) -> Outcome | None:
+    """Return what the recovery of a rescue without a record leads to.
+
+    Nothing is changed. Errors of libvirt propagate.
+
+    :param finish: end a rescue whose end had begun, instead of returning to it
+    :returns: None if there is nothing to recover
+    :raises InvalidDomain: if libvirt returns no domain definition
+    """
+    if known.is_lost and (finish or not guest.is_rescue(driver, instance)):
+        return Outcome.RESTORED
+    if instance.vm_state == vm_states.RESCUED and not finish:
+        return Outcome.RESCUED
+    return Outcome.RESTORED if known.has_original else None
 
 
 def _keep_original(

@@ -198,13 +198,36 @@ def recover(
         if not store.has_record():
             store.remove_record()  # a temporary file of it may be left
         return None
-    # If the disk was full, the record does not say that an unrescue has begun.
-    if (
-        record.state is State.RESCUED or (record.state is State.ENDING and not finish)
-    ) and not _is_restored(driver, instance, record):
+    outcome = expected_outcome(driver, instance, record, finish)
+    if outcome is Outcome.RESCUED:
         resume(driver, context, instance, record)
+    else:
+        _return_to_original(driver, context, instance, record)
+    return outcome
+
+
+def expected_outcome(
+    driver: libvirt_driver.LibvirtDriver,
+    instance: "objects.Instance",
+    record: Record,
+    finish: bool,
+) -> Outcome:
+    """Return what the recovery of a rescue with this record leads to.
+
+    Nothing is changed. Errors of libvirt propagate.
+
+    :param finish: end a rescue whose end had begun, instead of returning to it
+    :raises InvalidDomain: if libvirt returns no domain definition
+    """
+    is_rescued = record.state is State.RESCUED or (
+        record.state is State.ENDING and not finish
+    )
+    # If the disk was full, the record does not say that an unrescue has begun.
+    if is_rescued and not _is_restored(driver, instance, record):
         return Outcome.RESCUED
-    return _return_to_original(driver, context, instance, record)
+    if record.state is State.PREPARING:
+        return Outcome.UNTOUCHED
+    return Outcome.RESTORED
 
 
 def finish_earlier_rescue(
@@ -257,22 +280,37 @@ def clean_up(
     store.remove_record()
 
 
+def expected_clean_up(
+    driver: libvirt_driver.LibvirtDriver, instance: "objects.Instance"
+) -> bool:
+    """Return True if clean_up would leave nothing of the rescue.
+
+    Nothing is changed. Errors of libvirt propagate.
+
+    :raises InvalidDomain: if libvirt returns no domain definition
+    """
+    record = store_of(instance).load()
+    return (
+        (record is not None and record.state is State.PREPARING)
+        or not guest.is_rescue(driver, instance)
+        or (record is not None and instance.vm_state == vm_states.STOPPED)
+    )
+
+
 def _return_to_original(
     driver: libvirt_driver.LibvirtDriver,
     context: nova_context.RequestContext,
     instance: "objects.Instance",
     record: Record,
-) -> Outcome:
+) -> None:
     """Restore the server from whatever state its rescue has reached."""
     match record.state:
         case State.PREPARING:
             discard(driver, instance, record)
-            return Outcome.UNTOUCHED
         case State.PREPARED | State.BEGINNING:
             roll_back(driver, context, instance, record)
         case State.RESCUED | State.ENDING:
             end(driver, context, instance, record)
-    return Outcome.RESTORED
 
 
 def _is_restored(
