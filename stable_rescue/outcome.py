@@ -47,5 +47,7 @@ class Answer(enum.StrEnum):
     ELSEWHERE = "elsewhere"
     #: Another request has changed the instance meanwhile.
     CONFLICT = "conflict"
+    #: In a dry run: there is something to recover, and no more is known.
+    INTERRUPTED = "interrupted"
     #: The recovery failed; the log has the reason.
     FAILED = "failed"

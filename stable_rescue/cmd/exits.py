@@ -16,6 +16,7 @@ BUG = 70
 NO_OUTPUT = 74
 NO_PERMISSION = 77
 WRONG_CONFIGURATION = 78
+INTERRUPTED = 130  # as a shell reports SIGINT
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from stable_rescue import exception
 from stable_rescue.cmd import on_host, plan
 from stable_rescue.cmd.exits import (
     BUG,
+    INTERRUPTED,
     NO_OUTPUT,
     NOT_FOUND,
     REFUSED,
@@ -70,6 +71,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _fail(NOT_FOUND, str(exc))
     except CommandError as exc:
         return _fail(exc.status, str(exc))
+    except KeyboardInterrupt:
+        return _fail(INTERRUPTED, "interrupted")
     return _write(output.text) or output.status
 
 

@@ -61,6 +61,35 @@ def add_parsers(commands: Any) -> None:
         help="remove what is listed with the action remove",
     )
 
+    recover = _add(
+        commands,
+        "recover",
+        "recover",
+        "have nova-compute recover a server whose rescue was interrupted",
+        "Have the running nova-compute of this host recover a server whose rescue or "
+        "unrescue was interrupted, has stalled or has failed, without waiting until it "
+        "does so by itself. Exit status: 0 if the server is recovered or needs no "
+        "recovery, 3 if it cannot be recovered now.",
+    )
+    recover.add_argument(
+        "--dry-run", action="store_true", help="say what would be done, and do nothing"
+    )
+    recover.add_argument(
+        "--timeout",
+        metavar="SECONDS",
+        type=_seconds,
+        default=120,
+        help="how long to wait for nova-compute's answer (120); after that, a request "
+        "that nova-compute has not taken is withdrawn",
+    )
+    _add_server(recover)
+
+
+def _seconds(text: str) -> int:
+    if not (text.isdecimal() and 1 <= int(text) <= 86400):
+        raise argparse.ArgumentTypeError(f"{text!r} is not from 1 to 86400 seconds")
+    return int(text)
+
 
 def _add_server(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import libvirt
 from lxml import etree
@@ -170,16 +171,7 @@ def of_server(connection: Any, server: str) -> Rescue:
     :raises CommandError: if there is no such server, or it has no rescue
     :raises OSError: if a file cannot be read
     """
-    is_uuid = uuidutils.is_uuid_like(server)
-    find = connection.lookupByUUIDString if is_uuid else connection.lookupByName
-    try:
-        domain = find(server)
-    except libvirt.libvirtError as exc:
-        if exc.get_error_code() != libvirt.VIR_ERR_NO_DOMAIN:
-            raise
-        raise CommandError(
-            NOT_FOUND, f"libvirt has no server {server} on this host"
-        ) from exc
+    domain = _domain_of(connection, server)
     earlier = of_domain(domain)
     for _attempt in range(_ATTEMPTS):
         rescue = of_domain(domain)
@@ -194,6 +186,36 @@ def of_server(connection: Any, server: str) -> Rescue:
     raise CommandError(
         UNAVAILABLE, f"the rescue of server {server} is changing; try again"
     )
+
+
+def uuid_of(connection: Any, server: str) -> str:
+    """Return the UUID of a server; libvirt is only asked about a name.
+
+    Errors of libvirt propagate.
+
+    :param server: its UUID, or libvirt's name of it
+    :raises CommandError: if libvirt has no server with this name
+    """
+    if uuidutils.is_uuid_like(server):
+        return str(UUID(server))
+    return str(_domain_of(connection, server).UUIDString())
+
+
+def _domain_of(connection: Any, server: str) -> Any:
+    """Return the domain of a server.
+
+    :raises CommandError: if libvirt does not have it
+    """
+    is_uuid = uuidutils.is_uuid_like(server)
+    find = connection.lookupByUUIDString if is_uuid else connection.lookupByName
+    try:
+        return find(server)
+    except libvirt.libvirtError as exc:
+        if exc.get_error_code() != libvirt.VIR_ERR_NO_DOMAIN:
+            raise
+        raise CommandError(
+            NOT_FOUND, f"libvirt has no server {server} on this host"
+        ) from exc
 
 
 def of_domain(domain: Any) -> Rescue | None:

@@ -20,7 +20,7 @@ from oslo_utils import timeutils
 from stable_rescue import conf, exception, nova_internals
 from stable_rescue.compute import block_device, image, monitoring, rescue_driver
 from stable_rescue.compute.recovery import RecoveryMixin
-from stable_rescue.compute.stalled import StalledRescueMixin
+from stable_rescue.compute.requested import RequestedRecoveryMixin
 from stable_rescue.compute.states import FAILED, INTERRUPTED, mark_failed
 from stable_rescue.virt.phase import wait_for_events
 from stable_rescue.virt.refusal import refusing
@@ -322,7 +322,7 @@ class StableRescueMixin(RecoveryMixin):
                 )
 
 
-class ComputeManager(StalledRescueMixin, StableRescueMixin, NovaComputeManager):
+class ComputeManager(RequestedRecoveryMixin, StableRescueMixin, NovaComputeManager):
     """Nova's compute manager with stable rescue."""
 
     def __new__(
@@ -344,6 +344,10 @@ class ComputeManager(StalledRescueMixin, StableRescueMixin, NovaComputeManager):
     @periodic_task.periodic_task(spacing=10)
     def _recover_stalled_rescues(self, context: nova_context.RequestContext) -> None:
         self._recover_stalled(context)
+
+    @periodic_task.periodic_task(spacing=10)
+    def _recover_requested_rescues(self, context: nova_context.RequestContext) -> None:
+        self._recover_requested(context)
 
     @periodic_task.periodic_task(spacing=60)
     def _write_rescue_metrics(self, context: nova_context.RequestContext) -> None:

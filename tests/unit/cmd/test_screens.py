@@ -10,8 +10,10 @@ import fixtures
 from nova import objects
 
 from stable_rescue import nova_internals
+from stable_rescue.outcome import Answer
 from stable_rescue.storage.record import Record, State
 from tests.unit.cmd import host, screens
+from tests.unit.cmd.compute import answer, nova_compute
 from tests.unit.cmd.host import HostTestCase
 
 PAGE = host.ROOT / "doc" / "source" / "cli.rst"
@@ -26,7 +28,7 @@ INSTANCES = "/var/lib/nova/instances"
 class ScreensTest(HostTestCase):
     def setUp(self) -> None:
         super().setUp()
-        self.options.append("rescue_timeout = 86400")
+        self.options += ["rescue_timeout = 86400", f"state_path = {self.folder}"]
         record = self.add_server()
         rescued_at = DAY.replace(hour=22, minute=41, second=7, microsecond=430_000)
         launched_at = DAY.replace(day=2)
@@ -86,9 +88,10 @@ class ScreensTest(HostTestCase):
             r"(?m)^    \$ stable-rescue (.*)\n((?:    .*\n|\n)+)", PAGE.read_text()
         )
         commands = [command.partition(" ")[0] for command, _block in blocks]
-        self.assertEqual(["list", "show", "verify", "clean"], commands)
+        self.assertEqual(["list", "show", "verify", "recover", "clean"], commands)
         for command, block in blocks:
-            _status, output, errors = self.run_command(*shlex.split(command))
+            with nova_compute(answer(Answer.RESTORED)):
+                _status, output, errors = self.run_command(*shlex.split(command))
             self.assertEqual("", errors)
             printed = output.replace(str(self.instances), INSTANCES)
             shown = screens.lines_of(block)
