@@ -330,6 +330,20 @@ class RescuedTest(VolumesTestBase):
         self.assertEqual(sorted(VOLUMES), self.storage.connected())
         self.assert_new_paths_used()
 
+    def test_failed_unrescue_disconnects_what_it_has_connected(self) -> None:
+        """Nothing else disconnects them if the server is deleted while it is off."""
+        self.flags(volume_connect_workers=1, group="stable_rescue")
+        *connected, broken = self.stored
+        self.storage.broken.add(broken)
+        self.storage.events.clear()
+        self.patch_cinder("attachment_update", DOWN)
+        self.error_of(self.unrescue, self.server)
+        self._wait_for_server_parameter(self.server, {"status": "ERROR"})
+        self.assertLessEqual(
+            {("connect", volume) for volume in connected}, {*self.storage.events}
+        )
+        self.assertEqual([], self.storage.connected())
+
 
 class MismatchTest(VolumesTestBase):
     """Nova's database and libvirt do not have the same volumes."""
