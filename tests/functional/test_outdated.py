@@ -67,6 +67,16 @@ class OutdatedTest(FailureTestBase):
             self.set_nova_state(vm_states.ERROR, task_state)
             self.check_is_left_alone(instance)
 
+    def test_guest_that_is_off_because_of_another_task_stays_off(self) -> None:
+        self.rescue_server()
+        # nova-compute gets no event of the domain's end.
+        self.libvirt_connection()._event_callbacks.clear()
+        instance = self.chosen(vm_states.RESCUED, task_states.UNRESCUING)
+        self.domain().destroy()
+        self.set_nova_state(vm_states.RESCUED, task_states.DELETING)
+        self.check_is_left_alone(instance)
+        self.assertFalse(self.domain().isActive())
+
     def test_rescue_that_is_being_prepared_is_not_discarded(self) -> None:
         instance = self.chosen(vm_states.ACTIVE, task_states.RESCUING)
         self.set_nova_state(vm_states.ACTIVE, task_states.RESCUING)
