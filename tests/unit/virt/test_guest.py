@@ -5,6 +5,7 @@ from unittest import mock
 
 from oslotest import base
 
+from stable_rescue import exception
 from stable_rescue.virt import guest
 from tests.unit.domain import samples
 
@@ -115,3 +116,38 @@ class DeletedPortsTest(base.BaseTestCase):
     def test_neutron_is_not_asked_about_a_server_without_nic(self) -> None:
         self.with_nic = self.without_nic
         self.assertEqual(self.without_nic, self.start_with([]))
+
+
+class ChangesTest(base.BaseTestCase):
+    """What may change a domain only if the server is as expected."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.driver, self.instance = mock.Mock(), mock.Mock(uuid="u")
+        self.host = self.driver._host
+
+    def test_other_devices_than_planned_are_refused_before_trial(self) -> None:
+        now = samples.domain("pc")
+        planned = guest.layouts(fake_guest(now.to_xml(), None))
+        samples.remove_disk(now, "vdb")
+        self.host.get_guest.return_value = fake_guest(now.to_xml(), None)
+        rescue = samples.parsed("q35")
+        self.assertRaises(
+            exception.Refused,
+            guest.try_out,
+            self.driver,
+            self.instance,
+            rescue,
+            planned,
+        )
+        self.host.write_instance_config.assert_not_called()
+
+    def test_guest_that_is_off_keeps_its_ports(self) -> None:
+        """Nova's power-off would release ports of another server (U21)."""
+        for power_off in (guest.power_off, guest.shut_down):
+            self.host.get_guest.return_value = fake_guest(samples.read("pc"), None)
+            power_off(self.driver, self.instance)
+        self.driver.power_off.assert_not_called()
+        self.host.get_guest.return_value = fake_guest("", samples.read("pc"))
+        guest.power_off(self.driver, self.instance)
+        self.driver.power_off.assert_called_once_with(self.instance)
