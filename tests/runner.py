@@ -28,7 +28,7 @@ class Runs:
         self._earlier: set[str] = set()
 
     def begin(self, listed: list[str], repository: Any) -> None:
-        """Note the tests of a run that begins, and where its results will be."""
+        """Note the tests of a run that begins, and the repository of its results."""
         self._listed.update(listed)
         if self._repository is None:
             self._repository = repository
