@@ -19,7 +19,7 @@ OF_CLASSES: Mapping[str, float] = {
     "tests.integration.faults.test_matrix.UnrescueOfUefiTest": 35,
     "tests.integration.test_boots.PcTest": 85,
     "tests.integration.test_boots.Q35Test": 75,
-    "tests.integration.test_commands.CommandsTest": 27,
+    "tests.integration.test_commands.CommandsTest": 33,
     "tests.integration.test_disk_full.DiskFullTest": 15,
     "tests.integration.test_diverged.DivergedTest": 12,
     "tests.integration.test_iscsi.IscsiTest": 28,

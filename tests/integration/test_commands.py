@@ -2,11 +2,14 @@
 """The commands for operators, with a guest of a real QEMU that boots its rescue."""
 
 import csv
+import errno
 import io
 import json
 import os
+import signal
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 from unittest import mock
 
@@ -17,6 +20,7 @@ from stable_rescue.cmd import main
 from tests.integration import base
 from tests.integration.faults.compute import HOST, Compute
 from tests.integration.faults.server import FaultTestBase
+from tests.integration.scene import MIB
 
 _COMMAND = "import sys; from stable_rescue.cmd import main; sys.exit(main.main())"
 
@@ -29,24 +33,34 @@ class CommandsTest(FaultTestBase):
         self.nova_conf = self.folder / "nova.conf"
         self.nova_conf.write_text(
             f"[DEFAULT]\ninstances_path = {self.instances}\nhost = {HOST}\n"
+            f"state_path = {self.instances}\n"
             f"[libvirt]\nvirt_type = qemu\nimages_type = raw\n"
         )
 
     def run_command(self, *words: str) -> tuple[int, Any]:
         """Run a command in another process; return its status and its JSON."""
-        process = subprocess.run(
+        return self.result_of(self.start_command(*words))
+
+    def start_command(self, *words: str) -> subprocess.Popen[str]:
+        """Start a command in another process."""
+        process = subprocess.Popen(
             [
                 *(sys.executable, "-c", _COMMAND, *words, "-f", "json"),
                 *("--config-file", self.nova_conf),
             ],
             env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
-            capture_output=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
             text=True,
-            timeout=base.BOOT_SECONDS,
-            check=False,
         )
-        self.assertEqual("", process.stderr)
-        return process.returncode, json.loads(process.stdout)
+        self.addCleanup(process.kill)
+        return process
+
+    def result_of(self, process: subprocess.Popen[str]) -> tuple[int, Any]:
+        """Return the status of a command and its JSON."""
+        output, errors = process.communicate(timeout=base.BOOT_SECONDS)
+        self.assertEqual("", errors)
+        return process.returncode, json.loads(output)
 
     def verify(self) -> tuple[int, dict[str, tuple[str, str]]]:
         """Return the status of verify, and the result and details of each check."""
@@ -79,6 +93,43 @@ class CommandsTest(FaultTestBase):
 
         code, output = self.compute.call(delete)
         self.assertEqual(0, code, output)
+
+    def recover(self, *words: str) -> tuple[int, str]:
+        """Run recover beside a nova-compute that answers; return status and result."""
+        process = self.start_command("recover", self.scene.uuid, *words)
+        code, output = self.compute.act("requests")
+        self.assertEqual(0, code, output[-6000:])
+        status, content = self.result_of(process)
+        (row,) = content["results"]
+        return status, row["result"]
+
+    def test_killed_rescue_is_recovered_on_request_with_a_full_disk(self) -> None:
+        def kill(point: str) -> None:
+            if point == "after power off":
+                os.kill(os.getpid(), signal.SIGKILL)
+
+        code, output = self.compute.act("rescue", kill)
+        self.assertEqual(-signal.SIGKILL, code, output[-6000:])
+        interrupted = self.observed(), self.nova_state()
+        self.assertEqual((0, "restored"), self.recover("--dry-run"))
+        self.assertEqual(interrupted, (self.observed(), self.nova_state()))
+        self.assertFalse(interrupted[0]["running"])
+
+        self.fill_with(self.instances / "filler")
+        self.assertEqual((0, "restored"), self.recover())
+        (self.instances / "filler").unlink()
+        self.assert_restored()
+
+    def fill_with(self, path: Path) -> None:
+        """Fill the filesystem with a file."""
+        size = MIB
+        with path.open("wb", buffering=0) as stream:
+            while size:
+                try:
+                    stream.write(bytes(size))
+                except OSError as exc:
+                    self.assertEqual(errno.ENOSPC, exc.errno)
+                    size //= 2
 
     def test_commands_follow_a_rescue_from_boot_to_deletion(self) -> None:
         code, output = self.compute.act("rescue")

@@ -131,7 +131,8 @@ class Compute:
 
         A negative code is the number of the signal that has ended the process.
 
-        :param action: "rescue", "unrescue", or "restart" for the start of nova-compute
+        :param action: "rescue", "unrescue", "restart" for the start of nova-compute, or
+            "requests" for a nova-compute that carries out requests of an operator
         :param observe: replaces stable_rescue.steps.observe in that process
         :param patch: is entered in that process
         """
@@ -237,6 +238,8 @@ class Compute:
                 steps.observe = observe
             if action == "restart":
                 manager.init_host(None)
+            elif action == "requests":
+                _carry_out_requests(manager)
             else:
                 self._call(manager, action)
 
@@ -323,6 +326,17 @@ def _create_server(context: Any, uuid: str, running: bool) -> objects.Instance:
         boot_index=0, delete_on_termination=True, tag=None,
     ).create()  # fmt: skip
     return instance
+
+
+def _carry_out_requests(manager: ComputeManager) -> None:
+    """Wait for requests of stable-rescue recover, and carry them out."""
+    context = nova_context.get_admin_context()
+    deadline = time.monotonic() + SECONDS
+    while not manager._stalled and time.monotonic() < deadline:
+        manager._recover_requested(context)
+        time.sleep(0.02)
+    for recovery in manager._stalled.values():
+        recovery.result(SECONDS)
 
 
 def _init_host(manager: ComputeManager, _service_ref: Any) -> None:
