@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """How a volume is checked: its device, size, secret and attachment."""
 
+import contextlib
 import threading
 import unittest
 from pathlib import Path
@@ -222,6 +223,38 @@ class EncryptorTest(unittest.TestCase):
         passed = driver._attach_encryptor.call_args.args[1]
         self.assertEqual({"serial": ID, "data": {"encrypted": True}}, passed)
         self.assertIn("device_path", info["data"])
+
+
+class RollbackTest(HostTestBase):
+    def setUp(self) -> None:
+        super().setUp()
+        for name, returned in (
+            ("volumes.is_connected", False),
+            ("attachment.exists", True),
+        ):
+            module, _, function = f"stable_rescue.storage.{name}".rpartition(".")
+            self.patch(module, function, return_value=returned)
+        self.patch("stable_rescue.nova_internals", "is_active", return_value=False)
+        self.patch(
+            "stable_rescue.nova_internals",
+            "volume_lock",
+            return_value=contextlib.nullcontext(),
+        )
+        self.driver.get_volume_connector.return_value = {}
+
+    def test_secret_is_destroyed_if_the_rescue_has_made_it(self) -> None:
+        host = (self.driver, self.context, self.instance)
+        mapping = {"block_device_mapping": [device(device_path="/dev/sdb")]}
+        for had_secret in (True, False):
+            with self.subTest(had_secret=had_secret):
+                connections: list[volumes.Connection] = []
+                self.has_secret.return_value = had_secret
+                volumes.connect(*host, mapping, domain_with(disk()), connections)
+                # Nova makes the secret when it connects the volume.
+                self.has_secret.return_value = True
+                volumes.disconnect(*host, connections)
+                options = self.driver._disconnect_volume.call_args.kwargs
+                self.assertEqual({"destroy_secrets": not had_secret}, options)
 
 
 class IsConnectedTest(HostTestBase):
