@@ -154,11 +154,14 @@ def _is_here(instance: "objects.Instance") -> bool:
 
 
 def _give_to_nova(locks: Path) -> None:
-    """Let nova-compute's user use the lock that root has made."""
+    """Let nova-compute's user use the lock that root has made.
+
+    This user could put a symlink in its place.
+    """
     if os.geteuid() == 0:
         owner = Path(CONF.instances_path).stat()
         for path in (locks, locks / f"nova-{_LOCK}"):
-            os.chown(path, owner.st_uid, owner.st_gid)
+            os.chown(path, owner.st_uid, owner.st_gid, follow_symlinks=False)
 
 
 def _row_of(found: _Found) -> formats.Row:

@@ -4,8 +4,10 @@
 import argparse
 import contextlib
 import json
+import os
 import shutil
 import threading
+import unittest
 from collections.abc import Callable, Collection
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -23,6 +25,7 @@ from stable_rescue.storage.record import State
 from tests.unit.cmd.host import HostTestCase
 
 HISTORY = "6c1f0a52-3a86-4d0b-8e0f-2f3f0b1c9a2a"
+NOBODY = 65534  # the user id
 HERE, ELSEWHERE = "compute1", "compute2"
 FILES = ["disk.rescue", "unrescue.xml", "stable_rescue.json"]
 
@@ -172,6 +175,27 @@ class CleanTest(HostTestCase):
         with mock.patch.object(lockutils, "lock", announce):
             self.assertEqual({}, self.clean("--yes"))
         other.join(60)
+
+    @unittest.skipUnless(os.geteuid() == 0, "only root gives files away")
+    def test_root_gives_no_foreign_file_to_the_user_of_nova(self) -> None:
+        """The user of nova-compute can put a symlink where root has its lock."""
+        target = self.folder / "target"
+        target.touch()
+        locks = self.instances / "locks"
+        locks.mkdir()
+        (locks / "nova-stable-rescue-clean").symlink_to(target)
+        for path in (self.instances, locks):
+            os.chown(path, NOBODY, NOBODY)
+        self.clean("--yes")
+        self.assertEqual(0, target.stat().st_uid)
+
+    @unittest.skipUnless(os.geteuid() == 0, "only root gives files away")
+    def test_lock_of_root_belongs_to_the_user_of_nova(self) -> None:
+        os.chown(self.instances, NOBODY, NOBODY)
+        self.clean("--yes")
+        locks = self.instances / "locks"
+        owners = [path.stat().st_uid for path in (locks, *locks.iterdir())]
+        self.assertEqual([NOBODY] * 2, owners)
 
     def test_two_commands_at_once_remove_everything_once(self) -> None:
         start = threading.Barrier(2)

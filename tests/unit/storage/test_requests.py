@@ -4,6 +4,7 @@
 import os
 import socket
 import stat
+import unittest
 from pathlib import Path
 from unittest import mock
 
@@ -165,9 +166,8 @@ class RequestsTest(base.BaseTestCase):
             self.assertEqual([question.request], requests.waiting())
         self.assertEqual(1, len(removed))
 
+    @unittest.skipUnless(os.geteuid() == 0, "only root gives files away")
     def test_what_root_makes_belongs_to_the_owner_of_state_path(self) -> None:
-        if os.geteuid() != 0:
-            self.skipTest("needs root")
         os.chown(self.state_path, NOBODY, NOBODY)
         with Question.ask(SERVER, RECOVER) as question:
             (file,) = requests.folder().iterdir()
