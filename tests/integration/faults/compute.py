@@ -11,6 +11,7 @@ import faulthandler
 import functools
 import gc
 import os
+import select
 import shutil
 import signal
 import sqlite3
@@ -154,13 +155,13 @@ class Compute:
         pid = os.fork()
         if pid == 0:
             self._in_child(function)
-        deadline = time.monotonic() + SECONDS
-        while time.monotonic() < deadline:
-            ended, status = os.waitpid(pid, os.WNOHANG)
-            if ended:
-                output = self._output.read_text(errors="replace")
-                return os.waitstatus_to_exitcode(status), output
-            time.sleep(0.02)
+        process = os.pidfd_open(pid)
+        ended, _, _ = select.select([process], [], [], SECONDS)
+        os.close(process)
+        if ended:
+            _, status = os.waitpid(pid, 0)
+            output = self._output.read_text(errors="replace")
+            return os.waitstatus_to_exitcode(status), output
         os.kill(pid, signal.SIGKILL)
         os.waitpid(pid, 0)
         raise AssertionError(
