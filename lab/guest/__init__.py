@@ -9,7 +9,6 @@ from lab.guest.builder import GuestImages, build
 
 #: The Debian packages that are needed to build the images.
 APT_PACKAGES = (
-    "binutils",
     "busybox-static",
     "cpio",
     "isolinux",

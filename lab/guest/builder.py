@@ -40,7 +40,6 @@ _SOURCES = (
     "kernel.py",
     "media.py",
     "tools.py",
-    "unpack.S",
 )
 
 
@@ -125,11 +124,7 @@ def _build(package: Path, name: str, scratch: Path) -> Path:
     tree = kernel.unpack(package, scratch / "kernel")
     initrd = initramfs.build(tree, _HERE / "init", scratch / "initramfs")
     image = scratch / "vmlinuz"
-    contents = tree.image.read_bytes(), initrd.read_bytes()
-    for path, content in zip(
-        (image, initrd), bzimage.repack(*contents, scratch), strict=True
-    ):
-        path.write_bytes(content)
+    image.write_bytes(bzimage.repack(tree.image.read_bytes()))
     boot = media.BootFiles(kernel=image, initrd=initrd, build=name)
     for image in _DISKS:
         raw = result / f"{image.name}.raw"

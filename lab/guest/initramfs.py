@@ -59,7 +59,7 @@ def build(tree: KernelTree, init: Path, root: Path) -> Path:
         cwd=root,
         stdin="\n".join(names).encode() + b"\n",
     )
-    # Under software emulation, zstd unpacks faster than what else is as small.
+    # Most of a boot is unpacking, and zstd unpacks fastest under software emulation.
     result = root.with_suffix(".zst")
     result.write_bytes(run(["zstd", "-q", "-19", "-c"], stdin=archive))
     return result

@@ -26,8 +26,6 @@ _COMMAND = "import sys; from stable_rescue.cmd import main; sys.exit(main.main()
 
 
 class CommandsTest(FaultTestBase):
-    filesystem_size = 128 * MIB  # for a rescue image that boots, twice
-
     def setUp(self) -> None:
         super().setUp()
         image = base.images().rescue_raw

@@ -12,6 +12,8 @@ from tests.integration import base, variables
 from tests.integration.faults.compute import Compute
 from tests.integration.scene import MIB, Scene
 
+#: The size of the filesystem of the instances.
+SIZE = 64 * MIB
 #: The environment variable that names a folder in memory for that filesystem.
 MEMORY = "STABLE_RESCUE_MEMORY"
 # A guest that runs code without an end would take the CPU from the tests.
@@ -26,8 +28,6 @@ class FaultTestBase(RecoveryAssertions, base.TestCase):
 
     running: ClassVar[bool] = True
     firmware: ClassVar[str] = "bios"
-    #: The size of the filesystem of the instances.
-    filesystem_size: ClassVar[int] = 64 * MIB
 
     def setUp(self) -> None:
         super().setUp()
@@ -51,7 +51,7 @@ class FaultTestBase(RecoveryAssertions, base.TestCase):
         image, root = self.folder / "filesystem", self.folder / "instances"
         root.mkdir()
         with image.open("wb") as stream:
-            stream.truncate(self.filesystem_size)
+            stream.truncate(SIZE)
         # No blocks are reserved for root, so that it is full for root as well.
         subprocess.run(["mkfs.ext4", "-q", "-m", "0", image], check=True)
         subprocess.run(["mount", "-o", "loop", image, root], check=True)
