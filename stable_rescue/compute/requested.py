@@ -137,7 +137,7 @@ class RequestedRecoveryMixin(StalledRescueMixin):
         match action := self._action(instance):
             case Action.FINISH | Action.RESUME:
                 # Another driver than StableRescueDriver may not have it.
-                expected = getattr(self.driver, "expected_recovery", None)
+                expected = getattr(self.driver, "expected_rescue_recovery", None)
                 if expected is None:
                     return Answer.INTERRUPTED
                 outcome = expected(instance, action is Action.FINISH)
@@ -145,7 +145,7 @@ class RequestedRecoveryMixin(StalledRescueMixin):
                     return answer_of(outcome, states.is_failed(instance))
                 return Answer[outcome.name] if outcome else Answer.NOTHING
             case Action.CLEAN_UP:
-                is_final = getattr(self.driver, "expected_clean_up", None)
+                is_final = getattr(self.driver, "expected_rescue_clean_up", None)
                 if is_final is None or is_final(instance):
                     return Answer.CLEANED_UP
                 return Answer.STILL_DEFINED

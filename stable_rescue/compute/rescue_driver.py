@@ -67,9 +67,10 @@ class RescueDriver(Protocol):
     ``unrescue``, ``recover_rescue``, ``clean_up_rescue`` and ``remove_rescue_record``,
     and sets ``managed`` to True on the driver.
 
-    A driver may also have ``expected_recovery`` and ``expected_clean_up``, as
-    StableRescueDriver does, which return what ``recover_rescue`` and
-    ``clean_up_rescue`` would do. ``stable-rescue recover --dry-run`` then says more.
+    A driver may also have ``expected_rescue_recovery`` and
+    ``expected_rescue_clean_up``, as StableRescueDriver does, which return what
+    ``recover_rescue`` and ``clean_up_rescue`` would do. ``stable-rescue recover
+    --dry-run`` then says more.
     """
 
     def prepare_rescue(

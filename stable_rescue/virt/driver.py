@@ -295,7 +295,7 @@ class StableRescueDriver(LifecycleMixin, libvirt_driver.LibvirtDriver):
             )
         return outcome
 
-    def expected_recovery(
+    def expected_rescue_recovery(
         self, instance: "objects.Instance", finish: bool = False
     ) -> Outcome | None:
         """Return what recover_rescue would return if all its steps succeed.
@@ -309,12 +309,12 @@ class StableRescueDriver(LifecycleMixin, libvirt_driver.LibvirtDriver):
             return transitions.expected_outcome(self, instance, known.record, finish)
         return stock_rescue.expected_outcome(self, instance, known, finish)
 
-    def expected_clean_up(self, instance: "objects.Instance") -> bool:
+    def expected_rescue_clean_up(self, instance: "objects.Instance") -> bool:
         """Return True if clean_up_rescue would leave nothing of a rescue.
 
         Nothing is changed. Errors of libvirt propagate.
         """
-        return transitions.expected_clean_up(self, instance)
+        return transitions.expected_rescue_clean_up(self, instance)
 
     def clean_up_rescue(
         self, context: nova_context.RequestContext, instance: "objects.Instance"

@@ -280,7 +280,7 @@ def clean_up(
     store.remove_record()
 
 
-def expected_clean_up(
+def expected_rescue_clean_up(
     driver: libvirt_driver.LibvirtDriver, instance: "objects.Instance"
 ) -> bool:
     """Return True if clean_up would leave nothing of the rescue.
