@@ -162,6 +162,16 @@ class ForeignStateTest(FailureTestBase):
         self.unrescue(self.server)
         self.assert_restored()
 
+    def check_server_in_error_after_rescue_by_novas_driver_is_rescued(self) -> None:
+        """Nova's driver keeps the original in unrescue.xml, but writes no record."""
+        self.rescue_server(self.create_rescue_image())
+        self.store().remove_record()
+        self.set_nova_state(vm_states.ERROR, None)
+        self.rescue_server()
+        self.assertEqual(self.original, self.store().load_original().to_xml())
+        self.unrescue(self.server)
+        self.assert_restored()
+
     def test_stock_rescue_after_a_failed_one_keeps_the_original(self) -> None:
         """U8."""
         with self.nothing_starts_or_is_rolled_back():
