@@ -15,6 +15,7 @@ import signal
 import sys
 import tempfile
 import threading
+import time
 import traceback
 import unittest
 from collections.abc import Iterator
@@ -31,6 +32,9 @@ from placement import db_api as placement_database
 from testtools.testcase import gather_details
 
 from tests import release
+
+#: How long to wait for threads that end. On a busy machine this takes long.
+_ENDING_SECONDS = 20
 
 
 class SharedSetUpMixin:
@@ -83,6 +87,24 @@ def _can_fork(case: type[unittest.TestCase]) -> bool:
         return False
     tests = unittest.defaultTestLoader.getTestCaseNames(case)
     return len(tests) > 1 and utils.concurrency_mode_threading()
+
+
+def _wait_for_threads() -> None:
+    """Wait until this process has no other thread.
+
+    An idle thread of a pool notices its end within a second (tests/wakeups.py). A pool
+    of an earlier test may have to be found by the garbage collector before it ends.
+
+    :raises AssertionError: if other threads go on
+    """
+    deadline = time.monotonic() + _ENDING_SECONDS
+    current = threading.current_thread()
+    while others := [each for each in threading.enumerate() if each is not current]:
+        if time.monotonic() > deadline:
+            raise AssertionError(f"threads would be lost in a fork: {others}")
+        others[0].join(2)
+        if others[0].is_alive():
+            gc.collect()
 
 
 def _open_sockets() -> set[str]:
@@ -207,9 +229,7 @@ class Prepared:
         thread_pool_factory.reset_all_executors()
         for engine in self._engines():
             engine.dispose()
-        threads = threading.enumerate()
-        if len(threads) > 1:
-            raise AssertionError(f"threads would be lost in a fork: {threads}")
+        _wait_for_threads()
 
     def _start_threads(self) -> None:
         self._case.resume()

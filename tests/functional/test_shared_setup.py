@@ -3,6 +3,8 @@
 
 import os
 import signal
+import threading
+import time
 import unittest
 from unittest import mock
 
@@ -19,9 +21,14 @@ LOG = log.getLogger(__name__)
 
 
 def example() -> type[ServerTestBase]:
-    """Return a test case that no loader finds."""
+    """Return a test case that no loader finds, with a thread that ends soon."""
+    worker = os.getpid()
 
     class Example(ServerTestBase):
+        def setUp(self) -> None:
+            super().setUp()
+            threading.Thread(target=time.sleep, args=(0.5,)).start()
+
         def test_1_passes_and_changes_what_it_can(self) -> None:
             self.rescue_server()
             self.flags(stalled_after=5, group="stable_rescue")
@@ -38,6 +45,8 @@ def example() -> type[ServerTestBase]:
             self.assertEqual("expected", "seen")
 
         def test_4_dies(self) -> None:
+            # Without a fork, the worker would die, and stestr leave out its tests.
+            self.assertNotEqual(worker, os.getpid())
             os.kill(os.getpid(), signal.SIGKILL)
 
         def test_5_is_skipped(self) -> None:
