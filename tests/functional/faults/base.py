@@ -28,8 +28,8 @@ STATES = {
 class FaultTestBase(ServerTestBase):
     """A server, and faults that strike in what nova-compute does with it."""
 
-    # The alarm would strike in nova-compute, where a row expects errors. On a busy
-    # machine, the longest rows take more than the usual time.
+    # On a busy machine, the longest rows take more than the usual time. The alarm would
+    # strike in nova-compute, and the row would take it for the error of a fault.
     TIMEOUT_SCALING_FACTOR = 12
 
     def setUp(self) -> None:
