@@ -8,8 +8,10 @@ from unittest import mock
 
 import fixtures
 from nova import exception as nova_exception
+from nova.compute import vm_states
 from nova.virt.libvirt import guest as libvirt_guest
 
+from stable_rescue.compute import states
 from stable_rescue.domain import recognize
 from stable_rescue.domain.document import Domain
 from tests.functional.server import ServerTestBase
@@ -43,6 +45,14 @@ class FailureTestBase(ServerTestBase):
             ),
         ):
             yield
+
+    def set_error(self, *, is_ours: bool = True) -> None:
+        """Set the server to ERROR, because of its rescue or as an operator does."""
+        instance = self.instance()
+        instance.vm_state = vm_states.ERROR
+        if is_ours:
+            states.mark_failed(instance, was_running=True)
+        instance.save()
 
     def unrescue_without_cleanup(self) -> None:
         """Unrescue the server while its rescue disk cannot be removed."""

@@ -15,7 +15,6 @@ from oslo_concurrency import lockutils
 
 from stable_rescue.cmd import recover
 from stable_rescue.cmd.exits import NOT_ALL, SUCCESS, CommandError
-from stable_rescue.compute import states
 from stable_rescue.outcome import Answer
 from stable_rescue.storage import requests
 from stable_rescue.storage.record import State
@@ -78,14 +77,6 @@ class RecoverTest(FailureTestBase):
         self.set_nova_state(vm_state, task_state)
         if state is not None:
             self.store().save(self.record().at(state))
-
-    def set_error(self, *, is_ours: bool = True) -> None:
-        """Set the server to ERROR, because of its rescue or as an operator does."""
-        instance = self.instance()
-        instance.vm_state = vm_states.ERROR
-        if is_ours:
-            states.mark_failed(instance, was_running=True)
-        instance.save()
 
     def test_rescue_that_never_began_is_canceled(self) -> None:
         self.set_nova_state(vm_states.ACTIVE, task_states.RESCUING)

@@ -11,7 +11,6 @@ from nova.compute import task_states, vm_states
 from oslo_concurrency import lockutils
 
 from stable_rescue import nova_internals
-from stable_rescue.compute import states
 from stable_rescue.compute.watch import Watch
 from stable_rescue.domain import recognize
 from stable_rescue.domain.document import Domain
@@ -123,10 +122,7 @@ class StalledTest(FailureTestBase):
 
     def test_error_that_could_not_be_ended_is_ended_later(self) -> None:
         """The rescue was recovered earlier; only its ERROR is left."""
-        instance = self.instance()
-        instance.vm_state = vm_states.ERROR
-        states.mark_failed(instance, was_running=True)
-        instance.save()
+        self.set_error()
         with mock.patch(
             "stable_rescue.compute.instance_recovery.save_over", side_effect=NO_MEMORY
         ):

@@ -2,14 +2,12 @@
 """The commands for operators, with a guest of a real QEMU that boots its rescue."""
 
 import csv
-import errno
 import io
 import json
 import os
 import signal
 import subprocess
 import sys
-from pathlib import Path
 from typing import Any
 from unittest import mock
 
@@ -20,7 +18,7 @@ from stable_rescue.cmd import main
 from tests.integration import base
 from tests.integration.faults.compute import HOST, Compute
 from tests.integration.faults.server import FaultTestBase
-from tests.integration.scene import MIB
+from tests.integration.faults.strikes import DiskFull
 
 _COMMAND = "import sys; from stable_rescue.cmd import main; sys.exit(main.main())"
 
@@ -115,21 +113,11 @@ class CommandsTest(FaultTestBase):
         self.assertEqual(interrupted, (self.observed(), self.nova_state()))
         self.assertFalse(interrupted[0]["running"])
 
-        self.fill_with(self.instances / "filler")
+        full_disk = DiskFull(self.instances)
+        full_disk.strike("before the request")
         self.assertEqual((0, "restored"), self.recover())
-        (self.instances / "filler").unlink()
+        full_disk.end()
         self.assert_restored()
-
-    def fill_with(self, path: Path) -> None:
-        """Fill the filesystem with a file."""
-        size = MIB
-        with path.open("wb", buffering=0) as stream:
-            while size:
-                try:
-                    stream.write(bytes(size))
-                except OSError as exc:
-                    self.assertEqual(errno.ENOSPC, exc.errno)
-                    size //= 2
 
     def test_commands_follow_a_rescue_from_boot_to_deletion(self) -> None:
         code, output = self.compute.act("rescue")
