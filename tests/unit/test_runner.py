@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A level fails if stestr has left out a test of its list."""
+"""A level fails if stestr has left out a test of its list; tests are imported once."""
 
 import os
 import subprocess
@@ -19,6 +19,9 @@ TESTS = """
 import os
 import signal
 import unittest
+
+with open(__file__ + ".imports", "a") as imports:
+    print(os.getpid(), file=imports)
 
 
 class First(unittest.TestCase):
@@ -54,9 +57,11 @@ class RunnerTest(unittest.TestCase):
         self.folder = Path(folder.name)
 
     def run_tests(
-        self, end: str, *arguments: str, python: str = sys.executable
+        self, end: str, *arguments: str, **variables: str
     ) -> subprocess.CompletedProcess[str]:
         """Run the tests, in which `end` precedes the second class."""
+        environ = {**os.environ, "PYTHONPATH": str(ROOT)}
+        environ.pop("PYTHON", None)
         tests = self.folder / "tests_of_runner"
         tests.mkdir(exist_ok=True)
         (tests / "__init__.py").touch()
@@ -66,7 +71,7 @@ class RunnerTest(unittest.TestCase):
         return subprocess.run(
             [sys.executable, "-m", "tests.runner", *options, "run", *arguments],
             cwd=self.folder,
-            env=os.environ | {"PYTHONPATH": str(ROOT), "PYTHON": python},
+            env=environ | variables,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
@@ -106,7 +111,7 @@ class RunnerTest(unittest.TestCase):
             f'exec {sys.executable} -B "$@"\n'
         )
         worker.chmod(0o755)
-        result = self.run_tests("pass", "--concurrency", "2", python=str(worker))
+        result = self.run_tests("pass", "--concurrency", "2", PYTHON=str(worker))
         self.assert_missed(result)
 
     def test_tests_that_are_not_selected_are_not_missed(self) -> None:
@@ -125,6 +130,21 @@ class RunnerTest(unittest.TestCase):
         ):
             shares = scheduler.partition_tests(tests, 2, repository, None)
         self.assertIn([tests[2]], shares)
+
+    def test_tests_are_imported_once_for_all_workers(self) -> None:
+        result = self.run_tests("pass", "--concurrency", "2")
+        self.assertEqual(0, result.returncode, result.stdout)
+        self.assertIn(" - Worker 1 ", result.stdout)
+        imports = self.folder / "tests_of_runner" / "test_two.py.imports"
+        self.assertEqual(1, len(imports.read_text().splitlines()))
+
+    def test_failed_import_is_reported(self) -> None:
+        (self.folder / "tests_of_runner").mkdir()
+        broken = self.folder / "tests_of_runner" / "test_broken.py"
+        broken.write_text("import a_module_that_is_missing\n")
+        result = self.run_tests("pass", "--concurrency", "2")
+        self.assertNotEqual(0, result.returncode, result.stdout)
+        self.assertIn("No module named 'a_module_that_is_missing'", result.stdout)
 
     def test_failed_test_fails_the_run(self) -> None:
         result = self.run_tests("cls.test_after_the_end = cls.fail")
