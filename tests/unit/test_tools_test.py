@@ -16,7 +16,7 @@ import time
 import unittest
 from collections import Counter
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from unittest import mock
 
 TOOLS = Path(__file__).resolve().parents[2] / "tools"
@@ -116,11 +116,29 @@ class ShareTest(unittest.TestCase):
 
 
 class FakeProcesses:
-    """Processes of which those that prepare some levels fail."""
+    """Processes of which tox cannot make some environments."""
 
     def __init__(self, *failing: str) -> None:
         self.commands: list[str] = []
-        self._failing = failing
+        self._failing = {*failing}
+
+    def start(
+        self, command: list[str], environ: dict[str, str], cwd: Path
+    ) -> SimpleNamespace:
+        self.commands.append(command[-1])
+        levels = command[-1].split(",")
+        results = {
+            level: "FAIL" if level in self._failing else "OK" for level in levels
+        }
+        lines = [f"{level}: {results[level]} in 1 seconds" for level in levels[:-1]]
+        lines += [f"  {level}: {results[level]} (1 seconds)" for level in levels]
+        return SimpleNamespace(
+            stdout=io.StringIO("\n".join(["the reason", *lines, ""])),
+            status=int("FAIL" in results.values()),
+        )
+
+    def wait(self, process: SimpleNamespace) -> int:
+        return process.status
 
     def run(
         self, command: list[str], environ: dict[str, str], log: Path, cwd: Path
@@ -131,9 +149,7 @@ class FakeProcesses:
 
 
 class PreparationTest(unittest.TestCase):
-    def test_levels_are_prepared_in_order_with_packages_once(self) -> None:
-        fake = FakeProcesses("functional")
-        levels = ["mypy", "py3", "functional", "integration"]
+    def prepare(self, fake: FakeProcesses, *levels: str) -> setup.Preparation:
         preparation = setup.Preparation(levels, fake)
         listed = mock.Mock(stdout="ovmf zstd\n")
         with (
@@ -144,17 +160,38 @@ class PreparationTest(unittest.TestCase):
             mock.patch.object(setup, "install_packages", fake.commands.extend),
         ):
             preparation.run()
-            profiles = bindep.call_args.args[0][2:]
-        self.assertEqual(["integration", "test"], profiles)
+        self.bindep = bindep
+        return preparation
+
+    def test_environments_are_made_in_one_run_after_the_packages(self) -> None:
+        fake = FakeProcesses("functional")
+        levels = ("mypy", "py3", "functional", "integration")
+        preparation = self.prepare(fake, *levels)
+        self.assertEqual(["integration", "test"], self.bindep.call_args.args[0][2:])
         guests = str(setup.GUESTS)
         self.assertEqual(
-            ["mypy", "ovmf", "zstd", "py3", "functional", "integration", guests],
+            ["mypy", "ovmf", "zstd", "py3,functional,integration", guests],
             fake.commands,
         )
         for level in ("mypy", "py3", "integration"):
             preparation.wait(level)
         with self.assertRaisesRegex(setup.NotReadyError, "the reason"):
             preparation.wait("functional")
+
+    def test_guests_that_cannot_be_built_fail_integration_alone(self) -> None:
+        fake = FakeProcesses(str(setup.GUESTS))
+        preparation = self.prepare(fake, "integration", "py3")
+        preparation.wait("py3")
+        with self.assertRaisesRegex(setup.NotReadyError, "the reason"):
+            preparation.wait("integration")
+
+    def test_level_without_its_python_is_unavailable(self) -> None:
+        fake = FakeProcesses("3.13")
+        preparation = self.prepare(fake, "nova34-py313", "nova34-py312")
+        preparation.wait("nova34-py312")
+        with self.assertRaises(setup.UnavailableError):
+            preparation.wait("nova34-py313")
+        self.assertEqual("nova34-py312", fake.commands[-1])
 
 
 class FakePreparation:

@@ -10,7 +10,7 @@ import re
 import subprocess
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from levels import ROOT, TOOLS, TOX
@@ -18,11 +18,13 @@ from levels.processes import Processes, say, tail
 
 TOOL_REQUIREMENTS = ["bindep>=2.11", "tox>=4.28", "tox-uv>=1.20"]
 LOG = TOX / "tools.log"
-#: The bindep profiles of levels, if not only "test".
-PROFILES = {"integration": ("test", "integration")}
+#: The bindep profiles of levels, besides "test".
+PROFILES = {"integration": ("integration",)}
 #: Levels that need no system package.
 WITHOUT_PACKAGES = ("pep8", "mypy")
 GUESTS = ROOT / ".lab" / "cache"
+#: What tox prints when it has made an environment, and again when it ends.
+MADE = re.compile(r"\s*(?P<level>\S+): (?P<result>OK|FAIL)\b")
 
 
 class NotReadyError(Exception):
@@ -87,7 +89,7 @@ def install_packages(names: Sequence[str]) -> None:
 
 
 class Preparation(threading.Thread):
-    """Prepares levels one after the other; each can run as soon as it is ready."""
+    """Prepares levels; each can run as soon as it is ready."""
 
     def __init__(self, levels: Sequence[str], processes: Processes) -> None:
         super().__init__(name="preparation", daemon=True)
@@ -95,15 +97,17 @@ class Preparation(threading.Thread):
         self._processes = processes
         self._finished = {level: threading.Event() for level in levels}
         self._errors: dict[str, Exception] = {}
-        self._installed: set[str] = set()
 
     def run(self) -> None:
-        for level in self._levels:
+        bare = [level for level in self._levels if level in WITHOUT_PACKAGES]
+        others = [level for level in self._levels if level not in WITHOUT_PACKAGES]
+        for levels in filter(None, (bare, others)):
             try:
-                self._prepare(level)
+                if levels is others:
+                    self._install_missing()
+                self._make_environments(levels)
             except Exception as error:  # noqa: BLE001 - raised by wait()
-                self._errors[level] = error
-            self._finished[level].set()
+                self._finish(levels, error)
 
     def wait(self, level: str) -> None:
         """Wait until a level can run.
@@ -115,26 +119,17 @@ class Preparation(threading.Thread):
         if level in self._errors:
             raise self._errors[level]
 
-    def _prepare(self, level: str) -> None:
-        if level not in WITHOUT_PACKAGES:
-            self._install_missing({*PROFILES.get(level, ("test",))})
-        self._require_python(level)
-        # One process of tox at a time builds the package that levels share.
-        self._run(f"{level}-setup", tox("run", "-q", "--notest", "-e", level))
-        if level == "integration":
-            build = [sys.executable, "-m", "lab.guest", "build"]
-            paths = ["--out", str(GUESTS / "guest"), "--cache", str(GUESTS)]
-            self._run("guest-setup", [*build, *paths])
+    def _finish(self, levels: Iterable[str], error: Exception | None = None) -> None:
+        """Set that levels are ready, or why not, unless that is set already."""
+        for level in levels:
+            if not self._finished[level].is_set():
+                if error:
+                    self._errors[level] = error
+                self._finished[level].set()
 
-    def _install_missing(self, profiles: set[str]) -> None:
-        """Install what these profiles need, and the profiles of all other levels.
-
-        Most of the time goes into the start of apt.
-        """
-        if profiles <= self._installed:
-            return
-        for level in self._levels:
-            profiles.update(PROFILES.get(level, ()))
+    def _install_missing(self) -> None:
+        """Install what all levels need: most of the time goes into the start of apt."""
+        profiles = {"test"}.union(*(PROFILES.get(level, ()) for level in self._levels))
         listed = subprocess.run(
             [str(TOOLS / "bin" / "bindep"), "--brief", *sorted(profiles)],
             cwd=ROOT,
@@ -144,18 +139,56 @@ class Preparation(threading.Thread):
         )
         if missing := listed.stdout.split():
             install_packages(missing)
-        self._installed |= profiles
 
-    def _require_python(self, level: str) -> None:
+    def _make_environments(self, levels: Sequence[str]) -> None:
+        """Make the environments of levels in one run of tox.
+
+        Each run builds the package, and setuptools then looks at every file below .tox.
+        """
+        names = [level for level in levels if self._has_python(level)]
+        self._finish({*levels} - {*names}, UnavailableError())
+        if not names:
+            return
+        command = tox("run", "-q", "--colored", "no", "--notest", "-e", ",".join(names))
+        log = log_of(f"{levels[0]}-setup")
+        process = self._processes.start(command, environment(), ROOT)
+        assert process.stdout is not None
+        with process.stdout as output, log.open("w") as text:
+            for line in output:
+                print(line, end="", file=text, flush=True)
+                if (match := MADE.match(line)) and match["level"] in names:
+                    self._complete(match["level"], match["result"] == "OK", log)
+        if self._processes.wait(process):
+            raise NotReadyError(tail(log))
+        self._finish(names)
+
+    def _complete(self, level: str, made: bool, log: Path) -> None:
+        """Finish a level whose environment has been made, or could not be made."""
+        if self._finished[level].is_set():
+            return
+        try:
+            if not made:
+                raise NotReadyError(tail(log))
+            if level == "integration":
+                build = [sys.executable, "-m", "lab.guest", "build"]
+                paths = ["--out", str(GUESTS / "guest"), "--cache", str(GUESTS)]
+                self._run("guest-setup", [*build, *paths])
+        except NotReadyError as error:
+            self._finish([level], error)
+        else:
+            self._finish([level])
+
+    def _has_python(self, level: str) -> bool:
+        """Return True if the Python of a level is installed, or has been installed."""
         factor = re.search(r"-py(\d)(\d+)", level)
         if not factor:
-            return
+            return True
         for action in ("find", "install"):
             uv = [str(TOOLS / "bin" / "uv"), "python", action]
             command = [*uv, f"{factor[1]}.{factor[2]}"]
             if self._processes.run(command, environment(), log_of("python"), ROOT) == 0:
-                return
-        raise UnavailableError
+                return True
+        return False
 
     def _run(self, name: str, command: list[str]) -> None:
         log = log_of(name)
