@@ -135,6 +135,26 @@ class Checks(UpgradeCommands):
             )
         return Result(Code.SUCCESS)
 
+    def _state_path(self) -> Result:
+        """Check who owns the directory of the requests (storage/requests.py)."""
+        path = Path(CONF.state_path)
+        if CONF.state_path == CONF.pybasedir or not path.is_dir():
+            return Result(
+                Code.WARNING,
+                f"state_path is {path}, where stable-rescue recover cannot leave a "
+                "request. Set [DEFAULT] state_path to a directory that belongs to the "
+                "user of nova-compute, such as /var/lib/nova.",
+            )
+        if os.geteuid() not in (0, path.stat().st_uid):
+            return Result(
+                Code.WARNING,
+                f"{path} does not belong to the user with id {os.geteuid()}. If "
+                "nova-compute runs as this user, it finds no request of stable-rescue "
+                "recover: change the owner of the directory. Otherwise run the check "
+                "as the user of nova-compute.",
+            )
+        return Result(Code.SUCCESS)
+
     @_reads_files
     def _nova_packages(self) -> Result:
         """Look for what hides the driver, such as the rest of another installation."""
@@ -208,6 +228,7 @@ class Checks(UpgradeCommands):
         ("Virtualization type", _virt_type),
         ("Options", _options),
         ("Permissions of instances_path", _instances_path),
+        ("Owner of state_path", _state_path),
         ("Packages of Nova", _nova_packages),
         ("Servers rescued by Nova's driver", _stock_rescues),
         ("Rescue records", _records),

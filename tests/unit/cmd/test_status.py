@@ -153,6 +153,27 @@ class InstancesPathTest(CheckTestCase):
             self.assert_result(Code.WARNING, named, title=self.title)
 
 
+class StatePathTest(CheckTestCase):
+    title = "Owner of state_path"
+
+    def test_directory_of_the_same_user_is_a_success(self) -> None:
+        self.config.config(state_path=str(self.folder))
+        self.assert_result(Code.SUCCESS, title=self.title)
+
+    def test_directory_of_another_user_is_a_warning(self) -> None:
+        self.config.config(state_path=str(self.folder))
+        with mock.patch("os.geteuid", return_value=os.geteuid() + 1):
+            self.assert_result(Code.WARNING, "does not belong", title=self.title)
+
+    def test_missing_directory_is_a_warning(self) -> None:
+        self.config.config(state_path=str(self.folder / "gone"))
+        self.assert_result(Code.WARNING, "Set [DEFAULT] state_path", title=self.title)
+
+    def test_default_of_nova_is_a_warning(self) -> None:
+        self.config.config(state_path=nova_conf.CONF.pybasedir)
+        self.assert_result(Code.WARNING, "Set [DEFAULT] state_path", title=self.title)
+
+
 class RescuesTest(CheckTestCase):
     stock = "Servers rescued by Nova's driver"
     records = "Rescue records"
@@ -216,7 +237,7 @@ class CommandTest(base.BaseTestCase):
         nova_conf_file = folder / "nova.conf"
         nova_conf_file.write_text(
             "[DEFAULT]\ncompute_driver = stable_rescue.StableRescueDriver\n"
-            f"instances_path = {folder}/instances\n"
+            f"instances_path = {folder}/instances\nstate_path = {folder}\n"
             f"[libvirt]\nvirt_type = qemu\nconnection_uri = {TEST_DRIVER}\n"
             + "\n".join(("[stable_rescue]", *lines))
         )
@@ -238,7 +259,7 @@ class CommandTest(base.BaseTestCase):
             "recovery_workers = 0", "default_mode = satble", "stalled_after = -1"
         )
         self.assertEqual(Code.FAILURE, code)
-        self.assertEqual(9, len(results))
+        self.assertEqual(10, len(results))
         options = results.pop("Options")
         self.assertEqual(Code.FAILURE, options["result"])
         for part in ("default_mode", "recovery_workers", "nova-compute does not start"):
