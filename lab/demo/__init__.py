@@ -30,6 +30,7 @@ SCENES = {
     "refusals": "rescues that are refused while the guest keeps running",
     "downtime": "how long a guest is off, beside libvirt alone",
     "restart": "nova-compute killed during a rescue and started again",
+    "start": "what the package costs nova-compute at its start",
 }
 
 
