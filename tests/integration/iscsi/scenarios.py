@@ -1,11 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Scenarios with an iSCSI target: `python -m tests.integration.iscsi.scenarios NAME`.
+"""Scenarios with an iSCSI target: `python -m tests.integration.iscsi.scenarios`.
 
-Run each in a new mount namespace, because the scenarios mount over /sys.
+Run them in a new mount namespace, because this mounts over /sys.
 """
 
 import os
-import sys
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -169,19 +168,17 @@ def _assert_nothing_left(exported: target.Target) -> None:
     assert not list(_FOLDER.glob("nodes/*"))
 
 
-SCENARIOS = {"several": several, "one_fails": one_fails}
-
-
-def main(name: str) -> None:
-    """Run a scenario."""
+def main() -> None:
+    """Run the scenarios, one after the other."""
     CONF([], project="nova", default_config_files=[])
     conf.register_opts(CONF)
     CONF.set_override("lock_path", str(_FOLDER), group="oslo_concurrency")
     os_brick.setup(CONF)
     privileged.default.set_client_mode(False)  # This process is root already.
     with target.running(_FOLDER) as exported:
-        SCENARIOS[name](exported)
+        several(exported)
+        one_fails(exported)
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    main()
