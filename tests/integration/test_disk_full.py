@@ -22,10 +22,9 @@ DATA = os.urandom(6 * units.Mi)
 
 class DiskFullTest(images.ImagesTestBase):
     images_type = "flat"
-    can_share = False  # setUp mounts a file system.
 
-    def setUp(self) -> None:
-        super().setUp()
+    def limit_space(self) -> None:
+        """Mount the small filesystem, in the test's own process."""
         root = CONF.instances_path
         mount = ["mount", "-t", "tmpfs", "-o", "size=10m", "none", root]
         subprocess.run(mount, check=True)
@@ -41,11 +40,13 @@ class DiskFullTest(images.ImagesTestBase):
         self.assertLess(free_before - self.free_bytes(), units.Mi)
 
     def test_disk_full_while_the_image_is_fetched_is_refused(self) -> None:
+        self.limit_space()
         image, free_before = self.add_image(DATA + DATA), self.free_bytes()
         self.assert_refused("No space left on device", image=image)
         self.assert_space_released(free_before)
 
     def test_disk_full_while_the_image_is_converted_is_refused(self) -> None:
+        self.limit_space()
         raw, qcow2 = self.files_made / "raw", self.files_made / "qcow2"
         raw.write_bytes(DATA)
         self.run_tool("qemu-img", "convert", "-O", "qcow2", raw, qcow2)
@@ -57,17 +58,20 @@ class DiskFullTest(images.ImagesTestBase):
 
     def test_disk_full_while_the_medium_is_made_is_refused(self) -> None:
         """The image stays in the cache, because it is complete and inspected."""
+        self.limit_space()
         image = self.add_cached_image(DATA)
         self.assert_refused("cannot prepare the rescue", image=image)
         self.assertEqual(DATA, self.base_of(image).read_bytes())
 
     def test_disk_full_while_the_record_is_written_is_refused(self) -> None:
+        self.limit_space()
         filler = Path(CONF.instances_path, "filler")
         filler.write_bytes(bytes(self.free_bytes()))
         image = self.add_image(DATA)
         self.assert_refused("No space left on device", image=image)
 
     def test_unrescue_works_with_no_byte_free(self) -> None:
+        self.limit_space()
         image = self.add_cached_image(DATA[: units.Mi])
         self.note_original()
         self.rescue_server(image)
