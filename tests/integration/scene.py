@@ -20,13 +20,9 @@ _CONTROLLERS = {
     <controller type='pci' index='0' model='pcie-root'/>"""
     + "<controller type='pci' model='pcie-root-port'/>" * 12,
 }
-# The loader is named: libvirt 9.0 rejects what Nova leaves to libvirt (F11).
-_FIRMWARE = {
-    "bios": "",
-    "uefi": """
-    <loader readonly='yes' type='pflash'>/usr/share/OVMF/OVMF_CODE_4M.fd</loader>
-    <nvram template='/usr/share/OVMF/OVMF_VARS_4M.fd'>{nvram}</nvram>""",
-}
+# Named in the definition: libvirt 9.0 rejects what Nova leaves to libvirt (F11).
+_OVMF = Path("/usr/share/OVMF/OVMF_CODE_4M.fd")
+_VARIABLES = Path("/usr/share/OVMF/OVMF_VARS_4M.fd")
 
 
 @dataclass
@@ -36,6 +32,8 @@ class Scene:
     folder: Path
     machine: str
     firmware: str = "bios"
+    #: The file of the firmware, if it is neither SeaBIOS nor OVMF.
+    loader: Path | None = None
     #: Adds volume 3 on virtio-scsi, with free units below it.
     scsi_volume: bool = False
     #: The USB controllers, if not the machine's usual one.
@@ -102,6 +100,17 @@ class Scene:
       <model type='virtio'/>
     </interface>"""
 
+    def _firmware_xml(self) -> str:
+        """Return the elements below <os> that choose the firmware."""
+        kind, loader, nvram = "rom", self.loader, ""
+        if self.firmware == "uefi":
+            kind, loader = "pflash", loader or _OVMF
+            nvram = f"<nvram template='{_VARIABLES}'>{self.nvram}</nvram>"
+        if loader is None:
+            return ""
+        return f"""
+    <loader readonly='yes' type='{kind}'>{loader}</loader>{nvram}"""
+
     def xml(self) -> str:
         """Return the definition as Nova first writes it: without addresses."""
         volumes = [self.volume_xml(1, "vdd"), self.volume_xml(2, "vde")]
@@ -120,7 +129,6 @@ class Scene:
             cdrom_target = cdrom_target.replace("sda", "sdb")
         has_usb = "model='none'" not in controllers
         tablet = "<input type='tablet' bus='usb'/>" if has_usb else ""
-        firmware = _FIRMWARE[self.firmware].format(nvram=self.nvram)
         return f"""\
 <domain type='qemu'>
   <name>instance-{self.uuid[:8]}</name>
@@ -136,7 +144,7 @@ class Scene:
     <system><entry name='manufacturer'>OpenStack Foundation</entry></system>
   </sysinfo>
   <os>
-    <type arch='x86_64' machine='{self.machine}'>hvm</type>{firmware}
+    <type arch='x86_64' machine='{self.machine}'>hvm</type>{self._firmware_xml()}
     <boot dev='hd'/>
     <smbios mode='sysinfo'/>
   </os>

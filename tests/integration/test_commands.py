@@ -24,6 +24,8 @@ _COMMAND = "import sys; from stable_rescue.cmd import main; sys.exit(main.main()
 
 
 class CommandsTest(FaultTestBase):
+    boots = True
+
     def setUp(self) -> None:
         super().setUp()
         image = base.images().rescue_raw

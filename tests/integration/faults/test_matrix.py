@@ -72,7 +72,7 @@ class UnrescueOfStoppedTest(AllFaults, RowTestBase):
 
 
 class Uefi:
-    """The guest is off, because a running guest's firmware writes its variables."""
+    """A server with UEFI variables, which a rescue copies."""
 
     running = False
     firmware, situation = "uefi", "UEFI"
