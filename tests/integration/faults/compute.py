@@ -100,7 +100,8 @@ class Compute:
     """
 
     def __init__(self, folder: Path, instances: Path, uuid: str, image: Path) -> None:
-        self._database = folder / "nova.sqlite"
+        #: The file of Nova's database.
+        self.database = folder / "nova.sqlite"
         self._output = folder / "output.log"
         self._instances = instances
         self._uuid = uuid
@@ -110,7 +111,7 @@ class Compute:
 
     def state(self) -> NovaState:
         """Return the server's state in Nova's database."""
-        with contextlib.closing(sqlite3.connect(self._database)) as connection:
+        with contextlib.closing(sqlite3.connect(self.database)) as connection:
             query = f"SELECT {', '.join(NovaState._fields)} FROM instances"
             (row,) = connection.execute(query).fetchall()
         return NovaState(*row)
@@ -199,7 +200,7 @@ class Compute:
         )
         for name, value, group in (
             ("compute_driver", activation.COMPUTE_DRIVER, None),
-            ("connection", f"sqlite:///{self._database}", "database"),
+            ("connection", f"sqlite:///{self.database}", "database"),
             ("instances_path", str(self._instances), None),
             ("state_path", str(self._instances), None),
             ("host", HOST, None),

@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from stable_rescue import steps
 from tests.faults.engine import Fault, MatrixRow
 from tests.faults.places import Place
+from tests.integration import base
+from tests.integration.faults.saved_state import SavedState
 from tests.integration.faults.server import FaultTestBase
 from tests.integration.faults.strikes import FAULTS, LIBVIRT_STEPS, LoggedInjection
 
@@ -18,9 +20,25 @@ class RowTestBase(FaultTestBase, MatrixRow):
     """A row of the matrix; each action runs in a new nova-compute."""
 
     faults = FAULTS
+    rescued: SavedState | None = None
 
     def row(self) -> str:
         return f"QEMU: {super().row()}"
+
+    def get_ready(self) -> None:
+        """Bring the server into the state that the action starts from.
+
+        The state after the row's first rescue is saved, because another rescue for each
+        cell would lead to the same state and take longer.
+        """
+        if self.action != "unrescue":
+            return
+        if self.rescued:
+            self.rescued.restore()
+        else:
+            self.do("rescue")
+            folder = base.new_folder(self.addCleanup, self.folder)
+            self.rescued = SavedState(self.server, self.compute.database, folder)
 
     def do(self, action: str) -> None:
         code, output = self.compute.act(action)
