@@ -234,6 +234,8 @@ class Compute:
             mock.patch("nova.image.glance.API", lambda: images),
             mock.patch("nova.virt.images.IMAGE_API", images),
             mock.patch("nova.compute.manager.ComputeManager.init_host", _init_host),
+            # With limits, each call of qemu-img starts a Python process first.
+            mock.patch("nova.privsep.qemu.QEMU_IMG_LIMITS", None),
         ):
             manager = self._new_manager()
             if observe is not None:
