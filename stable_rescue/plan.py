@@ -16,6 +16,7 @@ from stable_rescue.domain import (
     mapping,
     names,
     nvram,
+    overlays,
     passthrough,
     pci,
     quarantine,
@@ -27,6 +28,7 @@ from stable_rescue.domain.edits import Edit, Kernel
 from stable_rescue.domain.mapping import BlockDevices
 from stable_rescue.domain.medium import Medium
 from stable_rescue.domain.nvram import NvramCopy
+from stable_rescue.domain.overlays import Overlays
 
 
 @dataclass(frozen=True)
@@ -36,7 +38,8 @@ class RescueRequest:
     Without a bus, the server's default is used. The fallback buses are tried in order
     if that bus has no room. ``gaps`` allows an address before other devices, which
     renames them in the guest; ``mismatch`` allows disks that differ from the block
-    device mapping. ``quarantine`` sets the links of the server's NICs down.
+    device mapping. ``quarantine`` sets the links of the server's NICs down. ``discard``
+    keeps what the rescue system writes away from the server's disks.
     """
 
     device: str = "disk"
@@ -45,6 +48,7 @@ class RescueRequest:
     gaps: bool = False
     mismatch: bool = False
     quarantine: bool = False
+    discard: bool = False
 
 
 @dataclass(frozen=True)
@@ -54,7 +58,8 @@ class RescueMedia:
     ``nvram_copy`` is the place of the private UEFI variables; without it they are next
     to the original ones. ``kernel`` is the rescue image's own kernel. ``config_drive``
     is added to a server that has none. With ``replaces_config_drive``, an existing
-    config drive reads the regenerated one.
+    config drive reads the regenerated one. A request with ``discard`` needs
+    ``overlays``.
     """
 
     medium: Medium
@@ -62,6 +67,7 @@ class RescueMedia:
     kernel: Kernel | None = None
     config_drive: Medium | None = None
     replaces_config_drive: bool = False
+    overlays: Overlays | None = None
 
 
 @dataclass(frozen=True)
@@ -159,6 +165,9 @@ def derive(
         applied += quarantine.unplug_links(draft)
     if media.replaces_config_drive:
         applied += edits.swap_config_drive(draft)
+    if request.discard:
+        assert media.overlays is not None  # the caller says where they are
+        applied += overlays.put_under_disks(draft, media.overlays)
     added_drive = media.config_drive
     if recognize.has_config_drive(original):
         added_drive = None
@@ -176,6 +185,7 @@ def derive(
             *mismatches,
             *_findings(rescue, wanted_bus, bus, added),
             *(quarantine.findings(rescue) if request.quarantine else ()),
+            *(overlays.findings(rescue) if request.discard else ()),
         ),
     )
 

@@ -4,6 +4,7 @@
 This module shares no code with the edits, so that it can judge their result.
 """
 
+import copy
 from collections import Counter
 from collections.abc import Collection
 from itertools import zip_longest
@@ -11,7 +12,7 @@ from itertools import zip_longest
 from lxml import etree
 
 from stable_rescue.domain.address import Drive, Pci, of_type
-from stable_rescue.domain.document import Domain
+from stable_rescue.domain.document import Domain, target_of
 from stable_rescue.exception import InvariantBroken
 
 # The children of original elements that a rescue may remove or replace (E1, E6).
@@ -19,6 +20,8 @@ _MAY_GO = {
     "os": ("boot", "kernel", "initrd", "cmdline", "nvram", "firmware"),
     "devices": ("boot",),
 }
+# The children of a disk that depend on what the disk reads (E8).
+_OF_THE_OVERLAY = ("boot", "driver", "source", "backingStore", "auth", "encryption")
 
 
 def check(original: Domain, rescue: Domain) -> None:
@@ -30,6 +33,7 @@ def check(original: Domain, rescue: Domain) -> None:
     _check_nvram(original, rescue)
     added = _check_devices(original, rescue)
     _check_links(original, rescue)
+    _check_overlays(original, rescue)
     _check_added(added)
     check_unique(rescue)
     _check_boot(rescue, added)
@@ -86,6 +90,33 @@ def _check_links(original: Domain, rescue: Domain) -> None:
         raise InvariantBroken("the links of some NICs were set down, of others not")
 
 
+def _check_overlays(original: Domain, rescue: Domain) -> None:
+    """Check that no disk has an overlay, or every disk that can be written (E8)."""
+    pairs = [
+        (before, after)
+        for before, after in zip(original.devices, rescue.devices, strict=False)
+        if before.tag == "disk"
+    ]
+    written = [
+        target_of(before)[0]
+        for before, after in pairs
+        if _is_written(before)
+        and not _is_overlaid(before, after)
+        # A config drive of the rescue (E5) is no disk of the server.
+        and not _is_new_config_drive(before, after)
+    ]
+    if written and any(_is_overlaid(before, after) for before, after in pairs):
+        raise InvariantBroken(f"{', '.join(written)} would be written, others not")
+
+
+def _is_written(disk: etree._Element) -> bool:
+    return (
+        disk.find("source") is not None
+        and disk.get("device") != "cdrom"
+        and disk.find("readonly") is None
+    )
+
+
 def _is_same_device(before: etree._Element, after: etree._Element) -> bool:
     # Comparing the bytes is fast and suffices for most devices.
     if _bytes(before) == _bytes(after) or _alike(before, after, _MAY_GO["devices"]):
@@ -94,7 +125,71 @@ def _is_same_device(before: etree._Element, after: etree._Element) -> bool:
         _is_new_config_drive(before, after)
         or _is_enabled_usb(before, after)
         or _is_unplugged_nic(before, after)
+        or _is_overlaid(before, after)
     )
+
+
+def _is_overlaid(before: etree._Element, after: etree._Element) -> bool:
+    """Return True if a disk only got an overlay, with what it has read below (E8)."""
+    old, new, backing = (
+        *(before.find("source"), after.find("source")),
+        after.find("backingStore"),
+    )
+    if before.tag != "disk" or old is None or new is None or backing is None:
+        return False
+    below, target = backing.find("source"), target_of(before)[0]
+    if below is None or not new.get("file", "").endswith(f"/overlay.{target}.rescue"):
+        return False
+    own = [*old, *before.findall("auth"), *before.findall("encryption")]
+    return (
+        after.get("type") == "file"
+        and _overlay_driver(before, after)
+        and backing.get("type") == before.get("type", "file")
+        and backing.xpath("string(format/@type)") == _format_of(before)
+        and _without(old, "startupPolicy", "index") == dict(below.attrib)
+        and len(own) == len(below)
+        and all(any(_alike(each, other) for other in below) for each in own)
+        and _has_same_chain(before, backing)
+        and set(new.attrib) == {"file"}
+        and all(child.tag == "slices" for child in new)
+        and _alike(before, after, _OF_THE_OVERLAY, ("type",))
+    )
+
+
+def _overlay_driver(before: etree._Element, after: etree._Element) -> bool:
+    """Return True if the driver has another format, and perhaps reports errors."""
+    old, new = before.find("driver"), after.find("driver")
+    if new is None:
+        return False
+    expected = {"name": "qemu"} if old is None else dict(old.attrib)
+    given = dict(new.attrib)
+    if "error_policy" not in expected and given.get("error_policy") == "report":
+        del given["error_policy"]
+    children = [] if old is None else list(old)
+    return given == expected | {"type": "qcow2"} and (
+        len(children) == len(new) and all(map(_alike, children, new))
+    )
+
+
+def _format_of(disk: etree._Element) -> str:
+    return str(disk.xpath("string(driver/@type)")) or "raw"
+
+
+def _has_same_chain(before: etree._Element, backing: etree._Element) -> bool:
+    """Return True if below a disk is what was below; below a raw one, nothing."""
+    old, new = before.find("backingStore"), backing.find("backingStore")
+    if old is not None:
+        kept = copy.deepcopy(old)
+        for element in kept.iter():
+            element.attrib.pop("index", None)  # libvirt counts them in a guest
+        return new is not None and _alike(kept, new)
+    if _format_of(before) == "raw":
+        return new is not None and not len(new) and not new.attrib
+    return new is None
+
+
+def _without(element: etree._Element, *names: str) -> dict[str, str]:
+    return {key: value for key, value in element.attrib.items() if key not in names}
 
 
 def _is_unplugged_nic(before: etree._Element, after: etree._Element) -> bool:

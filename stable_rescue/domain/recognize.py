@@ -14,6 +14,9 @@ CONFIG_DRIVE_ALIAS = "ua-stable-rescue-config-drive"
 RESCUE_SUFFIX = ".rescue"
 RESCUE_DISK = f"disk{RESCUE_SUFFIX}"
 CONFIG_DRIVE = "disk.config"
+#: A file that a disk's writes go to is named overlay.TARGET.rescue. Nova's driver
+#: removes files that end with .rescue when it unrescues a server.
+OVERLAY = "overlay."
 # The attributes of <source> that name what the disk reads; its type decides which one.
 SOURCE_KEYS = ("file", "dev", "name", "volume")
 
@@ -48,6 +51,19 @@ def stock_rescue_disk(domain: Domain) -> etree._Element | None:
         if any(name.endswith(RESCUE_DISK) for name in _sources_of(disk)):
             return disk
     return None
+
+
+def overlay_path(disk: etree._Element) -> str | None:
+    """Return the path of the overlay that a disk's writes go to; None without one."""
+    source = disk.find("source")
+    path = None if source is None else source.get("file")
+    return path if path is not None and is_overlay(path) else None
+
+
+def is_overlay(path: str) -> bool:
+    """Return True if a path is that of an overlay."""
+    name = path.rpartition("/")[2]
+    return name.startswith(OVERLAY) and name.endswith(RESCUE_SUFFIX)
 
 
 def _sources(domain: Domain) -> Iterator[str]:

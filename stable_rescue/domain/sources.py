@@ -4,6 +4,7 @@
 The multipath device of a volume, the address of a Ceph monitor or the secret of an
 encrypted volume may have changed since the definition was written. Only these are
 replaced. Target, address, alias, serial and everything else that the guest sees stay.
+Of a disk with an overlay, what is below the overlay is updated, never the overlay (E8).
 
 The format is replaced together with the source, and only then. As long as the source
 is the same, the definition knows the format best: after a snapshot, Cinder updates the
@@ -16,7 +17,7 @@ from collections.abc import Collection, Mapping
 from lxml import etree
 
 from stable_rescue import exception
-from stable_rescue.domain import document, recognize
+from stable_rescue.domain import document, overlays, recognize
 from stable_rescue.domain.document import Domain
 from stable_rescue.domain.edits import Edit
 
@@ -100,7 +101,10 @@ def _updated(
     for disk in draft.disks():
         target = document.target_of(disk)[0]
         if target in fresh:
+            overlay = overlays.taken_off(disk)
             changed = _refresh(disk, fresh[target])
+            if overlay is not None:
+                overlays.put_on(disk, overlay)
             if changed:
                 text = f"{target} reads its {what} by a new {', '.join(changed)}"
                 edits.append(Edit(f"{what} source", text, rule))
@@ -119,7 +123,7 @@ def _is_same(disk: etree._Element, other: etree._Element) -> bool:
     """Return True if two disks with one target are the same disk."""
     if serial_of(disk) != serial_of(other):
         return False
-    for source in (disk.find("source"), other.find("source")):
+    for source in (overlays.source_below(disk), other.find("source")):
         if source is None or any(
             source.get(key, "").endswith(_OF_THE_RESCUE)
             for key in recognize.SOURCE_KEYS
