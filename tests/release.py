@@ -27,6 +27,15 @@ def choose_concurrency() -> None:
     _keep_executors()
 
 
+def has_native_threads() -> bool:
+    """Return True if Nova uses native threads instead of eventlet in this process."""
+    if RELEASE < FIRST_WITH_THREADS:
+        return False
+    from nova import utils
+
+    return bool(utils.concurrency_mode_threading())
+
+
 def _keep_executors() -> None:
     """Keep the thread pools of this process, which all tests share.
 

@@ -1,12 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
 """Tests share results that do not depend on the test."""
 
+from unittest import mock
+
 import sqlalchemy
+from nova import exception
+from nova.api.validation import validators
 from oslo_db.sqlalchemy import engines
 from oslo_policy import policy
 from oslotest import base
 
-from tests import shared_results
+from tests import release, shared_results
 
 
 class SharedResultsTest(base.BaseTestCase):
@@ -37,6 +41,36 @@ class SharedResultsTest(base.BaseTestCase):
             with engine.connect() as connection:
                 used.append(connection.connection.driver_connection)
         self.assertIs(*used)
+
+    def test_connection_that_was_used_last_is_used_next(self) -> None:
+        folder = self.create_tempfiles([("database", "")], ext="")[0]
+        engine = engines.create_engine(f"sqlite:///{folder}")
+        self.addCleanup(engine.dispose)
+        first, second = engine.connect(), engine.connect()
+        last = second.connection.driver_connection
+        first.close()
+        second.close()
+        with engine.connect() as third:
+            self.assertIs(last, third.connection.driver_connection)
+
+    def test_transaction_with_native_threads_does_not_sleep(self) -> None:
+        engine = engines.create_engine("sqlite://")
+        self.addCleanup(engine.dispose)
+        with mock.patch.object(engines.time, "sleep") as sleep:
+            engine.connect().close()
+        self.assertEqual(0 if release.has_native_threads() else 1, sleep.call_count)
+
+    def test_same_schema_is_validated_by_one_class(self) -> None:
+        schema = {"type": "object", "properties": {"n": {"minimum": 2}}}
+        first, second, relaxed = (
+            validators._SchemaValidator(schema, relax_additional_properties=relax)
+            for relax in (False, False, True)
+        )
+        self.assertIs(type(first.validator), type(second.validator))
+        self.assertIsNot(type(first.validator), type(relaxed.validator))
+        for each in (first, second, relaxed):
+            each.validate({"n": "2"})
+            self.assertRaises(exception.ValidationError, each.validate, {"n": "1"})
 
     def test_same_policy_is_parsed_once(self) -> None:
         text = '{"shared results": "role:reader and user_id:%(id)s"}'
