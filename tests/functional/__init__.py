@@ -5,7 +5,8 @@ from tests import release
 release.choose_concurrency()
 
 # These import parts of OpenStack, which must come after the choice.
-from tests import shared_results, wakeups  # noqa: E402
+from tests import lazy_policy, shared_results, wakeups  # noqa: E402
 
 shared_results.share()
+lazy_policy.load_when_checked()
 wakeups.wake_by_work()
