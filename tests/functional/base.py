@@ -18,14 +18,14 @@ from nova.tests.functional.api import client
 from nova.tests.functional.libvirt import base
 from oslo_utils import uuidutils
 
-from stable_rescue import activation, conf
+from stable_rescue import activation
 from tests.fixtures import (
     ApiPasteFixture,
     OneRouterFixture,
     TwoDefinitionsFixture,
 )
-from tests.functional.shared_setup import SharedSetUpMixin
 from tests.patience import PatientMixin
+from tests.shared_setup import SharedSetUpMixin, stop_timers
 
 
 class RescueTestBase(SharedSetUpMixin, PatientMixin, base.ServersTestBase):
@@ -38,7 +38,7 @@ class RescueTestBase(SharedSetUpMixin, PatientMixin, base.ServersTestBase):
         self.useFixture(ApiPasteFixture())
         self.useFixture(OneRouterFixture())
         self.useFixture(TwoDefinitionsFixture())
-        self._stop_timers()
+        stop_timers(self)
         super().setUp()
         self.cinder = self.useFixture(nova_fixtures.CinderFixture(self))
         self.useFixture(
@@ -50,16 +50,6 @@ class RescueTestBase(SharedSetUpMixin, PatientMixin, base.ServersTestBase):
         self.flags(hw_machine_type=["x86_64=pc"], group="libvirt")
         self.start_compute()
         self.context = context.get_admin_context()
-
-    def _stop_timers(self) -> None:
-        """Let nothing happen by itself: no heartbeat, no periodic task, no boot watch.
-
-        The threads of a test share one connection to SQLite, so that a heartbeat while
-        a database is restored fails, and the restoration with it.
-        """
-        self.flags(report_interval=0, periodic_enable=False, service_down_time=86_400)
-        conf.register_opts(base.CONF)
-        self.flags(verify_timeout=0, group="stable_rescue")
 
     def _setup_compute_service(self) -> None:
         self.flags(compute_driver=self.compute_driver)

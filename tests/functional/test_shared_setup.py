@@ -13,7 +13,7 @@ from nova import conf
 from oslo_log import log
 from oslotest import base
 
-from tests.functional import shared_setup
+from tests import shared_setup
 from tests.functional.server import ServerTestBase
 
 CONF = conf.CONF

@@ -16,8 +16,9 @@ from nova.tests import fixtures as nova_fixtures
 from nova.tests.functional.libvirt.base import ServersTestBase
 
 from stable_rescue import activation
-from tests.fixtures import ApiPasteFixture, NetworkDiskFixture
+from tests.fixtures import ApiPasteFixture, NetworkDiskFixture, OneRouterFixture
 from tests.patience import PatientMixin
+from tests.shared_setup import SharedSetUpMixin, stop_timers
 
 
 class StableRescueMixin(PatientMixin):
@@ -33,6 +34,7 @@ class StableRescueMixin(PatientMixin):
         managers.start()
         self.addCleanup(managers.stop)
         self.useFixture(ApiPasteFixture())
+        self.useFixture(OneRouterFixture())
         self.useFixture(NetworkDiskFixture())
         super().setUp()
 
@@ -53,6 +55,14 @@ class StableRescueMixin(PatientMixin):
         self.assertIsInstance(compute.manager, manager.ComputeManager)
         self.assertIsInstance(compute.driver, driver.StableRescueDriver)
         return compute
+
+
+class SharedStableRescueMixin(SharedSetUpMixin, StableRescueMixin):
+    """Also makes the tests of a class share its set-up."""
+
+    def setUp(self) -> None:
+        stop_timers(self)
+        super().setUp()
 
 
 class FakeLibvirtMixin(StableRescueMixin):

@@ -15,7 +15,11 @@ from nova.tests.functional.libvirt import (
 
 from stable_rescue import activation
 from stable_rescue.virt.driver import StableRescueDriver
-from tests.nova.mixins import FakeLibvirtMixin, StableRescueMixin
+from tests.nova.mixins import (
+    FakeLibvirtMixin,
+    SharedStableRescueMixin,
+    StableRescueMixin,
+)
 
 
 class TestDeletedBaseImage(
@@ -31,12 +35,12 @@ class TestDeletedBaseImage(
         return original, rescue
 
 
-class TestShares(StableRescueMixin, test_server_shares.ServerSharesTest):
+class TestShares(SharedStableRescueMixin, test_server_shares.ServerSharesTest):
     """Shares stay attached in a stock rescue: the image has no rescue properties."""
 
 
 class TestStatelessFirmware(
-    StableRescueMixin, test_stateless_firmware.LibvirtStatelessFirmwareTest
+    SharedStableRescueMixin, test_stateless_firmware.LibvirtStatelessFirmwareTest
 ):
     """Servers with stateless firmware support all operations."""
 

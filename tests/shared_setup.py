@@ -25,16 +25,30 @@ from typing import Any, ClassVar
 import fixtures
 import subunit
 import testtools
-from nova import context, service, utils
+from nova import conf as nova_conf
+from nova import context, service
 from nova.db.api import api as api_database
 from nova.db.main import api as main_database
 from placement import db_api as placement_database
 from testtools.testcase import gather_details
 
+from stable_rescue import conf
 from tests import release
 
 #: How long to wait for threads that end. On a busy machine this takes long.
 _ENDING_SECONDS = 20
+
+
+def stop_timers(case: Any) -> None:
+    """Let nothing happen by itself: no heartbeat, no periodic task, no boot watch.
+
+    Call this before a test case of Nova is set up. A fork has no threads that work from
+    time to time. Also, a heartbeat while a database is restored fails, and the
+    restoration with it.
+    """
+    case.flags(report_interval=0, periodic_enable=False, service_down_time=86_400)
+    conf.register_opts(nova_conf.CONF)
+    case.flags(verify_timeout=0, group="stable_rescue")
 
 
 class SharedSetUpMixin:
@@ -83,10 +97,8 @@ class SharedSetUpMixin:
 
 def _can_fork(case: type[unittest.TestCase]) -> bool:
     """Return True if a test case has several tests, and Nova uses native threads."""
-    if release.RELEASE < release.FIRST_WITH_THREADS or not case.can_share:
-        return False
     tests = unittest.defaultTestLoader.getTestCaseNames(case)
-    return len(tests) > 1 and utils.concurrency_mode_threading()
+    return case.can_share and len(tests) > 1 and release.has_native_threads()
 
 
 def _wait_for_threads() -> None:
