@@ -100,7 +100,9 @@ class ServerTestBase(RecoveryAssertions, base.RescueTestBase):
         instance.save()
 
     def nova_state(self) -> NovaState:
-        instance = self.instance()
+        instance = objects.Instance.get_by_uuid(
+            self.context, self.server["id"], expected_attrs=[]
+        )
         return NovaState(instance.vm_state, instance.task_state, instance.power_state)
 
     def live_definition(self) -> str:

@@ -19,6 +19,7 @@ from stable_rescue.domain import recognize
 from stable_rescue.domain.document import Domain
 from tests.faults.engine import Fault, Injection
 from tests.faults.places import Place
+from tests.functional.faults.base import ATTRIBUTES
 from tests.functional.faults.strikes import FAULTS, Killed
 from tests.functional.model.host import RESCUE_TIMEOUT, Host
 from tests.functional.model.libvirt import (
@@ -34,8 +35,6 @@ from tests.functional.volumes import VOLUMES
 
 #: Longer than [stable_rescue] stalled_after.
 LONG = 200
-#: What recovery needs of an instance, and what Nova's API loads.
-ATTRIBUTES = ["flavor", "info_cache", "metadata", "numa_topology", "system_metadata"]
 
 
 class Interference(NamedTuple):

@@ -11,7 +11,8 @@ from typing import Any
 from nova.compute import vm_states
 from nova.virt import event
 
-from tests.functional.model.world import ATTRIBUTES, LONG
+from tests.functional.faults.base import ATTRIBUTES
+from tests.functional.model.world import LONG
 from tests.functional.races.turns import TIMEOUT
 from tests.functional.volumes import VOLUMES
 
