@@ -64,7 +64,6 @@ OF_CLASSES: Mapping[str, float] = {
     "tests.integration.test_iscsi.IscsiTest": 28,
     "tests.integration.test_matrix.PcVersionsTest": 6,
     "tests.integration.test_matrix.Q35VersionsTest": 7,
-    "tests.integration.test_quarantine.QuarantineTest": 30,
     "tests.integration.test_rich.RichTest": 8,
     "tests.integration.test_uefi.BlankDiskTest": 26,
     "tests.integration.test_uefi.EntryKeptOnSataTest": 60,

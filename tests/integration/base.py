@@ -206,12 +206,15 @@ def definition(domain: libvirt.virDomain) -> str:
     return str(domain.XMLDesc(_INACTIVE))
 
 
-def derive(original_xml: str, device: str, bus: str, medium: Medium) -> plan.RescuePlan:
+def derive(
+    original_xml: str, device: str, bus: str, medium: Medium, quarantine: bool = False
+) -> plan.RescuePlan:
     """Return the plan of a rescue.
 
     :raises Refused: the server cannot be rescued with this device on this bus
     """
-    request, media = plan.RescueRequest(device, bus), plan.RescueMedia(medium)
+    request = plan.RescueRequest(device, bus, quarantine=quarantine)
+    media = plan.RescueMedia(medium)
     return plan.derive(Domain.parse(original_xml), request, media)
 
 

@@ -27,24 +27,33 @@ class RescueBoots:
         cls.baseline = cls.server.boot()
         cls.original_xml = cls.server.definition()
 
-    def check_rescue(self, device: str, bus: str) -> None:
+    def assert_carriers(self, expected: str, seen: Inventory) -> None:
+        """Assert that the guest reads 1 or 0 as the carrier of each of its two NICs."""
+        carriers = [nic.carrier for nic in seen.of_kind("nic")]
+        self.assertEqual([expected, expected], carriers)
+
+    def check_rescue(self, device: str, bus: str, quarantine: bool = False) -> None:
         self.addCleanup(self.server.define, self.original_xml)
         medium = base.rescue_medium(self.addCleanup, device)
-        derived = base.derive(self.original_xml, device, bus, medium)
+        derived = base.derive(self.original_xml, device, bus, medium, quarantine)
         self.assertEqual((device, bus), (derived.device, derived.bus))
         self.server.define(derived.rescue.to_xml())
         rescued = self.server.boot()
         self.assert_rescue_disturbs_nothing(self.baseline, rescued, device, bus)
+        self.assert_carriers("0" if quarantine else "1", rescued)
         self.assertEqual(self.server.rescue_target(), self.server.booted_disk())
         self.server.define(self.original_xml)
         self.assertEqual(self.original_xml, self.server.definition())
 
-    def check_rescue_and_unrescue(self, device: str, bus: str) -> None:
+    def check_rescue_and_unrescue(
+        self, device: str, bus: str, quarantine: bool = False
+    ) -> None:
         """Also boot the original, which need not be done after every rescue.
 
         After each, the original definition is the same to the byte.
         """
-        self.check_rescue(device, bus)
+        self.assert_carriers("1", self.baseline)
+        self.check_rescue(device, bus, quarantine)
         unrescued = self.server.boot()
         self.assertEqual("original", unrescued.image)
         self.assertEqual(self.baseline.boot_disk, unrescued.boot_disk)
@@ -52,12 +61,10 @@ class RescueBoots:
         comparison = compare(self.baseline, unrescued)
         self.assertEqual((), comparison.disturbed, str(comparison))
         self.assertEqual((), comparison.appeared)
+        self.assert_carriers("1", unrescued)
 
     def test_disk_on_virtio_boots_and_moves_nothing(self):
         self.check_rescue("disk", "virtio")
-
-    def test_disk_on_usb_boots_and_moves_nothing(self):
-        self.check_rescue_and_unrescue("disk", "usb")
 
     def test_disk_on_scsi_boots_and_moves_nothing(self):
         self.check_rescue("disk", "scsi")
@@ -80,6 +87,9 @@ class BlankDiskTest(base.TestCase):
 class PcTest(RescueBoots, base.TestCase):
     machine = "pc"
 
+    def test_disk_on_usb_boots_and_moves_nothing(self):
+        self.check_rescue_and_unrescue("disk", "usb")
+
     def test_cdrom_on_ide_boots_and_moves_nothing(self):
         self.check_rescue("cdrom", "ide")
 
@@ -87,6 +97,10 @@ class PcTest(RescueBoots, base.TestCase):
 class Q35Test(RescueBoots, base.TestCase):
     machine = "q35"
     options: ClassVar = {"scsi_volume": True}
+
+    def test_disk_on_usb_boots_and_moves_nothing_in_quarantine(self):
+        """Until the unrescue, the NICs are in place and without carrier (F36)."""
+        self.check_rescue_and_unrescue("disk", "usb", quarantine=True)
 
     def test_cdrom_on_sata_boots_and_moves_nothing(self):
         self.check_rescue("cdrom", "sata")
