@@ -66,8 +66,7 @@ OF_CLASSES: Mapping[str, float] = {
     "tests.integration.test_matrix.Q35VersionsTest": 7,
     "tests.integration.test_rich.RichTest": 8,
     "tests.integration.test_uefi.BlankDiskTest": 26,
-    "tests.integration.test_uefi.EntryKeptOnSataTest": 60,
-    "tests.integration.test_uefi.EntryKeptTest": 80,
+    "tests.integration.test_uefi.EntryKeptTest": 125,
 }
 
 #: Seconds of a test of another class that stestr has no time of.
