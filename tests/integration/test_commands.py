@@ -4,10 +4,13 @@
 import csv
 import io
 import json
+import multiprocessing
 import os
 import signal
-import subprocess
 import sys
+from collections.abc import Sequence
+from multiprocessing.process import BaseProcess
+from pathlib import Path
 from typing import Any
 from unittest import mock
 
@@ -20,7 +23,21 @@ from tests.integration.faults.compute import HOST, Compute
 from tests.integration.faults.server import FaultTestBase
 from tests.integration.faults.strikes import DiskFull
 
-_COMMAND = "import sys; from stable_rescue.cmd import main; sys.exit(main.main())"
+_PROGRAM = "import sys; from stable_rescue.cmd import main; sys.exit(main.main())"
+_FORKING = multiprocessing.get_context("fork")
+
+
+def _run(words: Sequence[str], printed: Path, anew: bool) -> None:
+    """Run a command in this process, or anew in a Python that has imported nothing."""
+    with printed.open("w") as stream:
+        os.dup2(stream.fileno(), 1)
+        if anew:  # Such a process logs nothing, so that an error spoils the JSON.
+            os.dup2(stream.fileno(), 2)
+    if anew:
+        environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
+        command = [sys.executable, "-c", _PROGRAM, *words]
+        os.execve(sys.executable, command, environment)
+    sys.exit(main.main(words))
 
 
 class CommandsTest(FaultTestBase):
@@ -30,6 +47,8 @@ class CommandsTest(FaultTestBase):
         super().setUp()
         image = base.images().rescue_raw
         self.compute = Compute(self.folder, self.instances, self.scene.uuid, image)
+        #: What the last command has printed.
+        self.printed = self.folder / "printed"
         self.nova_conf = self.folder / "nova.conf"
         self.nova_conf.write_text(
             f"[DEFAULT]\ninstances_path = {self.instances}\nhost = {HOST}\n"
@@ -37,34 +56,30 @@ class CommandsTest(FaultTestBase):
             f"[libvirt]\nvirt_type = qemu\nimages_type = raw\n"
         )
 
-    def run_command(self, *words: str) -> tuple[int, Any]:
+    def run_command(self, *words: str, anew: bool = False) -> tuple[int, Any]:
         """Run a command in another process; return its status and its JSON."""
-        return self.result_of(self.start_command(*words))
+        return self.result_of(self.start_command(*words, anew=anew))
 
-    def start_command(self, *words: str) -> subprocess.Popen[str]:
-        """Start a command in another process."""
-        process = subprocess.Popen(
-            [
-                *(sys.executable, "-c", _COMMAND, *words, "-f", "json"),
-                *("--config-file", self.nova_conf),
-            ],
-            env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
+    def start_command(self, *words: str, anew: bool = False) -> BaseProcess:
+        """Start a command in another process.
+
+        :param anew: the process has to import Nova again, which takes seconds; without,
+            it is forked from the test's
+        """
+        words = (*words, "-f", "json", "--config-file", str(self.nova_conf))
+        process = _FORKING.Process(target=_run, args=(words, self.printed, anew))
+        process.start()
         self.addCleanup(process.kill)
         return process
 
-    def result_of(self, process: subprocess.Popen[str]) -> tuple[int, Any]:
+    def result_of(self, process: BaseProcess) -> tuple[int, Any]:
         """Return the status of a command and its JSON."""
-        output, errors = process.communicate(timeout=base.BOOT_SECONDS)
-        self.assertEqual("", errors)
-        return process.returncode, json.loads(output)
+        process.join(base.BOOT_SECONDS)
+        return process.exitcode, json.loads(self.printed.read_text())
 
-    def verify(self) -> tuple[int, dict[str, tuple[str, str]]]:
+    def verify(self, anew: bool = False) -> tuple[int, dict[str, tuple[str, str]]]:
         """Return the status of verify, and the result and details of each check."""
-        status, content = self.run_command("verify", self.scene.uuid)
+        status, content = self.run_command("verify", self.scene.uuid, anew=anew)
         checks = content["checks"]
         return status, {
             each["check"]: (each["result"], each["details"]) for each in checks
@@ -94,9 +109,9 @@ class CommandsTest(FaultTestBase):
         code, output = self.compute.call(delete)
         self.assertEqual(0, code, output)
 
-    def recover(self, *words: str) -> tuple[int, str]:
+    def recover(self, *words: str, anew: bool = False) -> tuple[int, str]:
         """Run recover beside a nova-compute that answers; return status and result."""
-        process = self.start_command("recover", self.scene.uuid, *words)
+        process = self.start_command("recover", self.scene.uuid, *words, anew=anew)
         code, output = self.compute.act("requests")
         self.assertEqual(0, code, output[-6000:])
         status, content = self.result_of(process)
@@ -111,7 +126,7 @@ class CommandsTest(FaultTestBase):
         code, output = self.compute.act("rescue", kill)
         self.assertEqual(-signal.SIGKILL, code, output[-6000:])
         interrupted = self.observed(), self.nova_state()
-        self.assertEqual((0, "restored"), self.recover("--dry-run"))
+        self.assertEqual((0, "restored"), self.recover("--dry-run", anew=True))
         self.assertEqual(interrupted, (self.observed(), self.nova_state()))
         self.assertFalse(interrupted[0]["running"])
 
@@ -125,7 +140,7 @@ class CommandsTest(FaultTestBase):
         code, output = self.compute.act("rescue")
         self.assertEqual(0, code, output[-6000:])
         self.server.wait_for_inventory(lambda seen: seen.image == "rescue")
-        status, results = self.verify()
+        status, results = self.verify(anew=True)
         self.assertEqual({"ok"}, {result for result, _details in results.values()})
         self.assertEqual(0, status)
         self.assertRegex(results["boot"][1], r"^\d+\.\d MiB read .* in \d+ requests$")
