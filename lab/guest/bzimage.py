@@ -2,8 +2,9 @@
 """A kernel image that boots sooner under software emulation.
 
 Most of a boot goes into unpacking Debian's kernel. This takes a third less time if the
-kernel has no type information and no zeros for its .bss, and if its checksum is not
-verified. Documentation/arch/x86/boot.rst in the source of Linux describes the fields.
+kernel has no type information, no tables for call traces and no zeros for its .bss, and
+if its checksum is not verified. Documentation/arch/x86/boot.rst in the source of Linux
+describes the fields.
 """
 
 import lzma
@@ -24,7 +25,8 @@ _FILTERS = (
 )
 # The program header for what is loaded, and the sizes of the headers.
 _LOAD, _PROGRAM_SIZE, _SECTION_SIZE = 1, 56, 64
-_TYPES, _CLEARED = b".BTF", b".bss"
+_UNUSED = (b".BTF", b".orc_unwind", b".orc_unwind_ip")
+_CLEARED = b".bss"
 
 
 def repack(image: bytes) -> bytes:
@@ -47,15 +49,16 @@ def repack(image: bytes) -> bytes:
 
 
 def _reduced(kernel: bytearray) -> bytes:
-    """Return the ELF file without its type information and the zeros of its .bss.
+    """Return the ELF file without what no guest uses and the zeros of its .bss.
 
-    The kernel clears its own .bss, and a guest of the lab loads no BPF programs. Zeros
+    The kernel clears its own .bss. A guest of the lab loads no BPF programs, and nobody
+    reads a call trace of its kernel, which just ends early without its tables. Zeros
     elsewhere must stay: what is unpacked is followed by what was in memory before, and
     variables of each CPU begin with that.
     """
     cleared = len(kernel)
     for name, offset, size in _sections(kernel):
-        if name == _TYPES:
+        if name in _UNUSED:
             kernel[offset : offset + size] = bytes(size)
         elif name == _CLEARED:
             cleared = offset

@@ -12,22 +12,29 @@ _SETUP = 1024  # two sectors
 _BEFORE = b"code of the kernel's decompressor"
 _AFTER = b"more of it"
 _CODE = os.urandom(8192)
-_TYPES = os.urandom(4096)
+# What no guest uses, by the name of its section.
+_TABLES = {
+    name: os.urandom(4096) for name in (b".BTF", b".orc_unwind_ip", b".orc_unwind")
+}
 _PAGE = 4096
-_NAMES = b"\0.text\0.BTF\0.bss\0.shstrtab\0"
+_NAMES = b"\0".join((b"", b".text", *_TABLES, b".bss", b".shstrtab", b""))
 
 
 def kernel() -> bytes:
-    """Return an ELF file with two segments: code, types, zeros; data, .bss."""
-    first = _CODE + _TYPES + b"variables".ljust(3 * _PAGE, b"\0")
+    """Return an ELF file with two segments: code, tables, zeros; data, .bss."""
+    first = _CODE + b"".join(_TABLES.values()) + b"variables".ljust(3 * _PAGE, b"\0")
     second = b"data".ljust(4 * _PAGE, b"\0")  # .bss begins after two pages
     start = _PAGE
     names = start + len(first) + len(second)
     bss = start + len(first) + 2 * _PAGE
+    tables = (
+        (_NAMES.index(name + b"\0"), start + first.index(table), len(table))
+        for name, table in _TABLES.items()
+    )
     sections = (
         (0, 0, 0),
         (_NAMES.index(b".text"), start, len(_CODE)),
-        (_NAMES.index(b".BTF"), start + len(_CODE), len(_TYPES)),
+        *tables,
         (_NAMES.index(b".bss"), bss, 0),
         (_NAMES.index(b".shstrtab"), names, len(_NAMES)),
     )
@@ -35,7 +42,7 @@ def kernel() -> bytes:
     struct.pack_into("<Q", header, 32, 64)  # the offset of the program headers
     struct.pack_into("<Q", header, 40, names + len(_NAMES))  # of the section headers
     struct.pack_into("<H", header, 56, 2)
-    struct.pack_into("<HH", header, 60, len(sections), 4)
+    struct.pack_into("<HH", header, 60, len(sections), len(sections) - 1)
     struct.pack_into("<IIQQQQ", header, 64, 1, 5, start, 0, 0, len(first))
     struct.pack_into(
         "<IIQQQQ", header, 64 + 56, 1, 6, start + len(first), 0, 0, len(second)
@@ -67,14 +74,15 @@ class RepackTest(unittest.TestCase):
         self.assertEqual(original[end:], repacked[end:])
         self.assertNotEqual(payload(original), payload(repacked))
 
-    def test_repack_removes_types_and_the_zeros_of_bss_alone(self):
+    def test_repack_removes_unused_tables_and_zeros_of_bss_alone(self):
         repacked = bzimage.repack(image(lzma.compress(kernel())))
         stream = lzma.LZMADecompressor()
         unpacked = stream.decompress(payload(repacked))
         self.assertEqual(lzma.CHECK_NONE, stream.check)
         self.assertEqual(b"", stream.unused_data.strip(b"\0"))
         # What the kernel does not clear itself must come with its zeros.
-        first = _CODE + bytes(len(_TYPES)) + b"variables".ljust(3 * _PAGE, b"\0")
+        tables = bytes(sum(map(len, _TABLES.values())))
+        first = _CODE + tables + b"variables".ljust(3 * _PAGE, b"\0")
         second = b"data".ljust(2 * _PAGE, b"\0")
         sizes = [
             struct.unpack_from("<Q", unpacked, 64 + n * 56 + 32)[0] for n in (0, 1)
