@@ -72,6 +72,28 @@ OPTIONS = [
         "sets their links down. A rescue image with another value is refused. An "
         "image without the property keeps the NICs connected.",
     ),
+    cfg.ListOpt(
+        "allowed_writes",
+        default=["keep"],
+        item_type=types.String(choices=properties.WRITES),
+        help="Values of the image property hw_rescue_writes that users may choose: "
+        "keep lets the rescue system write to the disks of the server, discard keeps "
+        "its writes in files of this host until the rescue ends, and the disks do not "
+        "change. A rescue image with another value is refused. An image without the "
+        "property lets the rescue system write.",
+    ),
+    cfg.IntOpt(
+        "overlay_max_size",
+        default=10,
+        min=0,
+        max=1048576,
+        help="Maximum size in GiB of the file that holds what a rescue system with "
+        "hw_rescue_writes=discard writes to one disk; 0 means the size of the disk. "
+        "When the file is full, the guest gets an I/O error for each write to a new "
+        "place of the disk. A rescue is refused if the instances_path has not enough "
+        "space for the largest files of this rescue and of the rescues that are "
+        "running.",
+    ),
     cfg.IntOpt(
         "max_medium_size",
         default=100,

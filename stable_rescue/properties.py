@@ -9,10 +9,13 @@ DEVICES = ("disk", "cdrom", "floppy")
 BUSES = ("virtio", "scsi", "usb", "sata", "ide", "fdc")
 #: What happens to the server's NICs during the rescue.
 NETWORKS = ("keep", "quarantine")
+#: What happens to what the rescue system writes to the server's disks.
+WRITES = ("keep", "discard")
 ALLOWED = {
     "hw_rescue_device": DEVICES,
     "hw_rescue_bus": BUSES,
     "hw_rescue_network": NETWORKS,
+    "hw_rescue_writes": WRITES,
 }
 #: An image with one of these asks for a stable rescue.
 CHOOSING = ("hw_rescue_device", "hw_rescue_bus")

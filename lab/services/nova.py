@@ -150,6 +150,7 @@ class NovaCompute(_Nova):
                 # Chaos kills services often, and the default is too long to wait for.
                 "stalled_after": "30",
                 "allowed_networks": "keep,quarantine",
+                "allowed_writes": "keep,discard",
                 "metrics_file": str(self.lab.data("nova") / "stable_rescue.prom"),
             },
         }

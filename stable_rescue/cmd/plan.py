@@ -14,6 +14,7 @@ from stable_rescue.cmd import table
 from stable_rescue.cmd.exits import Output
 from stable_rescue.domain import compare, complete, document, recognize
 from stable_rescue.domain.medium import Medium
+from stable_rescue.domain.overlays import Overlays
 
 #: Counts up whenever a key of the JSON output is renamed or removed.
 _SCHEMA_VERSION = 1
@@ -106,8 +107,12 @@ def run(options: argparse.Namespace) -> Output:
         fallback_buses=tuple(options.fallback_buses),
         gaps=options.allow_gaps,
         quarantine=given.get("hw_rescue_network") == "quarantine",
+        discard=given.get("hw_rescue_writes") == "discard",
     )
-    media = plans.RescueMedia(Medium.from_file(path, options.medium_format))
+    media = plans.RescueMedia(
+        Medium.from_file(path, options.medium_format),
+        overlays=Overlays(str(Path(path).parent)),
+    )
     plan = plans.derive(original, request, media)
     return Output(_FORMATS[options.format](plan))
 

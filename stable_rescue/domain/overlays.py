@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Overlays: the rescue system writes to files of its own, and no disk changes (E8, F8).
+"""Overlays: the rescue system writes to new files, and no disk changes (E8, F8).
 
 A disk keeps its target, address, serial and settings, but the guest writes to a qcow2
 file, and reads from the original disk what it has not written. The definition names

@@ -61,7 +61,7 @@ def overlay_path(disk: etree._Element) -> str | None:
 
 
 def is_overlay(path: str) -> bool:
-    """Return True if a path is that of an overlay."""
+    """Return True if a path leads to an overlay."""
     name = path.rpartition("/")[2]
     return name.startswith(OVERLAY) and name.endswith(RESCUE_SUFFIX)
 

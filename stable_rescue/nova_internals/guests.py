@@ -68,6 +68,18 @@ def is_active(driver: libvirt_driver.LibvirtDriver, instance: objects.Instance) 
         return False
 
 
+def disk_bytes(
+    driver: libvirt_driver.LibvirtDriver, instance: objects.Instance, target: str
+) -> int:
+    """Return the size of a running guest's disk, as the guest sees it.
+
+    Errors of libvirt propagate.
+
+    :raises nova.exception.InstanceNotFound: if libvirt has no definition of it
+    """
+    return int(guest_of(driver, instance)._domain.blockInfo(target)[0])
+
+
 @steps.changes("define a domain")
 def define_guest(driver: libvirt_driver.LibvirtDriver, xml: str) -> None:
     """Define a domain, or redefine it, without starting it.

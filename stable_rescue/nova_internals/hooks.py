@@ -71,4 +71,18 @@ HOOKS = (
         "33 it takes the firmware's files from the definition in libvirt, which must "
         "not be a rescue's (U31)",
     ),
+    Hook(
+        "LibvirtDriver",
+        "_volume_snapshot_create",
+        "VolumeOperationsMixin",
+        "Nova calls it for a volume that is a file, in any state of the server; a "
+        "snapshot of an overlay would be lost with the rescue (E8)",
+    ),
+    Hook(
+        "LibvirtDriver",
+        "_volume_snapshot_delete",
+        "VolumeOperationsMixin",
+        "Nova calls it for a volume that is a file, in any state of the server; an "
+        "overlay must not be merged with its volume (E8)",
+    ),
 )

@@ -37,6 +37,19 @@ def remove(path: Path) -> None:
         _sync_folder(path.parent)
 
 
+def flush(path: Path) -> None:
+    """Flush a file that was made by another program to the disk, and its folder.
+
+    :raises OSError: if the file cannot be flushed
+    """
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+    _sync_folder(path.parent)
+
+
 def temporary_path(path: Path) -> Path:
     """Return the path, in the same folder, under which a file is written first."""
     return path.with_name(f".{path.name}.new")

@@ -13,11 +13,12 @@ from nova import conf as nova_conf
 from nova.storage import rbd_utils
 from oslo_utils import uuidutils
 
-from stable_rescue.storage import files, kernel, medium, nvram, store
+from stable_rescue.storage import files, kernel, medium, nvram, overlays, store
 
 CONF = nova_conf.CONF
 
-#: The names of the files. The record is last: it shows that work is left.
+#: The names of the files, but for overlays. The record is last: it shows that work is
+#: left.
 NAMES = (*medium.NAMES, *kernel.NAMES, nvram.NAME, *store.NAMES)
 
 
@@ -49,7 +50,8 @@ def files_in(directory: Path) -> list[Path]:
         present.update(path.name for path in directory.iterdir())
     paths = [directory / name for name in NAMES]
     both = (each for path in paths for each in (files.temporary_path(path), path))
-    return [path for path in both if path.name in present]
+    named = [path for path in both if path.name in present]
+    return [*overlays.in_folder(directory), *named]
 
 
 def find(known: Collection[str]) -> Iterator[Leftover]:

@@ -21,7 +21,7 @@ from stable_rescue import nova_internals, steps
 from stable_rescue.domain.medium import Medium
 from stable_rescue.domain.recognize import CONFIG_DRIVE, RESCUE_DISK, RESCUE_SUFFIX
 from stable_rescue.plan import RescueRequest
-from stable_rescue.storage import disk_info, files, kernel, nvram
+from stable_rescue.storage import disk_info, files, kernel, nvram, overlays
 
 CONF = nova_conf.CONF
 
@@ -96,11 +96,12 @@ def _build(
 
 
 def remove(driver: libvirt_driver.LibvirtDriver, instance: "objects.Instance") -> None:
-    """Remove the medium, config drive, kernel and UEFI variables of a rescue.
+    """Remove the medium, config drive, kernel, UEFI variables and overlays of a rescue.
 
     A missing file or volume is no error. Errors of Nova's storage drivers propagate.
     """
     nvram.remove(instance)
+    overlays.remove(instance)
     kernel.remove(instance)
     for name in NAMES:
         files.remove(Path(_folder(instance), name))

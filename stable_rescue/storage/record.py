@@ -15,10 +15,14 @@ from typing import Any, Self
 from oslo_utils import timeutils
 
 from stable_rescue import exception
+from stable_rescue.domain import overlays
 from stable_rescue.domain.document import Domain
 from stable_rescue.plan import RescuePlan
 
 _FORMAT = 2
+# Format 3 has the key discards_writes. A release that does not know the key would lead
+# the writes of such a rescue to the server's disks, so it must not read the record.
+_FORMAT_WITH_OVERLAYS = 3
 # Format 1 had other names for the definitions, and "" for an unknown time.
 _FORMAT_1_NAMES = {
     "before": "original_xml",
@@ -58,6 +62,8 @@ class Record:
 
     With ``is_stock``, Nova's driver defines the rescue. Until it has been started,
     ``rescue_xml`` is the original definition, and ``bus`` is always empty.
+
+    With ``discards_writes``, the disks in ``rescue_xml`` have overlays (E8).
     """
 
     state: State
@@ -72,6 +78,7 @@ class Record:
     launched_at: datetime.datetime | None = None
     rescued_at: datetime.datetime | None = None
     is_stock: bool = False
+    discards_writes: bool = False
 
     @classmethod
     def of(
@@ -98,6 +105,7 @@ class Record:
             (defined or plan.original).to_xml(),
             was_running,
             launched_at,
+            discards_writes=bool(overlays.targets(plan.rescue)),
         )
 
     @classmethod
@@ -133,7 +141,8 @@ class Record:
         """What the rescue is called in the log."""
         if self.is_stock:
             return "stock rescue"
-        return f"stable rescue with a {self.device} on {self.bus}"
+        kind = f"stable rescue with a {self.device} on {self.bus}"
+        return f"{kind}, discarding writes" if self.discards_writes else kind
 
     def with_plan(self, plan: RescuePlan) -> Self:
         """Return the record of the same rescue with a newer plan."""
@@ -155,6 +164,10 @@ class Record:
     def to_json(self) -> str:
         """Return the content of the record's file."""
         content = {"format": _FORMAT, **dataclasses.asdict(self)}
+        if self.discards_writes:
+            content["format"] = _FORMAT_WITH_OVERLAYS
+        else:
+            del content["discards_writes"]
         for name in ("launched_at", "rescued_at"):
             time = getattr(self, name)
             content[name] = time.isoformat() if time else None
@@ -171,7 +184,7 @@ class Record:
             match content.pop("format"):
                 case 1:
                     content = {_FORMAT_1_NAMES.get(k, k): v for k, v in content.items()}
-                case 2:
+                case 2 | 3:
                     pass
                 case other:
                     raise ValueError(f"format {other!r} is not known")

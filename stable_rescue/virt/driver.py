@@ -33,6 +33,7 @@ from stable_rescue.virt import (
 from stable_rescue.virt.lifecycle import LifecycleMixin
 from stable_rescue.virt.preparation import Prepared
 from stable_rescue.virt.refusal import failing, refusing
+from stable_rescue.virt.volume_operations import VolumeOperationsMixin
 
 CONF = nova_conf.CONF
 LOG = logging.getLogger(__name__)
@@ -47,7 +48,9 @@ TRAIT = "CUSTOM_STABLE_RESCUE"
 _RESCUED = (State.RESCUED, State.ENDING, State.ENDED)
 
 
-class StableRescueDriver(LifecycleMixin, libvirt_driver.LibvirtDriver):
+class StableRescueDriver(
+    LifecycleMixin, VolumeOperationsMixin, libvirt_driver.LibvirtDriver
+):
     """Derive a rescue from the original definition; everything else is inherited."""
 
     def __init__(self, virtapi: Any, read_only: bool = False) -> None:

@@ -28,6 +28,7 @@ from stable_rescue.storage import (
     volumes,
 )
 from stable_rescue.storage.medium import RescueMedium
+from stable_rescue.storage.overlays import RescueOverlays
 from stable_rescue.storage.record import Record, State
 from stable_rescue.storage.store import store_of
 from stable_rescue.virt import guest, origin
@@ -63,7 +64,11 @@ def request_of(image: dict[str, Any]) -> RescueRequest | None:
         virt_type has no stable rescue
     """
     props = RescueImageMetaProps.from_image(image)
-    network = props.get("hw_rescue_network")
+    options = {
+        "hw_rescue_network": CONF.stable_rescue.allowed_networks,
+        "hw_rescue_writes": CONF.stable_rescue.allowed_writes,
+    }
+    wanted = {name: props.get(name) for name in options if props.get(name)}
     if props.asks_for_stable:
         device = props.get("hw_rescue_device", "disk")
         bus = props.get("hw_rescue_bus")
@@ -71,17 +76,19 @@ def request_of(image: dict[str, Any]) -> RescueRequest | None:
         device = CONF.stable_rescue.default_device
         bus = CONF.stable_rescue.default_bus
     else:
-        if network == "quarantine":
-            raise exception.Refused(
-                f"rescue image {image['id']} has hw_rescue_network=quarantine, but "
-                "asks for a stock rescue, which cannot do that; set hw_rescue_bus on it"
-            )
+        for name, value in wanted.items():
+            if value != "keep":
+                raise exception.Refused(
+                    f"rescue image {image['id']} has {name}={value}, but asks for a "
+                    "stock rescue, which cannot do that; set hw_rescue_bus on it"
+                )
         return None
-    if network and network not in CONF.stable_rescue.allowed_networks:
-        raise exception.Refused(
-            f"rescue image {image['id']} has hw_rescue_network={network}; the operator "
-            f"allows {', '.join(CONF.stable_rescue.allowed_networks) or 'none'}"
-        )
+    for name, value in wanted.items():
+        if value not in options[name]:
+            raise exception.Refused(
+                f"rescue image {image['id']} has {name}={value}; the operator allows "
+                f"{', '.join(options[name]) or 'none'}"
+            )
     if CONF.libvirt.virt_type not in VIRT_TYPES:
         raise exception.Refused(
             f"stable rescue is not possible with virt_type {CONF.libvirt.virt_type}, "
@@ -93,7 +100,8 @@ def request_of(image: dict[str, Any]) -> RescueRequest | None:
         tuple(CONF.stable_rescue.fallback_buses),
         CONF.stable_rescue.allow_gaps,
         CONF.stable_rescue.allow_mapping_mismatch,
-        quarantine=network == "quarantine",
+        quarantine=wanted.get("hw_rescue_network") == "quarantine",
+        discard=wanted.get("hw_rescue_writes") == "discard",
     )
 
 
@@ -148,6 +156,7 @@ def prepare(
         has_config_drive = config_drive.is_wanted(original)
         added_config_drive = config_drive.to_add(driver, instance)
         expected = volumes.expected(block_device_info)
+        rescue_overlays = RescueOverlays(driver, instance)
 
         def derive(volume_disks: Mapping[str, str]) -> RescuePlan:
             media = RescueMedia(
@@ -156,6 +165,7 @@ def prepare(
                 kernel.kernel_of(instance, image),
                 added_config_drive,
                 has_config_drive,
+                rescue_overlays.describe(),
             )
             disks = ServerDisks(expected, volume_disks)
             derived = plan.derive(original, request, media, disks)
@@ -184,6 +194,10 @@ def prepare(
             config_drive.make(driver, context, instance, admin_password)
         # Some image backends know the format of their disk only once it is there.
         final = derive(volume_disks)
+        if request.discard:
+            rescue_overlays.measure(final, server.is_active)
+            rescue_overlays.make()
+            final = derive(volume_disks)
         _log(final, instance)
         record = record.with_plan(final)
         rollback.add(guest.end_trial, driver, instance, record.defined_xml)

@@ -4,6 +4,7 @@
 from stable_rescue import steps
 from tests.faults.places import step_of
 from tests.functional.faults import (
+    test_discard,
     test_lost_record,
     test_media,
     test_rebooted_host,
@@ -14,6 +15,7 @@ from tests.functional.faults.servers import ServerOnLvm
 #: The rows for the steps that the server of test_matrix does not need. Each row
 #: asserts that it reaches its unique steps.
 ROWS = (
+    test_discard.DiscardTest,
     test_lost_record.LostRecordTest,
     test_media.FilesTest,
     test_media.RescueOnRbdTest,

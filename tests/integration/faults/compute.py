@@ -208,6 +208,7 @@ class Compute:
             ("images_type", "raw", "libvirt"),
             ("lock_path", str(self._instances / "locks"), "oslo_concurrency"),
             ("allow_mapping_mismatch", True, "stable_rescue"),
+            ("allowed_writes", ["keep", "discard"], "stable_rescue"),
             # No request is queued, so recovery need not wait for one.
             ("stalled_after", 0, "stable_rescue"),
             ("shutdown_timeout", 0, None),

@@ -97,7 +97,8 @@ class CleanTest(HostTestCase):
         self.assertFalse((self.instances / "locks").exists())
 
     def test_leftovers_of_a_deleted_server_are_removed_with_yes(self) -> None:
-        for name in ("disk.config.rescue", "kernel.rescue", "ramdisk.rescue"):
+        names = ("disk.config.rescue", "kernel.rescue", "ramdisk.rescue")
+        for name in (*names, "overlay.vda.rescue"):
             (self.directory_ / name).touch()
         (self.directory_ / "nvram.rescue").touch()
         (self.directory_ / ".disk.rescue.new").touch()

@@ -55,6 +55,7 @@ class RemoveTest(base.BaseTestCase):
         "kernel.rescue",
         "ramdisk.rescue",
         "nvram.rescue",
+        "overlay.vda.rescue",
     )
     def test_file_of_the_rescue_is_removed(self, name: str) -> None:
         (self.folder / name).write_bytes(b"left")

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The record of a rescue survives being written and read."""
 
+import dataclasses
 import datetime
 import json
 
@@ -58,6 +59,16 @@ class RecordTest(base.BaseTestCase):
         }
         self.assertEqual(self.record, Record.from_json(json.dumps(content)))
 
-    @ddt.data("", "[]", "{}", '{"format": 3}', '{"format": 2, "state": "preparing"}')
+    def test_record_with_overlays_has_a_format_of_its_own(self) -> None:
+        """An older release would lead its writes to the server's disks."""
+        content = json.loads(self.record.to_json())
+        self.assertEqual(2, content["format"])
+        self.assertNotIn("discards_writes", content)
+        discarding = dataclasses.replace(self.record, discards_writes=True)
+        self.assertEqual(3, json.loads(discarding.to_json())["format"])
+        self.assertEqual(discarding, Record.from_json(discarding.to_json()))
+        self.assertIn("discarding writes", discarding.kind)
+
+    @ddt.data("", "[]", "{}", '{"format": 4}', '{"format": 2, "state": "preparing"}')
     def test_invalid_text_is_rejected(self, text: str) -> None:
         self.assertRaises(exception.InvalidRecord, Record.from_json, text)

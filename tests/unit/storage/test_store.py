@@ -63,7 +63,7 @@ class StoreTest(base.BaseTestCase):
         self.assertEqual([], list(self.folder.iterdir()))
         self.store.remove_all()  # Nothing to remove is no error.
 
-    @ddt.data("", "{", "[]", "{}", '{"format": 3}', '{"format": 1, "x": 1}', "\x00")
+    @ddt.data("", "{", "[]", "{}", '{"format": 4}', '{"format": 1, "x": 1}', "\x00")
     def test_damaged_record_is_logged_and_not_loaded(self, text: str) -> None:
         (self.folder / "stable_rescue.json").write_text(text)
         with self.assertLogs("stable_rescue.storage.store", "WARNING") as logged:
