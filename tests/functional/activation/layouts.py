@@ -1,37 +1,25 @@
 # SPDX-License-Identifier: Apache-2.0
 
-"""Virtual environments with Nova and stable_rescue, installed in different ways.
+"""Environments with Nova and stable_rescue, installed in different ways."""
 
-A layout contains nothing but Nova and stable_rescue. A path file makes it import all
-other packages from the environment of these tests, through a folder of links. So a
-layout is built in seconds.
-"""
-
-import importlib.metadata
+import atexit
+import functools
 import json
-import os
-import re
 import shutil
 import subprocess
-import sys
-import sysconfig
-import tarfile
 import tempfile
-import venv
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-PROJECT = Path(__file__).parents[3]
-START_COMPUTE = Path(__file__).with_name("start_compute.py")
-NOVA_VERSION = importlib.metadata.version("nova")
-# Nova, stable_rescue, and the files that an editable install adds to a site directory.
-NOT_A_DEPENDENCY = re.compile(
-    r"(nova|stable_rescue)(-.*)?$|__editable__|__pycache__|.*\.pth$", re.IGNORECASE
+from tests.functional.activation.environments import (
+    PROJECT,
+    START_TIMEOUT,
+    Environment,
+    run,
 )
-# In seconds, and generous: they only keep a test from hanging.
-INSTALL_TIMEOUT = 240
-START_TIMEOUT = 240
+from tests.functional.activation.shared_nova import SharedNova
+
+START_COMPUTE = Path(__file__).with_name("start_compute.py")
 
 NOVA_CONF = """\
 [DEFAULT]
@@ -45,96 +33,36 @@ virt_type = qemu
 """
 
 
-def run(
-    command: list[str], timeout: float, env: Mapping[str, str] | None = None
-) -> subprocess.CompletedProcess[str]:
-    """Run a command; its output and errors are captured together."""
-    return subprocess.run(
-        command,
-        env=env,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        timeout=timeout,
-        check=False,
-    )
+def copy_stable_rescue(folder: Path) -> str:
+    """Return a copy of this repository, so that pip builds nothing in it."""
+    copy = folder / "stable-rescue"
+    copy.mkdir()
+    names = ["setup.py", "setup.cfg", "pyproject.toml", "requirements.txt"]
+    for name in [*names, "README.rst", "LICENSE"]:
+        shutil.copy(PROJECT / name, copy)
+    for tree in ("stable_rescue", "etc"):
+        shutil.copytree(PROJECT / tree, copy / tree)
+    return str(copy)
 
 
-class Layout:
-    """One virtual environment below a folder."""
+@functools.cache
+def stable_rescue_wheel() -> str:
+    """Return a wheel of this repository, which this process builds once."""
+    folder = Path(tempfile.mkdtemp(prefix="stable-rescue-wheel-"))
+    atexit.register(shutil.rmtree, folder)
+    options = ("--no-deps", "--no-build-isolation", f"--wheel-dir={folder}")
+    Environment(folder).pip("wheel", *options, copy_stable_rescue(folder))
+    (wheel,) = folder.glob("*.whl")
+    return str(wheel)
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+
+class Layout(Environment):
+    """An environment with Nova, to which a test adds stable_rescue."""
+
+    def __init__(self, folder: Path, nova: SharedNova) -> None:
+        super().__init__(folder)
         self._started: dict[tuple[str, ...], Started] = {}
-        environment = folder / "venv"
-        venv.create(environment, with_pip=False, symlinks=True)
-        self.python = environment / "bin" / "python"
-        self.site = Path(
-            sysconfig.get_path("purelib", "venv", {"base": str(environment)})
-        )
-        self._link_dependencies()
-
-    def _link_dependencies(self) -> None:
-        dependencies = self.folder / "dependencies"
-        dependencies.mkdir()
-        for entry in Path(sysconfig.get_path("purelib")).iterdir():
-            if not NOT_A_DEPENDENCY.match(entry.name):
-                (dependencies / entry.name).symlink_to(entry)
-        self.see(dependencies)
-
-    def see(self, folder: Path) -> None:
-        """Add a folder to the environment's path, after the site directory."""
-        (self.site / f"{folder.name}.pth").write_text(f"{folder}\n")
-
-    def pip(self, *arguments: str) -> None:
-        """Run pip for the environment.
-
-        :raises AssertionError: pip failed; the message is its output
-        """
-        result = run(
-            [sys.executable, "-m", "pip", "--python", str(self.python), *arguments],
-            INSTALL_TIMEOUT,
-            # pbr finds no version in these trees, because they are no repositories.
-            {**os.environ, "PBR_VERSION": NOVA_VERSION},
-        )
-        if result.returncode:
-            raise AssertionError(f"pip {' '.join(arguments)}:\n{result.stdout}")
-
-    def install(self, *sources: str) -> None:
-        """Install packages without their dependencies."""
-        options = ("--no-deps", "--no-build-isolation", "--no-compile")
-        self.pip("install", *options, *sources)
-
-    def nova_wheel(self) -> str:
-        """Return the requirement for which pip installs Nova's wheel."""
-        return f"nova=={NOVA_VERSION}"
-
-    def nova_source(self) -> str:
-        """Download Nova's sdist; return the folder that it is unpacked to."""
-        self.pip(
-            "download",
-            "--no-deps",
-            "--no-build-isolation",
-            "--no-binary=nova",
-            f"--dest={self.folder}",
-            self.nova_wheel(),
-        )
-        (archive,) = self.folder.glob("nova-*.tar.gz")
-        with tarfile.open(archive) as sdist:
-            # The Python of Debian 12 does not support filters yet.
-            sdist.extractall(self.folder)
-        return str(self.folder / archive.name.removesuffix(".tar.gz"))
-
-    def stable_rescue_source(self) -> str:
-        """Return a copy of this repository, so that pip builds nothing in it."""
-        copy = self.folder / "stable-rescue"
-        names = ["setup.py", "setup.cfg", "pyproject.toml", "requirements.txt"]
-        for name in [*names, "README.rst", "LICENSE"]:
-            copy.mkdir(exist_ok=True)
-            shutil.copy(PROJECT / name, copy)
-        for tree in ("stable_rescue", "etc"):
-            shutil.copytree(PROJECT / tree, copy / tree)
-        return str(copy)
+        self.link(nova.entries())
 
     def start_compute(self, compute_driver: str, *options: str) -> "Started":
         """Return the result of starting nova-compute; the same start is done once.
@@ -155,7 +83,7 @@ class Layout:
         command = self.python.with_name("stable-rescue-status")
         process = subprocess.run(
             [command, "--config-file", conf, "upgrade", "check", "--json"],
-            env={"PATH": os.defpath, "HOME": str(folder), "LANG": "C.UTF-8"},
+            env=self.variables,
             capture_output=True,
             text=True,
             timeout=START_TIMEOUT,
@@ -175,12 +103,8 @@ class Layout:
         conf.write_text(NOVA_CONF.format(compute_driver=compute_driver, folder=folder))
         report = folder / "report.json"
         script = [str(self.python), str(START_COMPUTE), str(report), *options]
-        result = run(
-            [*script, "--", "--config-file", str(conf)],
-            START_TIMEOUT,
-            # stevedore caches entry points below HOME.
-            {"PATH": os.defpath, "HOME": str(folder), "LANG": "C.UTF-8"},
-        )
+        command = [*script, "--", "--config-file", str(conf)]
+        result = run(command, START_TIMEOUT, self.variables)
         log = folder / "nova-compute.log"
         text = log.read_text() if log.exists() else ""
         return Started(result.returncode, result.stdout + text, report)

@@ -9,7 +9,17 @@ from typing import ClassVar
 
 from oslotest import base
 
-from tests.functional.activation.layouts import Layout
+from tests.functional.activation.environments import NOVA_VERSION
+from tests.functional.activation.layouts import (
+    Layout,
+    copy_stable_rescue,
+    stable_rescue_wheel,
+)
+from tests.functional.activation.shared_nova import (
+    FROM_SOURCE,
+    FROM_WHEEL,
+    SharedNova,
+)
 
 STABLE_RESCUE_DRIVER = "stable_rescue.virt.driver.StableRescueDriver"
 STABLE_RESCUE_MANAGER = "stable_rescue.compute.manager.ComputeManager"
@@ -23,8 +33,9 @@ class LayoutTestCase(base.BaseTestCase):
     """Tests of one layout, which is built once for the class."""
 
     layout: ClassVar[Layout]
-    #: The folders, below the layout's, that the two are imported from.
-    nova_folder = "venv"
+    #: How Nova is installed.
+    nova: ClassVar[SharedNova] = FROM_WHEEL
+    #: The folder, below the layout's, that stable_rescue is imported from.
     stable_rescue_folder = "venv"
 
     @classmethod
@@ -32,26 +43,30 @@ class LayoutTestCase(base.BaseTestCase):
         super().setUpClass()
         folder = Path(tempfile.mkdtemp(prefix="stable-rescue-layout-"))
         cls.addClassCleanup(shutil.rmtree, folder)
-        cls.layout = Layout(folder)
+        cls.layout = Layout(folder, cls.nova)
         cls.install()
 
     @classmethod
     def install(cls) -> None:
-        """Install Nova and stable_rescue into the layout."""
-        cls.layout.install(cls.layout.nova_wheel(), cls.layout.stable_rescue_source())
+        """Install stable_rescue into the layout."""
+        cls.layout.install(stable_rescue_wheel())
+
+    @classmethod
+    def nova_folder(cls) -> Path:
+        """Return the folder that Nova is imported from."""
+        return cls.layout.folder / "venv"
 
 
-class TestBothWheels(LayoutTestCase):
-    """Nova and stable_rescue from wheels, as operators install them."""
+class EachLayout:
+    """The tests of each layout."""
 
     def test_packages_are_imported_from_the_expected_folders(self) -> None:
         report = self.layout.start_compute("libvirt.LibvirtDriver").report
         for name, folder in (
-            ("nova", self.nova_folder),
-            ("stable_rescue", self.stable_rescue_folder),
+            ("nova", self.nova_folder()),
+            ("stable_rescue", self.layout.folder / self.stable_rescue_folder),
         ):
-            relative = Path(report[name]).relative_to(self.layout.folder)
-            self.assertTrue(relative.parts[0].startswith(folder), relative)
+            self.assertTrue(Path(report[name]).is_relative_to(folder), report[name])
 
     def test_driver_and_manager_are_used_if_configured(self) -> None:
         started = self.layout.start_compute("stable_rescue.StableRescueDriver")
@@ -86,14 +101,6 @@ class TestBothWheels(LayoutTestCase):
         )
         self.assertNotIn(" ERROR ", started.log)
 
-    def test_fake_driver_starts_without_stable_rescue_modules(self) -> None:
-        started = self.layout.start_compute("fake.FakeDriver")
-        self.assertEqual("nova.virt.fake.FakeDriver", started.report["driver"])
-        self.assertEqual(NOVA_MANAGER, started.report["manager"])
-        self.assertLessEqual(
-            started.modules(), INACTIVE_MODULES | {"nova.virt.libvirt.driver"}
-        )
-
     def test_os_vif_plugin_supports_no_vif_type(self) -> None:
         started = self.layout.start_compute("libvirt.LibvirtDriver")
         plugins = started.report["os_vif"]
@@ -102,51 +109,55 @@ class TestBothWheels(LayoutTestCase):
         self.assertIn("VIFOpenVSwitch", plugins["ovs"])
 
 
-class TestStableRescueEditable(TestBothWheels):
+class TestBothWheels(EachLayout, LayoutTestCase):
+    """Nova and stable_rescue from wheels, as operators install them."""
+
+    def test_fake_driver_starts_without_stable_rescue_modules(self) -> None:
+        started = self.layout.start_compute("fake.FakeDriver")
+        self.assertEqual("nova.virt.fake.FakeDriver", started.report["driver"])
+        self.assertEqual(NOVA_MANAGER, started.report["manager"])
+        self.assertLessEqual(
+            started.modules(), INACTIVE_MODULES | {"nova.virt.libvirt.driver"}
+        )
+
+
+class TestStableRescueEditable(EachLayout, LayoutTestCase):
     """Nova from its wheel, stable_rescue editable from a working tree."""
 
     stable_rescue_folder = "stable-rescue"
 
     @classmethod
     def install(cls) -> None:
-        cls.layout.install(
-            cls.layout.nova_wheel(), "-e", cls.layout.stable_rescue_source()
-        )
+        cls.layout.install("-e", copy_stable_rescue(cls.layout.folder))
 
 
-class TestNovaEditable(TestBothWheels):
+class TestNovaEditable(EachLayout, LayoutTestCase):
     """Nova editable from its source, stable_rescue from its wheel."""
 
-    nova_folder = "nova-"
+    nova = FROM_SOURCE
 
     @classmethod
-    def install(cls) -> None:
-        cls.layout.install(
-            "-e", cls.layout.nova_source(), cls.layout.stable_rescue_source()
-        )
+    def nova_folder(cls) -> Path:
+        return cls.nova.folder / f"nova-{NOVA_VERSION}"
 
 
-class TestBothEditable(TestBothWheels):
+class TestBothEditable(TestNovaEditable):
     """Both editable from working trees, as developers install them."""
 
-    nova_folder = "nova-"
     stable_rescue_folder = "stable-rescue"
 
     @classmethod
     def install(cls) -> None:
-        cls.layout.install(
-            "-e", cls.layout.nova_source(), "-e", cls.layout.stable_rescue_source()
-        )
+        cls.layout.install("-e", copy_stable_rescue(cls.layout.folder))
 
 
-class TestTwoSites(TestBothWheels):
+class TestTwoSites(EachLayout, LayoutTestCase):
     """Nova in one site directory, stable_rescue in another."""
 
     stable_rescue_folder = "other-site"
 
     @classmethod
     def install(cls) -> None:
-        cls.layout.install(cls.layout.nova_wheel())
         other = cls.layout.folder / "other-site"
-        cls.layout.install(f"--target={other}", cls.layout.stable_rescue_source())
+        cls.layout.install(f"--target={other}", stable_rescue_wheel())
         cls.layout.see(other)
