@@ -22,12 +22,13 @@ from stable_rescue.domain import (
     compare,
     document,
     layout,
+    overlays,
     recognize,
     sources,
 )
 from stable_rescue.domain.document import Domain
 from stable_rescue.storage import deadline
-from stable_rescue.storage.record import State
+from stable_rescue.storage.record import Record, State
 from stable_rescue.storage.store import Store
 
 _COLUMNS = ("check", "result", "details")
@@ -51,7 +52,10 @@ def run(options: argparse.Namespace, connection: Any) -> Output:
     :raises OSError: if a file cannot be read
     """
     rescue = rescues.of_server(connection, options.server)
-    results = [(name, check(rescue)) for name, check in _CHECKS]
+    checks = _CHECKS
+    if rescue.record is not None and rescue.record.discards_writes:
+        checks = (*checks, ("writes", functools.partial(_check_writes, rescue.record)))
+    results = [(name, check(rescue)) for name, check in checks]
     rows: list[formats.Row] = [
         {"check": name, "result": each.result, "details": each.details}
         for name, each in results
@@ -164,7 +168,8 @@ def _volume_problems(
         if disk is None:
             yield f"{name} is not in the definition"
             continue
-        path = sources.path_of(disk)
+        # Below an overlay, if the rescue discards its writes (E8).
+        path = sources.path_of_source(overlays.source_below(disk))
         # QEMU itself connects a network disk when the guest is started.
         if path is not None:
             try:
@@ -174,6 +179,16 @@ def _volume_problems(
             else:
                 if problem:
                     yield f"{name}: {problem}"
+
+
+def _check_writes(record: Record, rescue: Rescue) -> _Result:
+    """Check that the guest writes to overlays, as the record says (E8)."""
+    planned = overlays.targets(Domain.parse(record.rescue_xml))
+    present = overlays.targets(rescue.definition)
+    written = [target for target in planned if target not in present]
+    if written:
+        return _Result(FAILED, f"no overlay protects {', '.join(written)}")
+    return _Result(OK, f"{len(planned)} of {len(planned)} disks have an overlay")
 
 
 def _path_problem(path: str) -> str:

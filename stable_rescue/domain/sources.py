@@ -87,7 +87,11 @@ def serial_of(disk: etree._Element) -> str:
 
 def path_of(disk: etree._Element) -> str | None:
     """Return the path on the compute host that a disk reads, or None."""
-    source = disk.find("source")
+    return path_of_source(disk.find("source"))
+
+
+def path_of_source(source: etree._Element | None) -> str | None:
+    """Return the path on the compute host in a <source>, or None."""
     if source is None:
         return None
     return source.get("dev") or source.get("file")

@@ -9,11 +9,15 @@ from unittest import mock
 
 import libvirt
 
-from stable_rescue import exception
+from stable_rescue import exception, plan
+from stable_rescue.domain import overlays
+from stable_rescue.domain.document import Domain
+from stable_rescue.domain.overlays import Overlays
 from stable_rescue.storage import deadline
 from stable_rescue.storage.record import Record, State
 from stable_rescue.storage.store import Store
 from tests.unit.cmd.host import HostTestCase
+from tests.unit.domain import samples
 
 HISTORY = "6c1f0a52-3a86-4d0b-8e0f-2f3f0b1c9a2a"
 
@@ -74,6 +78,35 @@ class VerifyTest(HostTestCase):
         self.assertEqual({"ok"}, {result for result, _details in results.values()})
         self.assertEqual("0 of 34 moved", results["devices"][1])
         self.assertIn("3 of 3 are connected", results["volumes"][1])
+
+    def discard_writes(self) -> None:
+        """Let the rescue of the server have overlays."""
+        original = Domain.parse(self.record.original_xml)
+        where = Overlays(str(self.directory(self.record)))
+        media = plan.RescueMedia(samples.MEDIUM, overlays=where)
+        request = plan.RescueRequest("disk", "usb", discard=True)
+        derived = plan.derive(original, request, media)
+        self.record = dataclasses.replace(
+            self.record, rescue_xml=derived.rescue.to_xml(), discards_writes=True
+        )
+        self.save(self.record)
+        self.domains[:] = [self.record.rescue_xml]
+
+    def test_discarded_writes_are_checked_and_volumes_below_overlays(self) -> None:
+        self.discard_writes()
+        results = self.results(status=0)
+        self.assertEqual("6 of 6 disks have an overlay", results["writes"][1])
+        (self.folder / "sdf").unlink()
+        self.assertIn("sdf: No such file", self.results()["volumes"][1])
+
+    def test_disk_without_its_overlay_fails(self) -> None:
+        self.discard_writes()
+        rescue = Domain.parse(self.record.rescue_xml).copy()
+        disk = next(rescue.disks())
+        target = disk.find("target").get("dev")
+        overlays.taken_off(disk)
+        self.domains[:] = [rescue.to_xml()]
+        self.assert_only("failed", f"no overlay protects {target}", "writes")
 
     def test_every_state_but_rescued_fails(self) -> None:
         for state in (State.BEGINNING, State.ENDING):

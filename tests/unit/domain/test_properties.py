@@ -6,6 +6,7 @@ with it, and the guest's enumeration is computed here again. Set HYPOTHESIS_EXPL
 number of examples to check other domains than the last time.
 """
 
+import dataclasses
 import os
 import re
 from collections import Counter
@@ -19,6 +20,7 @@ from stable_rescue import exception, plan
 from stable_rescue.domain import edits
 from stable_rescue.domain.compare import compare
 from stable_rescue.domain.document import Domain
+from stable_rescue.domain.overlays import Overlays
 from tests.unit.domain import samples
 from tests.unit.domain.strategies import domains, requests
 
@@ -35,13 +37,14 @@ _BOOT = re.compile(r"boot(@.*)?")
 _OUTSIDE = re.compile(
     r"os/(boot(\[\d\])?(@dev)?|kernel|initrd|cmdline|nvram(@template)?)|os@firmware"
 )
+_MEDIA = plan.RescueMedia(samples.MEDIUM, overlays=Overlays("/instance"))
 _PCI = ("domain", "bus", "slot", "function")
 
 
 def derive(definition: str, request: plan.RescueRequest) -> plan.RescuePlan | None:
     """Return the plan, or None if it is refused with a reason."""
     try:
-        return plan.derive(Domain.parse(definition), request, samples.MEDIA)
+        return plan.derive(Domain.parse(definition), request, _MEDIA)
     except exception.Refused as refused:
         assert str(refused)
         return None
@@ -184,6 +187,28 @@ class PropertiesTest(base.BaseTestCase):
             self.assertIn("virtio", controller.get("model"))
         if derived.bus == "usb":
             self.assertEqual("qemu-xhci", controller.get("model"))
+
+    @_BOUNDED
+    @given(domains(), requests())
+    def test_overlays_leave_no_disk_to_write_and_move_nothing(
+        self, definition: str, request: plan.RescueRequest
+    ) -> None:
+        # A server with shares is refused, as one with SCSI devices of the host.
+        original = Domain.parse(definition).copy()
+        for share in list(original.each_device("filesystem")):
+            original.devices.remove(share)
+        discarding = dataclasses.replace(request, discard=True)
+        derived = derive(original.to_xml(), discarding)
+        plain = derive(original.to_xml(), request)
+        scsi = original.root.find("devices/hostdev[@type='scsi']")
+        self.assertIs(derived is None, plain is None or scsi is not None)
+        if derived is None:
+            return
+        comparison = compare(derived.original, derived.rescue)
+        self.assertEqual((), comparison.disturbed, str(comparison))
+        for disk in derived.rescue.root.findall("devices/disk"):
+            if disk.get("device") == "disk" and disk.find("readonly") is None:
+                self.assertRegex(disk.find("source").get("file", ""), r"\.rescue$")
 
     @_BOUNDED
     @given(domains(), requests())
