@@ -12,8 +12,6 @@ from lxml import etree
 from nova.conf import paths
 from nova.tests.fixtures import libvirt as fakelibvirt
 
-from tests import release
-
 
 class ApiPasteFixture(fixtures.Fixture):
     """Makes Nova's tests find api-paste.ini in the place where Nova's wheel puts it.
@@ -72,8 +70,6 @@ class NetworkDiskFixture(fixtures.Fixture):
         )
 
 
-# Whether Nova's libvirt fixture keeps the aliases of disks.
-_HAS_ALIASES = release.RELEASE > 32
 # Nova's libvirt fixture gives the same address to all disks.
 _DRIVE = re.compile(r"(<address type='drive' [^>]*)unit='0'")
 
@@ -92,8 +88,7 @@ class TwoDefinitionsFixture(fixtures.Fixture):
         def define_over(connection: Any, xml: str) -> Any:
             known = dict(connection._vms)
             new = define(connection, xml)
-            if not _HAS_ALIASES:
-                _note_aliases(new, xml)
+            _note_aliases(new, xml)
             old = known.get(new.name())
             if old is None:
                 return new
@@ -114,7 +109,7 @@ class TwoDefinitionsFixture(fixtures.Fixture):
                     lambda match: f"{match[1]}unit='{next(unit)}'",
                     describe(domain, flags),
                 )
-                return xml if _HAS_ALIASES else _with_aliases(domain, xml)
+                return _with_aliases(domain, xml)
             finally:
                 domain._def = live
 
