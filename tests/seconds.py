@@ -12,11 +12,11 @@ from collections.abc import Iterable, Mapping
 #: within a level matter.
 OF_CLASSES: Mapping[str, float] = {
     "tests.functional.activation.test_faults.TestFaults": 61,
-    "tests.functional.activation.test_layouts.TestBothEditable": 48,
-    "tests.functional.activation.test_layouts.TestBothWheels": 28,
-    "tests.functional.activation.test_layouts.TestNovaEditable": 48,
-    "tests.functional.activation.test_layouts.TestStableRescueEditable": 28,
-    "tests.functional.activation.test_layouts.TestTwoSites": 30,
+    "tests.functional.activation.test_layouts.TestBothEditable": 26,
+    "tests.functional.activation.test_layouts.TestBothWheels": 24,
+    "tests.functional.activation.test_layouts.TestNovaEditable": 26,
+    "tests.functional.activation.test_layouts.TestStableRescueEditable": 15,
+    "tests.functional.activation.test_layouts.TestTwoSites": 16,
     "tests.functional.faults.test_error.ErrorByOperatorTest": 11,
     "tests.functional.faults.test_evacuated.EvacuatedTest": 60,
     "tests.functional.faults.test_hung_volume.HungVolumeTest": 13,
