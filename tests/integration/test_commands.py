@@ -31,7 +31,7 @@ def _run(words: Sequence[str], printed: Path, anew: bool) -> None:
     """Run a command in this process, or anew in a Python that has imported nothing."""
     with printed.open("w") as stream:
         os.dup2(stream.fileno(), 1)
-        if anew:  # Such a process logs nothing, so that an error spoils the JSON.
+        if anew:  # The program prints nothing else: an error would spoil the JSON.
             os.dup2(stream.fileno(), 2)
     if anew:
         environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
