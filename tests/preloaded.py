@@ -58,7 +58,7 @@ class Preloaded:
     def start(self, command: str) -> Forked:
         """Start a fork that runs a command of stestr with its arguments.
 
-        The first command tells which tests to import.
+        With the first command, the tests in its folder are imported.
         """
         words = shlex.split(command)
         arguments = words[words.index("discover") :]
@@ -87,9 +87,9 @@ class Preloaded:
 
 
 def arguments_of_fork(requests: socket.socket) -> list[str]:
-    """Return in a fork for each request: its arguments. It has the request's output.
+    """Fork for each request, and return the request's arguments in the fork.
 
-    The process that has imported the tests ends here.
+    What the fork prints is the request's output. This process ends here, without return.
     """
     while True:
         request, descriptors, *_ = socket.recv_fds(requests, _REQUEST_BYTES, 2)

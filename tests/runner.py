@@ -66,7 +66,7 @@ def main(arguments: list[str]) -> int:
     class Processor(test_processor.TestProcessorFixture):
         def _start_process(self, cmd: str) -> Any:
             if "PYTHON" in os.environ:
-                # This is to be measured with, or replaced by, another program.
+                # That program is a measurement or a replacement of Python.
                 return super()._start_process(cmd)
             return preloaded.start(cmd)
 
