@@ -89,7 +89,7 @@ class Preloaded:
 def arguments_of_fork(requests: socket.socket) -> list[str]:
     """Fork for each request, and return the request's arguments in the fork.
 
-    What the fork prints is the request's output. This process ends here, without return.
+    What the fork prints is the request's output. This process never returns.
     """
     while True:
         request, descriptors, *_ = socket.recv_fds(requests, _REQUEST_BYTES, 2)
