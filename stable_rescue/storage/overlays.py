@@ -23,6 +23,7 @@ from nova.privsep import utils as nova_privsep_utils
 from nova.virt import images
 from nova.virt.libvirt import driver as libvirt_driver
 from nova.virt.libvirt import utils as libvirt_utils
+from oslo_log import log as logging
 from oslo_utils import units
 
 from stable_rescue import exception, nova_internals, steps
@@ -32,6 +33,7 @@ from stable_rescue.plan import RescuePlan
 from stable_rescue.storage import deadline, files, store
 
 CONF = nova_conf.CONF
+LOG = logging.getLogger(__name__)
 
 _PATTERN = f"{recognize.OVERLAY}*{recognize.RESCUE_SUFFIX}"
 _WITHOUT_PAGE_CACHE = ("none", "directsync")
@@ -216,11 +218,16 @@ def _check_space(instance: "objects.Instance", needed: int) -> None:
     status = os.statvfs(_folder(instance))
     free = status.f_bavail * status.f_frsize - sum(map(_unused, _all_overlays()))
     if needed > free:
+        LOG.warning(
+            "The overlays of a rescue may need %s GiB, and %s GiB are free; free space "
+            "or lower [stable_rescue] overlay_max_size",
+            _in_gib(needed),
+            _in_gib(free),
+            instance=instance,
+        )
         raise exception.Refused(
-            "what the rescue system may write to the server's disks needs up to "
-            f"{_in_gib(needed)} GiB on the compute host, which has {_in_gib(free)}; "
-            "ask the operator, who can free space or lower [stable_rescue] "
-            "overlay_max_size"
+            "the compute host has no space for what the rescue system may write to the "
+            "server's disks; ask the operator"
         )
 
 

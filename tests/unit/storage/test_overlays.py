@@ -27,6 +27,7 @@ class OverlaysTestBase(base.BaseTestCase):
     def setUp(self) -> None:
         super().setUp()
         conf.register_opts(CONF)
+        self.log = self.useFixture(fixtures.FakeLogger())
         self.root = Path(self.useFixture(fixtures.TempDir()).path)
         self.set("instances_path", str(self.root))
         self.set("overlay_max_size", 10, "stable_rescue")
@@ -107,7 +108,8 @@ class MakeTest(OverlaysTestBase):
     def test_host_without_space_for_the_limits_is_refused(self) -> None:
         self.free = 11 * units.Gi
         error = self.assertRaises(exception.Refused, self.measure)
-        self.assertIn("which has 11.0", str(error))
+        self.assertIn("has no space", str(error))
+        self.assertIn("11.0 GiB are free", self.log.output)
         self.free = 12 * units.Gi
         self.measure()
 
@@ -118,7 +120,8 @@ class MakeTest(OverlaysTestBase):
         with (other / "overlay.vda.rescue").open("wb") as stream:
             stream.truncate(9 * units.Gi)
         error = self.assertRaises(exception.Refused, self.measure)
-        self.assertIn("which has 11.0", str(error))
+        self.assertIn("has no space", str(error))
+        self.assertIn("11.0 GiB are free", self.log.output)
 
     def test_disk_without_page_cache_needs_direct_io(self) -> None:
         self.patch("nova_privsep_utils.supports_direct_io", lambda _path: False)
