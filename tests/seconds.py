@@ -40,6 +40,7 @@ OF_CLASSES: Mapping[str, float] = {
     "tests.functional.faults.test_uefi.RescueTest": 18,
     "tests.functional.faults.test_uefi.UnrescueTest": 18,
     "tests.functional.model.test_counterexamples.CounterexampleTest": 20,
+    "tests.functional.model.test_discard.DiscardingLifeTest": 18,
     "tests.functional.model.test_life.FirstLifeTest": 52,
     "tests.functional.model.test_life.FourthLifeTest": 52,
     "tests.functional.model.test_life.SecondLifeTest": 52,

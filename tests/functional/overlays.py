@@ -13,6 +13,9 @@ from stable_rescue.domain import overlays
 from stable_rescue.domain.document import Domain
 from stable_rescue.storage.record import Record
 
+# What Nova's libvirt fixture drops of a disk, and where it is kept.
+_KEPT = ("serial", "backingStore")
+_DETAILS = "details"
 #: The size of each disk.
 SIZE = 64 * units.Mi
 
@@ -43,32 +46,34 @@ class OverlaysFixture(fixtures.Fixture):
                 lambda _domain, _target: [SIZE, SIZE, SIZE],
             )
         )
-        self._keep_serials()
+        self._keep_details()
         self.useFixture(
             fixtures.MonkeyPatch(
                 "nova.virt.images.privileged_qemu_img_info", _image_info
             )
         )
 
-    def _keep_serials(self) -> None:
-        """Keep the serials of disks, by which Nova finds volumes in a definition."""
+    def _keep_details(self) -> None:
+        """Keep serials, by which Nova finds volumes, and what is below an overlay."""
         parse, describe = libvirt._parse_disk_info, libvirt.Domain.XMLDesc
 
-        def parse_with_serial(element: Any) -> dict[str, Any]:
-            return {**parse(element), "serial": element.findtext("serial")}
+        def parse_with_details(element: Any) -> dict[str, Any]:
+            kept = [element.find(tag) for tag in _KEPT]
+            texts = [etree.tostring(each) for each in kept if each is not None]
+            return {**parse(element), _DETAILS: texts}
 
-        def describe_with_serials(domain: Any, flags: int) -> str:
+        def describe_with_details(domain: Any, flags: int) -> str:
             root = etree.fromstring(describe(domain, flags))
             disks = domain._def["devices"]["disks"]
-            serials = {disk["target_dev"]: disk.get("serial") for disk in disks}
+            details = {disk["target_dev"]: disk.get(_DETAILS, ()) for disk in disks}
             for target in root.iterfind("devices/disk/target"):
-                if serial := serials.get(target.get("dev")):
-                    etree.SubElement(target.getparent(), "serial").text = serial
+                added = map(etree.fromstring, details.get(target.get("dev"), ()))
+                target.getparent().extend(added)
             return etree.tostring(root, encoding="unicode")
 
         for name, function in (
-            ("_parse_disk_info", parse_with_serial),
-            ("Domain.XMLDesc", describe_with_serials),
+            ("_parse_disk_info", parse_with_details),
+            ("Domain.XMLDesc", describe_with_details),
         ):
             self.useFixture(
                 fixtures.MonkeyPatch(f"nova.tests.fixtures.libvirt.{name}", function)

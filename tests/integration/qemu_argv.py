@@ -40,6 +40,17 @@ def devices(xml: str) -> tuple[dict[str, dict[str, Any]], list[tuple[str, int]]]
     return found, boot_orders
 
 
+def block_nodes(xml: str) -> dict[str, dict[str, Any]]:
+    """Return the block nodes on QEMU's command line by name. Nothing is started."""
+    command = base.connection().domainXMLToNative("qemu-argv", xml)
+    nodes = [
+        json.loads(argument)
+        for option, argument in itertools.pairwise(_words(command))
+        if option == "-blockdev"
+    ]
+    return {node["node-name"]: node for node in nodes}
+
+
 def _words(command: str) -> list[str]:
     """Split a command as shlex.split does, which takes half of a case's time."""
     words = _WORD.findall(command)

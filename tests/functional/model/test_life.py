@@ -30,6 +30,8 @@ class RandomLife:
 
     TIMEOUT_SCALING_FACTOR = 12
     seed: ClassVar[int]
+    #: How many times fewer sequences the test runs than the others.
+    divisor: ClassVar[int] = 1
 
     def test_server_is_always_as_the_model_says(self) -> None:
         lives: list[Life] = []
@@ -44,7 +46,7 @@ class RandomLife:
             run_state_machine_as_test(
                 new_life,
                 settings=settings(
-                    max_examples=sequences(),
+                    max_examples=-(-sequences() // self.divisor),
                     stateful_step_count=STEPS,
                     database=None,
                     deadline=None,

@@ -119,6 +119,19 @@ class PlanCommandTest(base.BaseTestCase):
         self.assertEqual([], content["comparison"]["moved"])
         self.assertEqual(["disk vdd"], content["comparison"]["appeared"])
 
+    def test_discarded_writes_are_in_the_plan(self) -> None:
+        content = json.loads(
+            self.output(
+                *("--property", "hw_rescue_writes=discard"),
+                *("--medium", "/images/disk.rescue", "--format", "json"),
+            )
+        )
+        disk = next(Domain.parse(content["rescue"]).disks())
+        path = disk.find("source").get("file")
+        self.assertEqual("/images/overlay.vda.rescue", path)
+        self.assertEqual([], content["comparison"]["moved"])
+        self.assertIn("disk vda", content["comparison"]["changed"])
+
     def test_table_format_has_devices_edits_and_findings(self) -> None:
         table = self.output("--property", "hw_rescue_device=cdrom")
         rows = [line.split() for line in table.splitlines()]

@@ -1,0 +1,38 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Random sequences in which every stable rescue discards what it writes (E8).
+
+Without their overlays, the disks of a rescued server are those of the original
+definition, so all that must hold of an ordinary rescue must hold as well.
+"""
+
+from typing import Any
+
+from stable_rescue.domain import overlays, recognize
+from stable_rescue.domain.document import Domain
+from tests.functional.model.test_life import RandomLife
+from tests.functional.model.world import WorldTestBase
+from tests.functional.overlays import OverlaysFixture
+
+
+class DiscardingLifeTest(RandomLife, WorldTestBase):
+    seed, divisor = 5, 3
+
+    def make_server(self) -> None:
+        self.overlays = self.useFixture(OverlaysFixture())
+        super().make_server()
+        self.image = self.create_rescue_image(
+            hw_rescue_bus="usb", hw_rescue_writes="discard"
+        )
+        self.flags(allowed_writes="keep,discard", group="stable_rescue")
+
+    def definition(self, server: dict[str, Any], flags: int = 0) -> str:
+        """Return a definition without overlays, after a look at each of them."""
+        definition = Domain.parse(super().definition(server, flags)).copy()
+        rescue_disk = recognize.rescue_disk(definition)
+        for disk in definition.disks():
+            overlay = overlays.taken_off(disk)
+            if overlay is not None:
+                self.assertIn(overlay.path.rpartition("/")[2], self.files(server))
+            elif rescue_disk is not None:
+                self.assertIs(rescue_disk, disk, "a disk that would be written")
+        return definition.to_xml()
