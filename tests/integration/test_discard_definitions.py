@@ -101,15 +101,19 @@ class DefinitionTest(base.TestCase):
         drivers = [nodes[node["backing"]]["driver"] for node in overlaid]
         self.assertEqual(["luks", "qcow2"] + ["raw"] * 6, sorted(drivers))
 
-    def test_limit_is_the_size_of_a_node_below_qcow2(self) -> None:
-        nodes = qemu_argv.block_nodes(self.derive().rescue.to_xml())
+    def test_limit_is_the_size_of_a_node_and_reported_to_the_guest(self) -> None:
+        rescue_xml = self.derive().rescue.to_xml()
+        devices, _orders = qemu_argv.devices(rescue_xml)
+        reporting = [each for each in devices.values() if "werror" in each]
+        self.assertEqual(["report"], [each["werror"] for each in reporting])
+        nodes = qemu_argv.block_nodes(rescue_xml)
         (limited,) = (node for node in nodes.values() if node.get("size") == 2**30)
         self.assertEqual("raw", limited["driver"])
         storage = nodes[limited["file"]]
         self.assertEqual("/instance/overlay.vdf.rescue", storage["filename"])
 
-    def test_connection_that_is_refused_by_the_schema_is_detected(self) -> None:
-        """The definition is validated: an attribute that libvirt ignores is refused."""
+    def test_definition_that_breaks_the_schema_is_rejected(self) -> None:
+        """Without validation, libvirt ignores what it does not know."""
         draft = self.derive().rescue.copy()
         next(draft.disks()).find("backingStore").set("unknown", "1")
         self.assertRaises(libvirt.libvirtError, base.define, draft.to_xml())
