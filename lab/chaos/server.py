@@ -13,8 +13,8 @@ from keystoneauth1.exceptions import ClientException
 from openstack.connection import Connection
 from openstack.exceptions import SDKException, raise_from_response
 
-from lab.chaos.disks import Marks
 from lab.chaos.judge import View
+from lab.chaos.marks import Marks
 from lab.errors import LabError
 from lab.servers import factory as disks
 from lab.servers.api import API_SECONDS, BOOT_SECONDS, poll

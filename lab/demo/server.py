@@ -114,12 +114,29 @@ class DemoServer:
         self._openstack("server", "rescue", "--image", image, *words, self.server.id)
         self._wait_for_status("RESCUE")
 
-    def unrescue(self) -> None:
+    def unrescue(self, status: str = "ACTIVE") -> None:
         """Unrescue with the command that a user would run.
+
+        :param status: of the server afterwards
+        :raises LabError: with Nova's reason, if the server does not reach the status
+        """
+        self._openstack("server", "unrescue", self.server.id)
+        self._wait_for_status(status)
+
+    def stop(self) -> None:
+        """Stop the server.
+
+        :raises LabError: with Nova's reason, if the server does not reach SHUTOFF
+        """
+        self._openstack("server", "stop", self.server.id)
+        self._wait_for_status("SHUTOFF")
+
+    def start(self) -> None:
+        """Start the server.
 
         :raises LabError: with Nova's reason, if the server does not reach ACTIVE
         """
-        self._openstack("server", "unrescue", self.server.id)
+        self._openstack("server", "start", self.server.id)
         self._wait_for_status("ACTIVE")
 
     def show(self) -> Any:

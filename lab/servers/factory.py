@@ -84,9 +84,9 @@ class ServerFactory:
         self.cleanup.callback(self.cloud.image.delete_image, image.id)
         return str(image.id)
 
-    def rescue_image(self, path: Path, device: str, bus: str) -> str:
+    def rescue_image(self, path: Path, device: str, bus: str, **properties: str) -> str:
         """Upload a rescue image and return its id; ``bus`` is "" for the default."""
-        properties = {"hw_rescue_device": device}
+        properties["hw_rescue_device"] = device
         if bus:
             properties["hw_rescue_bus"] = bus
         return self.image(path, **properties)

@@ -7,11 +7,11 @@ from collections import Counter
 from oslotest import base
 
 from lab.chaos import report
-from lab.chaos.disks import Disk, disks_of
 from lab.chaos.judge import Outcome, Verdict, View, extra_resources, judge
 from lab.chaos.report import Entry
 from lab.chaos.schedule import PAUSE_SECONDS, schedule
 from lab.errors import LabError
+from lab.servers.disks import Disk, disks_of
 from lab.services import victims
 
 SERVERS = ("image", "volume", "stopped")

@@ -1,8 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A server's disks as qemu-io on the host sees them, and the marks on them.
+"""A server's disks as programs on the host see them.
 
 A mark is a block filled with one byte, at a place where no guest of the lab writes.
-Each disk has a different byte.
 """
 
 from __future__ import annotations
@@ -16,6 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lxml import etree
+
+from lab.servers.host import run
 
 MARK_LENGTH = 4096  # bytes
 #: In the middle of a disk of 1 GiB, and in the middle of a swap disk of 64 MiB.
@@ -63,6 +64,28 @@ class Disk:
     def digest(self) -> str:
         """Return a hash of the file, for a config drive, which has no mark."""
         return hashlib.sha256(Path(self.url).read_bytes()).hexdigest()
+
+    def sha256sum(self) -> str:
+        """Return what sha256sum prints of the whole disk, or of the file that it is in.
+
+        :raises subprocess.CalledProcessError: if the disk cannot be read
+        """
+        if not self.url.startswith("rbd:"):
+            return run("sha256sum", "--", self.url).split()[0]
+        image, _, user = self.url.removeprefix("rbd:").partition(":id=")
+        export = ["rbd", "--id", user, "--no-progress", "export", image, "-"]
+        with subprocess.Popen(export, stdout=subprocess.PIPE) as process:
+            printed = subprocess.run(
+                ["sha256sum"],
+                stdin=process.stdout,
+                capture_output=True,
+                text=True,
+                check=True,
+                timeout=SECONDS,
+            ).stdout
+        if process.returncode:
+            raise subprocess.CalledProcessError(process.returncode, export)
+        return printed.split()[0]
 
     @property
     def _offset(self) -> int:
@@ -114,32 +137,3 @@ def _url(disk: etree._Element) -> str:
             name = f"{source.get('protocol')}:{source.get('name')}"
             return name if user is None else f"{name}:id={user.get('username')}"
     return ""
-
-
-class Marks:
-    """The marks on one server's disks."""
-
-    def __init__(self, definition: str, first_byte: int) -> None:
-        disks = disks_of(definition)
-        self._marks = {
-            disk: first_byte + number
-            for number, disk in enumerate(d for d in disks if d.writable)
-        }
-        self._digests = {d: d.digest() for d in disks if not d.writable}
-
-    def write(self) -> None:
-        """Write all marks; the guest must be off."""
-        for disk, byte in self._marks.items():
-            disk.mark(byte)
-
-    def damaged(self) -> tuple[str, ...]:
-        """Return the targets of the disks that have lost their mark or changed."""
-        lost = [d.target for d, byte in self._marks.items() if not d.has_mark(byte)]
-        for disk, digest in self._digests.items():
-            try:
-                intact = disk.digest() == digest
-            except OSError:
-                intact = False
-            if not intact:
-                lost.append(disk.target)
-        return tuple(lost)
