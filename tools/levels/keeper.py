@@ -2,13 +2,15 @@
 """Runs the command of a level and ends every process that it leaves behind.
 
 ``python keeper.py SECONDS COMMAND ...`` exits with the status of the command. The
-keeper prints which processes the command left running, and fails if there are any.
+keeper prints which processes the command left running, and fails if there are any; and
+the CPU time of all processes.
 SIGTERM ends the command and all that it started.
 """
 
 import contextlib
 import ctypes
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -83,6 +85,9 @@ def main(seconds: float, command: list[str]) -> int:
         left = reap()
     for line in left:
         print(f"left this process running: {line}", flush=True)
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    used = usage.ru_utime + usage.ru_stime
+    print(f"used {used:.0f} s of CPU time", flush=True)
     return status or int(bool(left))
 
 

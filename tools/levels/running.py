@@ -45,6 +45,8 @@ TEST = re.compile(r"^\{\d+\} \S.* \.\.\. (ok|SKIPPED|FAILED)")
 REPORTED = re.compile(
     r"^(fault matrix: \d|model: \d|left this process running|ended after)"
 )
+#: What the keeper prints last. CPU time depends less on other load than the time does.
+USED = re.compile(r"^used \d+ s of CPU time$")
 #: Lines that are left out if the level fails: tests that pass, and warnings of pip.
 HIDDEN = re.compile(r"^\{\d+\} .* \.\.\. (ok|SKIPPED)|^WARNING: Location ")
 
@@ -118,14 +120,15 @@ class Runner:
             ROOT,
             LIMITS[level],
         )
-        totals = self._follow(level, process)
+        totals, used = self._follow(level, process)
         if self._processes.wait(process) and not totals["failed"]:
             totals["failed"] += 1
         elif not totals:
             totals["passed"] += 1
         if totals["failed"]:
             self._print_failures(level)
-        say(f"{level}: {summary(totals)} in {time.monotonic() - started:.0f} s")
+        seconds = time.monotonic() - started
+        say(f"{level}: {summary(totals)} in {seconds:.0f} s, {used}")
         return totals
 
     def _environment(self, level: str, workers: int) -> dict[str, str]:
@@ -135,9 +138,15 @@ class Runner:
             environ[TMPFS_VARIABLES.get(level, "TMPDIR")] = self._folder
         return environ
 
-    def _follow(self, level: str, process: subprocess.Popen[str]) -> Counter[str]:
-        """Log a level's output and print its progress; return its totals."""
+    def _follow(
+        self, level: str, process: subprocess.Popen[str]
+    ) -> tuple[Counter[str], str]:
+        """Log a level's output and print its progress.
+
+        :returns: the totals, and what the keeper has printed last
+        """
         totals: Counter[str] = Counter()
+        used = "without an end"
         seen: Counter[str] = Counter()
         printed = time.monotonic()
         assert process.stdout is not None
@@ -150,13 +159,15 @@ class Runner:
                         say(f"{level}: {line.rstrip()}")
                 elif match := TOTAL.match(line):
                     totals[OUTCOMES[match[1]]] += int(match[2])
+                elif match := USED.match(line):
+                    used = match[0]
                 elif REPORTED.match(line):
                     say(f"{level}: {line.rstrip()}")
                 if time.monotonic() - printed > PROGRESS_SECONDS:
                     printed = time.monotonic()
                     tests = f"{seen.total()} tests, {seen['FAILED']} failed"
                     say(f"{level}: {tests if seen else 'running'}")
-        return totals
+        return totals, used
 
     @staticmethod
     def _print_failures(level: str) -> None:
