@@ -23,6 +23,7 @@ from nova.privsep import utils as nova_privsep_utils
 from nova.virt import images
 from nova.virt.libvirt import driver as libvirt_driver
 from nova.virt.libvirt import utils as libvirt_utils
+from oslo_concurrency import processutils
 from oslo_log import log as logging
 from oslo_utils import units
 
@@ -86,8 +87,7 @@ class RescueOverlays:
     def make(self) -> None:
         """Make an overlay for each disk that was measured.
 
-        Errors of qemu-img propagate.
-
+        :raises Refused: if qemu-img fails
         :raises OSError: if an overlay cannot be written
         """
         lengths = self._lengths()
@@ -157,8 +157,19 @@ def _path(instance: "objects.Instance", target: str) -> Path:
 
 @steps.changes("make an overlay")
 def _make(path: Path, size: int, length: int) -> None:
-    """Make an overlay for a disk of a size, as long as it may become."""
-    libvirt_utils.create_image(str(path), "qcow2", size)
+    """Make an overlay for a disk of a size, as long as it may become.
+
+    :raises Refused: if qemu-img fails
+    :raises OSError: if the file cannot be written
+    """
+    try:
+        libvirt_utils.create_image(str(path), "qcow2", size)
+    except processutils.ProcessExecutionError as exc:
+        LOG.error("Failed to make the overlay %s: %s", path, exc)
+        raise exception.Refused(
+            "the compute host cannot make a file for what the rescue system writes; "
+            "ask the operator"
+        ) from exc
     os.truncate(path, length)
     files.flush(path)
 

@@ -9,6 +9,7 @@ import ddt
 import fixtures
 from lxml import etree
 from nova import conf as nova_conf
+from oslo_concurrency import processutils
 from oslo_utils import units
 from oslotest import base
 
@@ -99,6 +100,14 @@ class MakeTest(OverlaysTestBase):
         )
         whole = (self.folder / "overlay.vda.rescue").stat().st_size
         self.assertEqual(overlays.largest_overlay(units.Gi), whole)
+
+    def test_failure_of_qemu_img_is_refused_without_its_command(self) -> None:
+        failure = processutils.ProcessExecutionError(cmd=f"qemu-img {self.folder}")
+        self.patch("libvirt_utils.create_image", mock.Mock(side_effect=failure))
+        self.measure()
+        error = self.assertRaises(exception.Refused, self.overlays.make)
+        self.assertNotIn(str(self.folder), str(error))
+        self.assertIn(str(self.folder), self.log.output)
 
     def test_without_a_bound_no_disk_has_a_limit(self) -> None:
         self.set("overlay_max_size", 0, "stable_rescue")
