@@ -1,11 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """Requests of an operator's command to the nova-compute of the same host.
 
-A request is an empty file whose name says everything: INSTANCE_REQUEST.STATE. Each step
-renames the file, so a full disk stops neither a request nor its answer, and nobody ever
-reads what a file holds. The command locks its file for as long as it waits. The kernel
+A request is a file whose name says what is asked: INSTANCE_REQUEST.STATE. Each step
+renames the file. The command locks its file for as long as it waits. The kernel
 releases the lock however the command ends, and nova-compute removes a file that nobody
 waits for: a request cannot become effective later.
+
+The file of a recovery is empty, so a full disk stops neither the request nor its
+answer. The file of a plan holds the details of the request, and later the details of
+the answer. Both are JSON, and are complete before the file is renamed to their state.
+Only the owner of the folder can read them.
 
 The folder is in state_path and has the host in its name, because hosts may share
 state_path as well as instances_path.
@@ -14,6 +18,7 @@ state_path as well as instances_path.
 import contextlib
 import errno
 import fcntl
+import json
 import os
 import re
 import stat
@@ -21,14 +26,14 @@ import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 from nova import conf as nova_conf
 
 CONF = nova_conf.CONF
 
-#: What is asked for: a recovery, or what a recovery would do.
-RECOVER, DRY_RUN = "recover", "dry-run"
+#: What is asked for: a recovery, what a recovery would do, or the plan of a rescue.
+RECOVER, DRY_RUN, PLAN = "recover", "dry-run", "plan"
 #: nova-compute works on the request.
 TAKEN = "taken"
 #: nova-compute was started anew while it worked on the request.
@@ -38,12 +43,16 @@ _NAME = re.compile(
     r"([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})_([0-9a-f]{32})\.(.+)"
 )
 _FILE_FLAGS = os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK
+# The command still writes the details.
+_NEW = "new"
+# More than the details of any request, far less than the memory of a host.
+_MAX_REQUEST_BYTES = 2**20
 _ATTEMPTS = 5
 
 
 @dataclass(frozen=True)
 class Request:
-    """A request for one instance. ``asked`` is ``RECOVER`` or ``DRY_RUN``."""
+    """A request for one instance. ``asked`` is ``RECOVER``, ``DRY_RUN`` or ``PLAN``."""
 
     instance_uuid: str
     id: str
@@ -72,17 +81,24 @@ class Question:
 
     @classmethod
     @contextlib.contextmanager
-    def ask(cls, instance_uuid: str, asked: str) -> Iterator[Self]:
+    def ask(
+        cls, instance_uuid: str, asked: str, details: dict[str, Any] | None = None
+    ) -> Iterator[Self]:
         """Make a request; withdraw it at the end of the block.
 
+        :param details: what nova-compute has to know beside the instance's UUID
         :raises OSError: if that is not possible, or others may change the folder
         """
         _make_folder()
         with _opened_folder(give=os.geteuid() == 0) as directory:
             request = Request(instance_uuid, uuid.uuid4().hex, asked)
-            descriptor = _make(request.named(asked), directory)
+            first = asked if details is None else _NEW
+            descriptor = _make(request.named(first), directory)
             question = cls(request, descriptor, directory)
             try:
+                if details is not None:
+                    _write(descriptor, details)
+                    _rename(request, _NEW, asked, directory)
                 yield question
             finally:
                 question._remove()
@@ -101,6 +117,15 @@ class Question:
         if os.fstat(self._descriptor).st_nlink:
             return TAKEN
         return None
+
+    def details(self) -> dict[str, Any]:
+        """Return the details of the answer; {} if it has none.
+
+        Call it when :meth:`state` has returned an answer.
+
+        :raises ValueError: if these are no JSON
+        """
+        return _read(self._descriptor)
 
     def withdraw(self) -> bool:
         """Take the request back; return False if nova-compute has taken it.
@@ -146,7 +171,7 @@ def waiting() -> list[Request]:
             # A file of root that is being made cannot be opened yet.
             with contextlib.suppress(OSError):
                 is_waited_for = _is_waited_for(request.named(state), directory)
-                if is_waited_for and state in (RECOVER, DRY_RUN):
+                if is_waited_for and state in (RECOVER, DRY_RUN, PLAN):
                     asked.append(request)
     return asked
 
@@ -160,12 +185,31 @@ def take(request: Request) -> bool:
         return _rename(request, request.asked, TAKEN, directory)
 
 
-def answer(request: Request, state: str) -> None:
+def details_of(request: Request) -> dict[str, Any]:
+    """Return the details of a request that was taken; {} if it has none.
+
+    :raises OSError: if the file cannot be read, or nobody waits any more
+    :raises ValueError: if these are no JSON
+    """
+    with (
+        _opened_folder() as directory,
+        _opened(request.named(TAKEN), directory) as descriptor,
+    ):
+        return _read(descriptor, _MAX_REQUEST_BYTES)
+
+
+def answer(request: Request, state: str, details: dict[str, Any] | None = None) -> None:
     """Answer a request that was taken; nothing happens if nobody waits any more.
 
-    :raises OSError: if the file cannot be renamed
+    :param details: replace the details of the request
+    :raises OSError: if the file cannot be written or renamed
     """
     with contextlib.suppress(FileNotFoundError), _opened_folder() as directory:
+        name = request.named(TAKEN)
+        # A secret must not be written to a file that nobody removes after reading.
+        if details is not None and _is_waited_for(name, directory):
+            with _opened(name, directory) as descriptor:
+                _write(descriptor, details)
         _rename(request, TAKEN, state, directory)
 
 
@@ -224,6 +268,43 @@ def _make(name: str, directory: int) -> int:
             return descriptor
         os.close(descriptor)
     raise OSError(errno.EAGAIN, "is removed all the time", str(folder() / name))
+
+
+@contextlib.contextmanager
+def _opened(name: str, directory: int) -> Iterator[int]:
+    descriptor = os.open(name, _FILE_FLAGS, dir_fd=directory)
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def _write(descriptor: int, details: dict[str, Any]) -> None:
+    """Replace what a file holds.
+
+    :raises OSError: if the disk is full
+    """
+    data, offset = json.dumps(details).encode(), 0
+    try:
+        os.ftruncate(descriptor, 0)
+        while offset < len(data):
+            offset += os.pwrite(descriptor, data[offset:], offset)
+    except OSError as exc:
+        raise OSError(exc.errno, exc.strerror, str(folder())) from exc
+
+
+def _read(descriptor: int, limit: int | None = None) -> dict[str, Any]:
+    """Return what a file holds, {} if it is empty.
+
+    :param limit: how many bytes are read at most
+    :raises ValueError: if it is no JSON object
+    """
+    size = os.fstat(descriptor).st_size
+    data = os.pread(descriptor, size if limit is None else min(size, limit), 0)
+    content = json.loads(data) if data else {}
+    if not isinstance(content, dict):
+        raise ValueError("not a JSON object")
+    return content
 
 
 def _names(directory: int) -> list[str]:

@@ -73,6 +73,7 @@ EXEMPT = {
     "storage/requests.py _make": "a request that is lost can be repeated",
     "storage/requests.py _is_waited_for": "a request that is lost can be repeated",
     "storage/requests.py _opened_folder": "a request that is lost can be repeated",
+    "storage/requests.py _opened": "a request that is lost can be repeated",
     "storage/requests.py _remove": "a request that is lost can be repeated",
     "storage/requests.py _rename": "a request that is lost can be repeated",
     "storage/requests.py _make_folder": "a request that is lost can be repeated",

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Requests of a command to nova-compute, as files in a folder."""
 
+import errno
 import os
 import socket
 import stat
@@ -13,12 +14,20 @@ from nova import conf as nova_conf
 from oslotest import base
 
 from stable_rescue.storage import requests
-from stable_rescue.storage.requests import DRY_RUN, RECOVER, RESTARTED, TAKEN, Question
+from stable_rescue.storage.requests import (
+    DRY_RUN,
+    PLAN,
+    RECOVER,
+    RESTARTED,
+    TAKEN,
+    Question,
+)
 
 CONF = nova_conf.CONF
 SERVER = "6c1f0a52-3a86-4d0b-8e0f-2f3f0b1c9a2a"
 OTHER = "b84c3f6e-9e0a-4a51-8d3c-51f3e2a76d2c"
 NOBODY = 65534  # the user id
+FULL = OSError(errno.ENOSPC, "No space left on device")
 
 
 class RequestsTest(base.BaseTestCase):
@@ -43,6 +52,80 @@ class RequestsTest(base.BaseTestCase):
             self.assertFalse(question.withdraw())
             requests.answer(question.request, "restored")
             self.assertEqual("restored", question.state())
+        self.assertEqual([], self.names())
+
+    def test_details_of_request_and_answer_are_passed_on(self) -> None:
+        asked, answered = {"image": "an image" * 999}, {"plan": "short"}
+        with Question.ask(SERVER, PLAN, asked) as question:
+            self.assertEqual([question.request], requests.waiting())
+            self.assertTrue(requests.take(question.request))
+            self.assertEqual(asked, requests.details_of(question.request))
+            requests.answer(question.request, "planned", answered)
+            self.assertEqual("planned", question.state())
+            self.assertEqual(answered, question.details())
+        self.assertEqual([], self.names())
+
+    def test_request_without_details_has_none(self) -> None:
+        with Question.ask(SERVER, RECOVER) as question:
+            requests.take(question.request)
+            self.assertEqual({}, requests.details_of(question.request))
+            requests.answer(question.request, "restored")
+            self.assertEqual({}, question.details())
+
+    def test_request_whose_details_are_missing_is_not_seen(self) -> None:
+        seen = []
+
+        def look(_descriptor: int, _details: object) -> None:
+            seen.extend([requests.waiting(), self.names()])
+
+        with (
+            mock.patch.object(requests, "_write", look),
+            Question.ask(SERVER, PLAN, {}) as question,
+        ):
+            self.assertEqual([[], [question.request.named("new")]], seen)
+            self.assertEqual([question.request], requests.waiting())
+
+    def test_details_that_are_no_object_are_rejected(self) -> None:
+        for text in ("{", "[]", "\N{SNOWMAN}"):
+            with Question.ask(SERVER, PLAN, {}) as question:
+                requests.take(question.request)
+                path = requests.folder() / question.request.named(TAKEN)
+                path.write_text(text)
+                self.assertRaises(ValueError, requests.details_of, question.request)
+
+    def test_details_that_are_too_long_are_rejected(self) -> None:
+        with Question.ask(SERVER, PLAN, {"image": "x" * 2**20}) as question:
+            requests.take(question.request)
+            self.assertRaises(ValueError, requests.details_of, question.request)
+
+    def test_full_disk_leaves_no_request_with_details(self) -> None:
+        with (
+            mock.patch("os.pwrite", side_effect=FULL),
+            self.assertRaisesRegex(OSError, "No space left.*requests-compute1"),
+            Question.ask(SERVER, PLAN, {}),
+        ):
+            self.fail("the request was made")
+        self.assertEqual([], self.names())
+
+    def test_full_disk_stops_an_answer_with_details_only(self) -> None:
+        with Question.ask(SERVER, PLAN, {}) as question:
+            requests.take(question.request)
+            with mock.patch("os.pwrite", side_effect=FULL):
+                self.assertRaises(
+                    OSError, requests.answer, question.request, "planned", {}
+                )
+            self.assertEqual(TAKEN, question.state())
+            requests.answer(question.request, "failed")
+            self.assertEqual("failed", question.state())
+
+    def test_details_are_written_for_nobody_who_has_ended(self) -> None:
+        with Question.ask(SERVER, PLAN, {}) as question:
+            requests.take(question.request)
+            name = question.request.named(TAKEN)
+        (requests.folder() / name).touch()
+        with mock.patch.object(requests, "_write") as write:
+            requests.answer(question.request, "planned", {"xml": "a secret"})
+        write.assert_not_called()
         self.assertEqual([], self.names())
 
     def test_two_requests_for_a_server_are_independent(self) -> None:
