@@ -24,10 +24,15 @@ _NONE = ("", "nokernel", "noramdisk")
 _FETCH = steps.changes("fetch a kernel or ramdisk")
 
 
+def has_kernel(image: dict[str, Any]) -> bool:
+    """Return True if an image has a kernel, which the rescue boots."""
+    return _id(image.get("properties") or {}, "kernel_id") is not None
+
+
 def kernel_of(instance: "objects.Instance", image: dict[str, Any]) -> Kernel | None:
     """Return the image's kernel, which the rescue boots; None if it has none."""
     properties = image.get("properties") or {}
-    if _id(properties, "kernel_id") is None:
+    if not has_kernel(image):
         return None
     folder = libvirt_utils.get_instance_path(instance)
     has_ramdisk = _id(properties, "ramdisk_id") is not None

@@ -101,6 +101,12 @@ def target_of(device_name: str | None) -> str:
     return str(block_device.strip_dev(device_name) or "")
 
 
+def lacks_secret(driver: libvirt_driver.LibvirtDriver, volume: Volume) -> bool:
+    """Return True if QEMU decrypts a volume, but libvirt has lost its secret."""
+    encrypted = volume.disk.find(".//encryption/secret") is not None
+    return encrypted and not nova_internals.has_volume_secret(driver, volume.serial)
+
+
 def is_connected(
     driver: libvirt_driver.LibvirtDriver, volume: Volume, info: dict[str, Any]
 ) -> bool:

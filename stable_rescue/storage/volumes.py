@@ -44,6 +44,7 @@ from stable_rescue.storage.volume import (
     Volume,
     check,
     is_connected,
+    lacks_secret,
     target_of,
     targets_of,
     volumes_of,
@@ -100,6 +101,7 @@ def verify(
     instance: "objects.Instance",
     block_device_info: dict[str, Any],
     domain: Domain,
+    change_nothing: bool = False,
 ) -> dict[str, str]:
     """Check that the volumes of a running guest exist, are readable and large enough.
 
@@ -107,6 +109,7 @@ def verify(
     secret of an encrypted volume, it is created: the rescue needs it to start (F23).
 
     :param domain: the server's original definition
+    :param change_nothing: create no secret, and do not update Nova's database
     :returns: by target name, the <disk> that Nova would write for a volume now
     :raises Refused: if a volume fails the check; the reason names the first one
     """
@@ -116,8 +119,7 @@ def verify(
         path = sources.path_of(volume.disk)
         if path is not None:
             info["data"]["device_path"] = path
-        encrypted = volume.disk.find(".//encryption/secret") is not None
-        if encrypted and not nova_internals.has_volume_secret(driver, volume.serial):
+        if not change_nothing and lacks_secret(driver, volume):
             nova_internals.make_volume_secret(driver, context, info)
         check(driver, volume, info, path)
         disk_xml = nova_internals.volume_disk_xml(driver, info, volume.mapping())
@@ -129,7 +131,9 @@ def verify(
     )
     if refused is not None:
         raise refused
-    return _save(context, instance, checked)
+    if not change_nothing:
+        _save(context, instance, checked)
+    return _disks_of(checked)
 
 
 def connect(
@@ -169,7 +173,8 @@ def connect(
     )
     if refused is not None:
         raise refused
-    return _save(context, instance, checked)
+    _save(context, instance, checked)
+    return _disks_of(checked)
 
 
 def connect_again(
@@ -256,10 +261,14 @@ def _save(
     context: nova_context.RequestContext,
     instance: "objects.Instance",
     checked: list[_Checked],
-) -> dict[str, str]:
-    """Write the connections to Nova's database; return the <disk> elements."""
+) -> None:
+    """Write the connections to Nova's database."""
     for item in checked:
         attachment.save(context, instance, item.volume, item.connection_info)
+
+
+def _disks_of(checked: list[_Checked]) -> dict[str, str]:
+    """Return the <disk> elements by target name."""
     return {item.volume.target: item.disk_xml for item in checked}
 
 

@@ -9,6 +9,7 @@ from nova import exception as nova_exception
 from nova import objects
 from nova.compute import vm_states
 from nova.virt.libvirt import driver as libvirt_driver
+from nova.virt.libvirt import guest as libvirt_guest
 from oslo_log import log as logging
 
 from stable_rescue import exception, nova_internals
@@ -67,12 +68,7 @@ def find(
             "Libvirt has no definition of the server; building it from Nova's database",
             instance=instance,
         )
-        missing = nova_internals.devices_from_outside(driver, instance)
-        if missing:
-            raise exception.Refused(
-                "the hypervisor has no definition of this server, and a rescue cannot "
-                f"find its {' and '.join(missing)}; hard reboot the server first"
-            ) from None
+        check_can_be_built(driver, instance)
         definition = nova_internals.build_definition(
             driver, context, instance, block_device_info
         )
@@ -82,16 +78,47 @@ def find(
         built = guest.defined(nova_internals.guest_of(driver, instance))
         layouts = [layout_of(built)]
         return Origin(built, built, layouts, is_active=False, was_running=was_active)
+    server = read(nova_guest, instance, managed)
+    if server.is_misplaced:
+        LOG.warning(
+            "A failed rescue has left its rescue definition in libvirt; deriving the "
+            "rescue from the original definition in unrescue.xml",
+            instance=instance,
+        )
+    return server
+
+
+def check_can_be_built(
+    driver: libvirt_driver.LibvirtDriver, instance: "objects.Instance"
+) -> None:
+    """Check that Nova can build a complete definition of a server.
+
+    :raises Refused: if a device would be missing
+    """
+    missing = nova_internals.devices_from_outside(driver, instance)
+    if missing:
+        raise exception.Refused(
+            "the hypervisor has no definition of this server, and a rescue cannot "
+            f"find its {' and '.join(missing)}; hard reboot the server first"
+        )
+
+
+def read(
+    nova_guest: libvirt_guest.Guest, instance: "objects.Instance", managed: bool
+) -> Origin:
+    """Return what a rescue of a server that libvirt has starts from.
+
+    Nothing is changed. Errors of libvirt propagate.
+
+    :param managed: the guest has not been powered off for this rescue
+    :raises InvalidDomain: if libvirt returns no domain definition
+    """
+    was_active = instance.vm_state == vm_states.ACTIVE
     layouts = guest.layouts(nova_guest)
     original = guest.read_original(nova_guest)
     if recognize.is_rescue(original):
         saved = store_of(instance).load_original()
         if saved is not None:
-            LOG.warning(
-                "A failed rescue has left its rescue definition in libvirt; deriving "
-                "the rescue from the original definition in unrescue.xml",
-                instance=instance,
-            )
             return Origin(
                 saved,
                 saved,

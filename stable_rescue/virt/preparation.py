@@ -44,6 +44,21 @@ VIRT_TYPES = ("kvm", "qemu")
 
 
 @dataclass(frozen=True)
+class Decision:
+    """A rescue that is decided, and nothing is changed.
+
+    ``overlays`` is None if the rescue keeps what it writes. ``derive`` returns the
+    plan, given what Nova would write now for the volumes: <disk> elements by target
+    name.
+    """
+
+    medium: RescueMedium
+    has_config_drive: bool
+    overlays: RescueOverlays | None
+    derive: Callable[[Mapping[str, str]], RescuePlan]
+
+
+@dataclass(frozen=True)
 class Prepared:
     """A rescue that is ready to begin.
 
@@ -126,6 +141,51 @@ def is_stable(
     return stable
 
 
+def decide(
+    driver: libvirt_driver.LibvirtDriver,
+    context: nova_context.RequestContext,
+    instance: "objects.Instance",
+    image: dict[str, Any],
+    request: RescueRequest,
+    block_device_info: dict[str, Any],
+    original: Domain,
+) -> Decision:
+    """Check the image, and decide the rescue; nothing is changed.
+
+    Errors of Glance and of Nova's image backends propagate.
+
+    :param original: the server's original definition
+    :raises Refused: if the rescue is not possible
+    """
+    request = plan.resolve(original, request)
+    findings = _inspect(driver, context, instance, image, request, original)
+    rescue_medium = RescueMedium(driver, instance, request)
+    has_config_drive = config_drive.is_wanted(original)
+    added_config_drive = config_drive.to_add(driver, instance)
+    expected = volumes.expected(block_device_info)
+    rescue_overlays = RescueOverlays(driver, instance)
+
+    def derive(volume_disks: Mapping[str, str]) -> RescuePlan:
+        media = RescueMedia(
+            rescue_medium.describe(),
+            nvram.copy_for(instance, original),
+            kernel.kernel_of(instance, image),
+            added_config_drive,
+            has_config_drive,
+            rescue_overlays.describe(),
+        )
+        disks = ServerDisks(expected, volume_disks)
+        derived = plan.derive(original, request, media, disks)
+        return dataclasses.replace(derived, findings=(*findings, *derived.findings))
+
+    return Decision(
+        rescue_medium,
+        has_config_drive,
+        rescue_overlays if request.discard else None,
+        derive,
+    )
+
+
 def prepare(
     driver: libvirt_driver.LibvirtDriver,
     context: nova_context.RequestContext,
@@ -149,30 +209,21 @@ def prepare(
     with phase(context, instance, "rescue_plan"), refusing(instance):
         block_device_info = get_block_device_info()
         server = origin.find(driver, context, instance, block_device_info, managed)
-        original = server.original
-        request = plan.resolve(original, request)
-        findings = _inspect(driver, context, instance, image, request, original)
-        rescue_medium = RescueMedium(driver, instance, request)
-        has_config_drive = config_drive.is_wanted(original)
-        added_config_drive = config_drive.to_add(driver, instance)
-        expected = volumes.expected(block_device_info)
-        rescue_overlays = RescueOverlays(driver, instance)
-
-        def derive(volume_disks: Mapping[str, str]) -> RescuePlan:
-            media = RescueMedia(
-                rescue_medium.describe(),
-                nvram.copy_for(instance, original),
-                kernel.kernel_of(instance, image),
-                added_config_drive,
-                has_config_drive,
-                rescue_overlays.describe(),
-            )
-            disks = ServerDisks(expected, volume_disks)
-            derived = plan.derive(original, request, media, disks)
-            return dataclasses.replace(derived, findings=(*findings, *derived.findings))
-
+        decision = decide(
+            driver,
+            context,
+            instance,
+            image,
+            request,
+            block_device_info,
+            server.original,
+        )
         record = Record.of(
-            derive({}), image, server.was_running, server.defined, instance.launched_at
+            decision.derive({}),
+            image,
+            server.was_running,
+            server.defined,
+            instance.launched_at,
         )
     store = store_of(instance)
     rollback = Rollback(instance, lastly=store.remove_record)
@@ -181,7 +232,7 @@ def prepare(
         origin.put_back(driver, instance, server)
         # The volumes of a running guest are connected. The host of a stopped guest may
         # have been rebooted, so its volumes may not be.
-        disks = (driver, context, instance, block_device_info, original)
+        disks = (driver, context, instance, block_device_info, server.original)
         connections: list[volumes.Connection] = []
         rollback.add(volumes.disconnect, driver, context, instance, connections)
         if server.is_active:
@@ -189,15 +240,15 @@ def prepare(
         else:
             volume_disks = volumes.connect(*disks, connections)
         rollback.add(medium.remove, driver, instance)
-        rescue_medium.fetch(context, image)
-        if has_config_drive:
+        decision.medium.fetch(context, image)
+        if decision.has_config_drive:
             config_drive.make(driver, context, instance, admin_password)
         # Some image backends know the format of their disk only once it is there.
-        final = derive(volume_disks)
-        if request.discard:
-            rescue_overlays.measure(final, server.is_active)
-            rescue_overlays.make()
-            final = derive(volume_disks)
+        final = decision.derive(volume_disks)
+        if decision.overlays is not None:
+            decision.overlays.measure(final, server.is_active)
+            decision.overlays.make()
+            final = decision.derive(volume_disks)
         _log(final, instance)
         record = record.with_plan(final)
         rollback.add(guest.end_trial, driver, instance, record.defined_xml)

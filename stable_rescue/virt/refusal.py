@@ -31,7 +31,7 @@ def refusing(
     except nova_exception.InstanceNotRescuable:
         raise
     except Exception as exc:
-        kind, reason = _reason(exc)
+        kind, reason = reason_of(exc)
         metrics.REFUSALS.labels(kind).inc()
         expected = isinstance(exc, (exception.Refused, nova_exception.NotFound))
         LOG.warning(
@@ -73,7 +73,7 @@ def failing(instance: "objects.Instance", what: str) -> Iterator[None]:
         ) from exc
 
 
-def _reason(exc: Exception) -> tuple[str, str]:
+def reason_of(exc: Exception) -> tuple[str, str]:
     """Return the kind of a reason, and the reason for a tenant.
 
     The reason has neither host paths nor secrets. The kind is a label of the metrics.
