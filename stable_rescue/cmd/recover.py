@@ -6,24 +6,22 @@ server's rescue. The command asks it and waits.
 """
 
 import argparse
-import time
 from typing import Any
 
-from stable_rescue.cmd import formats, rescues
-from stable_rescue.cmd.exits import (
-    NOT_ALL,
-    NOT_FOUND,
-    SUCCESS,
-    UNAVAILABLE,
-    CommandError,
-    Output,
-)
+from stable_rescue.cmd import asking, formats, rescues
+from stable_rescue.cmd.exits import NOT_ALL, NOT_FOUND, SUCCESS, CommandError, Output
 from stable_rescue.outcome import Answer
 from stable_rescue.storage import requests
 from stable_rescue.storage.requests import Question
 
 _COLUMNS = ("server", "result", "details")
-_POLL_SECONDS = 0.1
+_TEXTS = asking.Texts(
+    not_taken="The start of nova-compute recovers interrupted rescues as well",
+    unfinished="While nova-compute runs, the recovery goes on, and the log has the "
+    "result; otherwise, the next start recovers the server",
+    restarted="nova-compute was started anew while it worked on this, and recovers "
+    "interrupted rescues at its start; run the command again",
+)
 
 # The texts for what was done and for what a recovery would do. The status is 0.
 _DONE = {
@@ -71,7 +69,8 @@ _NOT_DONE = {
     "server, and try again",
     Answer.FAILED: "an error occurred; the log of nova-compute has the reason",
 }
-_ELSEWHERE = {
+#: The reasons why this host has no answer about a server. The status is 1.
+ELSEWHERE = {
     Answer.UNKNOWN: "Nova has no server {} that is not deleted",
     Answer.ELSEWHERE: "server {} is on another host; run the command there",
 }
@@ -89,56 +88,14 @@ def run(options: argparse.Namespace, connection: Any) -> Output:
     uuid = rescues.uuid_of(connection, options.server)
     asked = requests.DRY_RUN if options.dry_run else requests.RECOVER
     with Question.ask(uuid, asked) as question:
-        result = _wait(question, options.timeout)
-    if result in _ELSEWHERE:
-        raise CommandError(NOT_FOUND, _ELSEWHERE[Answer(result)].format(uuid))
+        result = asking.wait(question, options.timeout, _TEXTS)
+    if result in ELSEWHERE:
+        raise CommandError(NOT_FOUND, ELSEWHERE[Answer(result)].format(uuid))
     if result in _DONE:
         details, status = _DONE[Answer(result)][options.dry_run], SUCCESS
     elif result in _NOT_DONE:
         details, status = _NOT_DONE[Answer(result)], NOT_ALL
-    elif result == requests.RESTARTED:
-        raise CommandError(
-            UNAVAILABLE,
-            "nova-compute was started anew while it worked on this, and recovers "
-            "interrupted rescues at its start; run the command again",
-        )
     else:
-        raise CommandError(
-            UNAVAILABLE,
-            f"nova-compute of another version answers {result}; restart nova-compute",
-        )
+        raise asking.unknown_answer(result)
     row: formats.Row = {"server": uuid, "result": result, "details": details}
     return Output(formats.of_rows(options.format, "results", _COLUMNS, [row]), status)
-
-
-def _wait(question: Question, seconds: float) -> str:
-    """Wait for nova-compute's answer and return it.
-
-    :raises CommandError: if there is none in time
-    """
-    deadline = time.monotonic() + seconds
-    while True:
-        state = question.state()
-        if state is None:
-            raise CommandError(UNAVAILABLE, "somebody has removed the request")
-        is_over = time.monotonic() >= deadline
-        if state == question.request.asked:
-            if is_over and question.withdraw():
-                raise CommandError(
-                    UNAVAILABLE,
-                    f"nova-compute did not take the request within {seconds} seconds, "
-                    "so the request is withdrawn, and nothing was done. nova-compute "
-                    "looks for requests every 10 seconds if it runs with "
-                    "StableRescueDriver of this version. The start of nova-compute "
-                    "recovers interrupted rescues as well",
-                )
-        elif state != requests.TAKEN:
-            return state
-        elif is_over:
-            raise CommandError(
-                UNAVAILABLE,
-                f"nova-compute has taken the request, but no result after {seconds} "
-                "seconds. While nova-compute runs, the recovery goes on, and the log "
-                "has the result; otherwise, the next start recovers the server",
-            )
-        time.sleep(_POLL_SECONDS)

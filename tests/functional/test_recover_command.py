@@ -3,13 +3,9 @@
 
 import argparse
 import json
-import time
-from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import Any
 from unittest import mock
 
-import fixtures
 from nova.compute import task_states, vm_states
 from oslo_concurrency import lockutils
 
@@ -19,18 +15,11 @@ from stable_rescue.outcome import Answer
 from stable_rescue.storage import requests
 from stable_rescue.storage.record import State
 from stable_rescue.virt import transitions
+from tests.functional.asking import NO_SERVER, SECONDS, AskingTestBase
 from tests.functional.failures import NO_MEMORY, FailureTestBase
 
-SECONDS = 60
-NO_SERVER = "00000000-5b6e-4789-8abc-def012345678"
 
-
-class RecoverTest(FailureTestBase):
-    def setUp(self) -> None:
-        super().setUp()
-        folder = Path(self.useFixture(fixtures.TempDir()).path)
-        self.flags(host="compute1", state_path=str(folder))
-
+class RecoverTest(AskingTestBase, FailureTestBase):
     def ask(self, *words: str, server: str = "", times: int = 1) -> list[Any]:
         """Run the command, and nova-compute's task until each command has ended.
 
@@ -42,17 +31,8 @@ class RecoverTest(FailureTestBase):
             dry_run="--dry-run" in words,
             timeout=SECONDS,
         )
-        connection = self.libvirt_connection()
-        with ThreadPoolExecutor(times) as pool:
-            asked = [
-                pool.submit(recover.run, options, connection) for _time in range(times)
-            ]
-            while not all(each.done() for each in asked):
-                if all(each.done() for each in self.manager._stalled.values()):
-                    self.manager._recover_requested_rescues(self.context)
-                time.sleep(0.02)
         results: list[Any] = []
-        for each in asked:
+        for each in self.ask_nova_compute(recover.run, options, times):
             error = each.exception()
             if error is None:
                 (row,) = json.loads(each.result().text)["results"]
@@ -60,7 +40,6 @@ class RecoverTest(FailureTestBase):
             else:
                 self.assertIsInstance(error, CommandError)
                 results.append(str(error))
-        self.assertEqual([], list(requests.folder().iterdir()))
         return results
 
     def assert_foreseen(self, result: Answer, status: int = SUCCESS) -> None:

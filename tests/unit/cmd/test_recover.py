@@ -49,9 +49,9 @@ class RecoverTest(HostTestCase):
     def test_each_answer_has_its_status_and_text(self, result: Answer) -> None:
         with nova_compute(answer(result)):
             status, text, errors = self.run_command("recover", SERVER)
-        known = {**recover._DONE, **recover._NOT_DONE, **recover._ELSEWHERE}
+        known = {**recover._DONE, **recover._NOT_DONE, **recover.ELSEWHERE}
         self.assertIn(result, known)
-        if result in recover._ELSEWHERE:
+        if result in recover.ELSEWHERE:
             self.assertEqual((1, ""), (status, text))
             self.assertIn(SERVER, errors)
         else:
