@@ -10,6 +10,10 @@ class Refused(StableRescueError):
     """The rescue is not possible; the text is a reason for the server's owner."""
 
 
+class NotPlanned(StableRescueError):
+    """A rescue cannot be planned in advance; the text is a reason for the operator."""
+
+
 class NoRoom(Refused):
     """A bus of the machine has no free place, or none after its last device."""
 

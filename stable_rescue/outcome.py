@@ -15,6 +15,22 @@ class Outcome(enum.Enum):
     RESCUED = enum.auto()
 
 
+class PlanAnswer(enum.StrEnum):
+    """What nova-compute answers if it is asked for the plan of a rescue."""
+
+    #: The details are the plan.
+    PLANNED = "planned"
+    #: The rescue would be refused; the details have the reason.
+    REFUSED = "refused"
+    #: A plan cannot be made; the details have the reason.
+    NOT_PLANNED = "not-planned"
+    #: As the Answer of the same name.
+    BUSY = "busy"
+    UNKNOWN = "unknown"
+    ELSEWHERE = "elsewhere"
+    FAILED = "failed"
+
+
 class Answer(enum.StrEnum):
     """What nova-compute has done with an instance that it was to recover.
 

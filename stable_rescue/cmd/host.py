@@ -7,7 +7,7 @@ import os
 import pwd
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import libvirt
 from nova import conf as nova_conf
@@ -19,17 +19,17 @@ from stable_rescue.cmd.exits import (
     UNAVAILABLE,
     WRONG_CONFIGURATION,
     CommandError,
-    Output,
 )
 
 CONF = nova_conf.CONF
+Result = TypeVar("Result")
 
 conf.register_opts(CONF)
 
 
 def run(
-    command: Callable[[argparse.Namespace, Any], Output], options: argparse.Namespace
-) -> Output:
+    command: Callable[[argparse.Namespace, Any], Result], options: argparse.Namespace
+) -> Result:
     """Configure, connect to libvirt, and run a command with this connection.
 
     :raises CommandError: if the configuration is wrong, libvirt does not answer, or a

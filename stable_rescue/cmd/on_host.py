@@ -11,7 +11,7 @@ import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from stable_rescue.cmd.exits import UNAVAILABLE, CommandError, Output
+from stable_rescue.cmd.exits import UNAVAILABLE, CommandError
 
 _FORMATS = ("table", "json", "yaml", "csv")
 
@@ -77,7 +77,7 @@ def add_parsers(commands: Any) -> None:
     recover.add_argument(
         "--timeout",
         metavar="SECONDS",
-        type=_seconds,
+        type=seconds,
         default=120,
         help="how long to wait for nova-compute's answer (120); after that, a request "
         "that nova-compute has not taken is withdrawn",
@@ -85,7 +85,11 @@ def add_parsers(commands: Any) -> None:
     _add_server(recover)
 
 
-def _seconds(text: str) -> int:
+def seconds(text: str) -> int:
+    """Return the value of an option that is a number of seconds.
+
+    :raises argparse.ArgumentTypeError: if it is none, or longer than a day
+    """
     if not (text.isdecimal() and 1 <= int(text) <= 86400):
         raise argparse.ArgumentTypeError(f"{text!r} is not from 1 to 86400 seconds")
     return int(text)
@@ -115,6 +119,13 @@ def _add(
         default="table",
         help="table (the default) for people, the others for programs",
     )
+    add_configuration(parser)
+    parser.set_defaults(run=runner(module))
+    return parser
+
+
+def add_configuration(parser: argparse.ArgumentParser) -> None:
+    """Add the options that name nova-compute's configuration to a parser."""
     parser.add_argument(
         "--config-file",
         metavar="FILE",
@@ -133,19 +144,23 @@ def _add(
         help="a folder of configuration files to read as well; can be given several "
         "times",
     )
-    parser.set_defaults(run=_runner(module))
-    return parser
 
 
-def _runner(module: str) -> Callable[[argparse.Namespace], Output]:
-    def run(options: argparse.Namespace) -> Output:
+def runner(module: str) -> Callable[[argparse.Namespace], Any]:
+    """Return a function that configures Nova and runs a module of this package.
+
+    The function returns what ``run`` of the module returns. CommandError is raised if
+    Nova is not installed, if the configuration is wrong, or if libvirt does not answer;
+    other errors of the module propagate.
+    """
+
+    def run(options: argparse.Namespace) -> Any:
         with warnings.catch_warnings():
             if not sys.warnoptions:
                 # Operators cannot act on what Nova's libraries say about themselves.
                 warnings.simplefilter("ignore")
             host, command = _import("host"), _import(module)
-            output: Output = host.run(command.run, options)
-        return output
+            return host.run(command.run, options)
 
     return run
 

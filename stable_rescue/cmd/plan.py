@@ -1,17 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
-"""stable-rescue plan: show what a rescue would do to a definition."""
+"""stable-rescue plan: show what a rescue would do to a server, or to a definition."""
 
 import argparse
 import difflib
 import json
 import sys
+import uuid
 from pathlib import Path
 from typing import Any
 
 from stable_rescue import exception, properties
 from stable_rescue import plan as plans
-from stable_rescue.cmd import table
-from stable_rescue.cmd.exits import Output
+from stable_rescue.cmd import on_host, table
+from stable_rescue.cmd.exits import USAGE, CommandError, Output
 from stable_rescue.domain import compare, complete, document, recognize
 from stable_rescue.domain.medium import Medium
 from stable_rescue.domain.overlays import Overlays
@@ -19,22 +20,62 @@ from stable_rescue.domain.overlays import Overlays
 #: Counts up whenever a key of the JSON output is renamed or removed.
 _SCHEMA_VERSION = 1
 _MEDIUM = "/var/lib/nova/instances/{uuid}/disk.rescue"
+# The options that only one kind of plan has, by attribute.
+_OF_SERVER = {
+    "image": "--image",
+    "timeout": "--timeout",
+    "security_info": "--security-info",
+    "config_files": "--config-file",
+    "config_dirs": "--config-dir",
+}
+_OF_DEFINITION = {
+    "medium": "--medium",
+    "medium_format": "--medium-format",
+    "fallback_buses": "--fallback-bus",
+    "allow_gaps": "--allow-gaps",
+}
 
 
 def add_parser(commands: Any) -> None:
     """Add this command to the commands of a parser."""
     parser = commands.add_parser(
         "plan",
-        help="show what a rescue would do to a definition",
-        description="Show what a rescue would do to a definition. The command changes "
-        "nothing, and needs no Nova, libvirt, configuration file or root. Exit status: "
-        "0 if there is a plan, 2 if the rescue would be refused, 1 if the input is not "
-        "a domain definition. The reason is on stderr.",
+        help="show what a rescue would do to a server or a definition",
+        description="Show what a rescue would do. With SERVER, the running "
+        "nova-compute of this host makes every check of a rescue that changes "
+        "nothing. With --domain-xml, a definition alone is examined, without Nova, "
+        "libvirt, configuration file or root. Exit status: 0 if there is a plan, 2 if "
+        "the rescue would be refused, 1 if there is nothing to plan. The reason is on "
+        "stderr.",
     )
+    parser.add_argument(
+        "server",
+        metavar="SERVER",
+        nargs="?",
+        help="the UUID of a server on this host, or its name in libvirt",
+    )
+    parser.add_argument(
+        "--image",
+        metavar="ID",
+        type=_image,
+        help="with SERVER: the rescue image in Glance; without this option, the one "
+        "that a rescue without an image uses",
+    )
+    parser.add_argument(
+        "--timeout",
+        metavar="SECONDS",
+        type=on_host.seconds,
+        help="with SERVER: how long to wait for nova-compute's answer (120)",
+    )
+    parser.add_argument(
+        "--security-info",
+        action="store_true",
+        help="with SERVER: json and xml have the secrets of the definition",
+    )
+    on_host.add_configuration(parser)
     parser.add_argument(
         "--domain-xml",
         metavar="FILE",
-        required=True,
         help="the definition, from virsh dumpxml; - reads stdin",
     )
     property_ = parser.add_argument(
@@ -44,7 +85,8 @@ def add_parser(commands: Any) -> None:
         type=_property,
         action="append",
         default=[],
-        help="a property of the rescue image: hw_rescue_device or hw_rescue_bus",
+        help="a property of the rescue image, such as hw_rescue_bus=usb; with SERVER, "
+        "it replaces the property of the image",
     )
     # argcomplete reads this attribute.
     property_.completer = _complete_property
@@ -52,13 +94,14 @@ def add_parser(commands: Any) -> None:
         "--medium",
         metavar="PATH",
         type=_path,
-        help=f"the image file of the rescue disk on the compute host ({_MEDIUM})",
+        help="with --domain-xml: the image file of the rescue disk on the compute host "
+        f"({_MEDIUM})",
     )
     parser.add_argument(
         "--medium-format",
         choices=("raw", "qcow2"),
-        default="raw",
-        help="the format of this file; use raw (the default) for an ISO image",
+        help="with --domain-xml: the format of this file; use raw (the default) for an "
+        "ISO image",
     )
     parser.add_argument(
         "--fallback-bus",
@@ -66,14 +109,14 @@ def add_parser(commands: Any) -> None:
         choices=properties.BUSES,
         action="append",
         default=[],
-        help="a bus to use if the first one has no room, like [stable_rescue] "
-        "fallback_buses",
+        help="with --domain-xml: a bus to use if the first one has no room, like "
+        "[stable_rescue] fallback_buses",
     )
     parser.add_argument(
         "--allow-gaps",
         action="store_true",
-        help="use a place between the server's devices if there is none behind them, "
-        "like [stable_rescue] allow_gaps",
+        help="with --domain-xml: use a place between the server's devices if there is "
+        "none behind them, like [stable_rescue] allow_gaps",
     )
     parser.add_argument(
         *("-f", "--format"),
@@ -87,6 +130,39 @@ def add_parser(commands: Any) -> None:
 
 def run(options: argparse.Namespace) -> Output:
     """Return the plan for these options, in the format that they name.
+
+    :raises Refused: if the rescue is not possible
+    :raises InvalidDomain: if the input is not a domain
+    :raises CommandError: if the options do not fit together, or nova-compute has no
+        plan of a server
+    """
+    _check_usage(options)
+    if options.server is None:
+        plan = _of_definition(options)
+    else:
+        plan = on_host.runner("server_plan")(options)
+    return Output(_FORMATS[options.format](plan))
+
+
+def _check_usage(options: argparse.Namespace) -> None:
+    """Check that the options are all for a server, or all for a definition.
+
+    :raises CommandError: if not
+    """
+    if (options.server is None) == (options.domain_xml is None):
+        raise CommandError(USAGE, "plan needs either SERVER or --domain-xml FILE")
+    kind, foreign = (
+        ("--domain-xml", _OF_SERVER)
+        if options.server is None
+        else ("SERVER", _OF_DEFINITION)
+    )
+    for attribute, option in foreign.items():
+        if getattr(options, attribute):
+            raise CommandError(USAGE, f"{option} cannot be used with {kind}")
+
+
+def _of_definition(options: argparse.Namespace) -> plans.RescuePlan:
+    """Return the plan for a definition.
 
     :raises Refused: if the rescue is not possible
     :raises InvalidDomain: if the input is not a domain
@@ -110,11 +186,10 @@ def run(options: argparse.Namespace) -> Output:
         discard=given.get("hw_rescue_writes") == "discard",
     )
     media = plans.RescueMedia(
-        Medium.from_file(path, options.medium_format),
+        Medium.from_file(path, options.medium_format or "raw"),
         overlays=Overlays(str(Path(path).parent)),
     )
-    plan = plans.derive(original, request, media)
-    return Output(_FORMATS[options.format](plan))
+    return plans.derive(original, request, media)
 
 
 def _complete_property(**_of_argcomplete: Any) -> list[str]:
@@ -136,6 +211,15 @@ def _property(text: str) -> tuple[str, str]:
             f"there is no property {name}; did you mean {near[0]}?"
         )
     return name, value
+
+
+def _image(text: str) -> str:
+    try:
+        return str(uuid.UUID(text))
+    except ValueError:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is not the ID of an image; openstack image show -c id has it"
+        ) from None
 
 
 def _path(text: str) -> str:

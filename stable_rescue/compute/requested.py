@@ -3,7 +3,7 @@
 
 ``stable-rescue recover`` leaves a request in a folder of this host. Nothing is taken
 from it but the instance's UUID: the instance is read again with its lock held, as in
-any other recovery.
+any other recovery. Requests for plans are passed on to ``plans``.
 """
 
 import functools
@@ -18,7 +18,7 @@ from oslo_log import log as logging
 
 from stable_rescue.compute import states
 from stable_rescue.compute.decision import Action, answer_of
-from stable_rescue.compute.stalled import StalledRescueMixin
+from stable_rescue.compute.plans import RequestedPlanMixin
 from stable_rescue.outcome import Answer
 from stable_rescue.storage import requests
 from stable_rescue.storage.requests import Request
@@ -26,8 +26,8 @@ from stable_rescue.storage.requests import Request
 LOG = logging.getLogger(__name__)
 
 
-class RequestedRecoveryMixin(StalledRescueMixin):
-    """Carries out the requests of ``stable-rescue recover``."""
+class RequestedRecoveryMixin(RequestedPlanMixin):
+    """Carries out the requests of ``stable-rescue``."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -46,12 +46,16 @@ class RequestedRecoveryMixin(StalledRescueMixin):
         """Carry out the requests that commands of this host wait for.
 
         This is done in other threads, because a recovery that hangs must not stop
-        Nova's periodic tasks. Requests of the same kind for one instance get one
-        answer. A request for an instance that is being recovered waits.
+        Nova's periodic tasks. Requests for one instance get one answer, if they are of
+        the same kind, except for plans. A request to recover an instance that is being
+        recovered waits.
         """
         try:
             groups: dict[tuple[str, str], list[Request]] = {}
             for request in requests.waiting():
+                if request.asked == requests.PLAN:
+                    self._start_plan(context, request)
+                    continue
                 key = request.instance_uuid, request.asked
                 groups.setdefault(key, []).append(request)
             for (uuid, _asked), group in groups.items():
@@ -71,8 +75,8 @@ class RequestedRecoveryMixin(StalledRescueMixin):
         """Log why the folder of requests cannot be used, unless it is known."""
         if problem and problem != self._folder_problem:
             LOG.warning(
-                "Could not look for requests of stable-rescue recover, which is not "
-                "answered until that is possible: %s",
+                "Could not look for requests of stable-rescue recover and plan, which "
+                "are not answered until that is possible: %s",
                 problem,
             )
         self._folder_problem = problem
@@ -83,15 +87,7 @@ class RequestedRecoveryMixin(StalledRescueMixin):
         """Do what requests of one kind for one instance ask for, and answer them."""
         result = self._result_of(context, group[0])
         for request in group:
-            try:
-                requests.answer(request, result)
-            except OSError as exc:
-                LOG.warning(
-                    "Could not answer stable-rescue recover, whose result is %s: %s",
-                    result,
-                    exc,
-                    instance_uuid=request.instance_uuid,
-                )
+            self._answer(request, result)
         return result
 
     def _result_of(

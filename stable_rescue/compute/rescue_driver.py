@@ -70,7 +70,8 @@ class RescueDriver(Protocol):
     A driver may also have ``expected_rescue_recovery`` and
     ``expected_rescue_clean_up``, as StableRescueDriver does, which return what
     ``recover_rescue`` and ``clean_up_rescue`` would do. ``stable-rescue recover
-    --dry-run`` then says more.
+    --dry-run`` then says more. With ``plan_rescue``, ``stable-rescue plan SERVER``
+    works.
     """
 
     def prepare_rescue(

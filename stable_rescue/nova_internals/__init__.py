@@ -23,6 +23,7 @@ from stable_rescue.nova_internals.consoles import (
     claim_port,
     release_port,
 )
+from stable_rescue.nova_internals.contexts import service_user_context
 from stable_rescue.nova_internals.disks import (
     config_drive_xml,
     fetch_rescue_disk,
@@ -116,6 +117,7 @@ __all__ = [
     "rescue_disk_xml",
     "rescue_disks_of_lvm",
     "rescue_image_ref",
+    "service_user_context",
     "shares_of",
     "start_guest",
     "use_reentrant_connection_lock",

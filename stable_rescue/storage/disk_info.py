@@ -5,8 +5,9 @@ Nova adds a line when it first reads a disk, and never removes one. The line of 
 rescue disk would give the next one, made from another image, the old format (U9).
 """
 
+import contextlib
 import json
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
 from nova import utils
@@ -40,6 +41,29 @@ def remove(instance_dir: str, names: Collection[str]) -> None:
             files.write(path, json.dumps(left) + "\n")
 
     rewrite()
+
+
+@contextlib.contextmanager
+def unchanged(instance_dir: str, names: Collection[str]) -> Iterator[None]:
+    """Remove the lines that Nova adds for these disks in the block.
+
+    Nova also makes a directory that is missing; it is removed if nothing is in it.
+
+    :raises OSError: if the file cannot be written
+    """
+    folder = Path(instance_dir)
+    existed, listed = folder.exists(), _read(folder / _NAME)
+    try:
+        yield
+    finally:
+        if folder.exists():
+            remove(
+                instance_dir,
+                [name for name in names if str(folder / name) not in listed],
+            )
+        if not existed:
+            with contextlib.suppress(OSError):
+                folder.rmdir()
 
 
 def _read(path: Path) -> dict[str, str]:

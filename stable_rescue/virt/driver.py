@@ -25,6 +25,7 @@ from stable_rescue.virt import (
     boot_proof,
     outdated,
     ownership,
+    planning,
     preparation,
     startup,
     stock_rescue,
@@ -138,6 +139,25 @@ class StableRescueDriver(
         )
         self._prepared[instance.uuid] = prepared
         return True
+
+    def plan_rescue(
+        self,
+        context: nova_context.RequestContext,
+        instance: "objects.Instance",
+        image_id: str,
+        properties: dict[str, str],
+        get_block_device_info: Callable[[], dict[str, Any]],
+    ) -> planning.Planned:
+        """Return what a rescue would do; nothing is changed.
+
+        Errors propagate; :func:`refusal.reason_of` has the reason for each.
+
+        :param properties: complete the properties of the image, or replace them
+        :raises NotPlanned: if a plan cannot be made without a change
+        """
+        image = nova_internals.image_api_of(self).get(context, image_id)
+        image = {**image, "properties": (image.get("properties") or {}) | properties}
+        return planning.plan(self, context, instance, image, get_block_device_info)
 
     def rescue(
         self,

@@ -26,6 +26,8 @@ _SCHEMA = {
     "properties": {field: {} for field in _FIELDS},
     "additionalProperties": {"type": "string"},
 }
+#: The token of every user.
+USERS_TOKEN = "token"
 # Nova's fixture replaces these in every functional test.
 _REAL = {
     name: getattr(glance, name)
@@ -44,7 +46,8 @@ class GlanceServer(fixtures.Fixture):
 
     ``images`` and ``data`` hold metadata and data by image id. Requests of a kind in
     ``down`` ("show", "download") are answered with 503. A download ends after ``cut``
-    bytes, if set. ``requests`` lists the kind of each request.
+    bytes, if set. ``requests`` lists the kind of each request, and ``tokens`` the
+    tokens that were sent.
     """
 
     def __init__(self, fallback: dict[str, dict[str, Any]]) -> None:
@@ -54,6 +57,7 @@ class GlanceServer(fixtures.Fixture):
         self.down: set[str] = set()
         self.cut: int | None = None
         self.requests: list[str] = []
+        self.tokens: set[str | None] = set()
         self._fallback = fallback
 
     def _setUp(self) -> None:
@@ -61,11 +65,12 @@ class GlanceServer(fixtures.Fixture):
         self.start()
         self.addCleanup(self.stop)
         self.url = f"http://{self._address[0]}:{self._address[1]}"
-        # No Keystone is running that could issue a token.
+        # No Keystone is running that could issue a token to a user.
+        users = token_endpoint.Token(self.url, USERS_TOKEN)
         self.useFixture(
-            fixtures.MockPatch(
+            fixtures.MonkeyPatch(
                 "nova.context.RequestContext.get_auth_plugin",
-                return_value=token_endpoint.Token(self.url, "token"),
+                lambda context: context.user_auth_plugin or users,
             )
         )
         for name, function in _REAL.items():
@@ -119,6 +124,7 @@ def _handler_of(glance_server: GlanceServer) -> type[BaseHTTPRequestHandler]:
                 return
             kind = "download" if parts[-1] == "file" else "show"
             glance_server.requests.append(kind)
+            glance_server.tokens.add(self.headers["X-Auth-Token"])
             image = glance_server.find(parts[2])
             if kind in glance_server.down:
                 self.answer(503, b"{}")

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A stub of nova-compute that answers the requests of stable-rescue recover."""
+"""A stub of nova-compute that answers the requests of commands."""
 
 import contextlib
 from collections.abc import Callable, Iterator
+from typing import Any
 from unittest import mock
 
 from stable_rescue.storage import requests
@@ -28,11 +29,13 @@ def nova_compute(react: Callable[[Request], object]) -> Iterator[list[str]]:
         yield asked
 
 
-def answer(result: str) -> Callable[[Request], None]:
+def answer(
+    result: str, details: dict[str, Any] | None = None
+) -> Callable[[Request], None]:
     """Return a reaction that takes a request and answers it."""
 
     def react(request: Request) -> None:
         if requests.take(request):
-            requests.answer(request, result)
+            requests.answer(request, result, details)
 
     return react
