@@ -13,7 +13,7 @@ from stable_rescue.domain import overlays
 from stable_rescue.domain.document import Domain
 from stable_rescue.storage.record import Record
 
-# What Nova's libvirt fixture drops of a disk, and where it is kept.
+# What Nova's libvirt fixture drops of a disk, and the key under which it is kept.
 _KEPT = ("serial", "backingStore")
 _DETAILS = "details"
 #: The size of each disk.

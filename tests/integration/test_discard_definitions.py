@@ -83,7 +83,7 @@ class DefinitionTest(base.TestCase):
                 self.assertEqual(target_of(disk)[0] == "vdg", has_key)
                 self.assertIsNotNone(disk.find("backingStore/backingStore"))
 
-    def test_only_overlays_and_the_rescue_disk_are_opened_for_writing(self) -> None:
+    def test_nothing_but_overlays_and_medium_is_opened_to_write(self) -> None:
         nodes = qemu_argv.block_nodes(self.derive().rescue.to_xml())
         written = [
             node

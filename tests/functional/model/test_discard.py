@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Random sequences in which every stable rescue discards what it writes (E8).
 
-Without their overlays, the disks of a rescued server are those of the original
-definition, so all that must hold of an ordinary rescue must hold as well.
+Without its overlays, a rescued server has the disks of its original definition, so all
+that must hold of an ordinary rescue must hold as well.
 """
 
 from typing import Any
