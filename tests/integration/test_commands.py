@@ -18,8 +18,9 @@ from nova import context, objects
 
 from lab.sandbox import REPOSITORY
 from stable_rescue.cmd import main
+from stable_rescue.storage.store import Store
 from tests.integration import base
-from tests.integration.faults.compute import HOST, Compute
+from tests.integration.faults.compute import HOST, IMAGE_ID, Compute
 from tests.integration.faults.server import FaultTestBase
 from tests.integration.faults.strikes import DiskFull
 
@@ -111,12 +112,28 @@ class CommandsTest(FaultTestBase):
 
     def recover(self, *words: str, anew: bool = False) -> tuple[int, str]:
         """Run recover beside a nova-compute that answers; return status and result."""
-        process = self.start_command("recover", self.scene.uuid, *words, anew=anew)
-        code, output = self.compute.act("requests")
-        self.assertEqual(0, code, output[-6000:])
-        status, content = self.result_of(process)
+        status, content = self.ask("recover", *words, anew=anew)
         (row,) = content["results"]
         return status, row["result"]
+
+    def ask(self, command: str, *words: str, anew: bool = False) -> tuple[int, Any]:
+        """Run a command beside a nova-compute that answers; return status and JSON."""
+        process = self.start_command(command, self.scene.uuid, *words, anew=anew)
+        code, output = self.compute.act("requests")
+        self.assertEqual(0, code, output[-6000:])
+        return self.result_of(process)
+
+    def test_libvirt_gets_the_definition_that_was_planned(self) -> None:
+        before = self.observed(), self.nova_state()
+        status, plan = self.ask("plan", "--image", IMAGE_ID, "--security-info")
+        self.assertEqual(0, status)
+        self.assertEqual(before, (self.observed(), self.nova_state()))
+        code, output = self.compute.act("rescue")
+        self.assertEqual(0, code, output[-6000:])
+        record = Store(str(self.scene.folder)).load()
+        self.assertEqual(
+            (record.original_xml, record.rescue_xml), (plan["original"], plan["rescue"])
+        )
 
     def test_killed_rescue_is_recovered_on_request_with_a_full_disk(self) -> None:
         def kill(point: str) -> None:

@@ -40,6 +40,7 @@ from sqlalchemy import orm
 
 from stable_rescue import activation, steps
 from stable_rescue.compute.manager import ComputeManager
+from stable_rescue.storage import requests
 from stable_rescue.virt.driver import StableRescueDriver
 from tests.faults.assertions import NovaState
 from tests.integration.faults import statements
@@ -204,6 +205,7 @@ class Compute:
             ("instances_path", str(self._instances), None),
             ("state_path", str(self._instances), None),
             ("host", HOST, None),
+            ("auth_type", "none", "service_user"),
             ("virt_type", "qemu", "libvirt"),
             ("images_type", "raw", "libvirt"),
             ("lock_path", str(self._instances / "locks"), "oslo_concurrency"),
@@ -334,11 +336,16 @@ def _create_server(context: Any, uuid: str, running: bool) -> objects.Instance:
 
 
 def _carry_out_requests(manager: ComputeManager) -> None:
-    """Wait for requests of stable-rescue recover, and carry them out."""
+    """Wait for the request of a command, and carry it out until the command ends."""
     context = nova_context.get_admin_context()
     deadline = time.monotonic() + SECONDS
-    while not manager._stalled and time.monotonic() < deadline:
+    was_made = False
+    while time.monotonic() < deadline:
         manager._recover_requested(context)
+        is_left = any(requests.folder().glob("*"))
+        if was_made and not is_left:
+            break
+        was_made = was_made or is_left or bool(manager._stalled)
         time.sleep(0.02)
     for recovery in manager._stalled.values():
         recovery.result(SECONDS)
