@@ -32,6 +32,16 @@ from stable_rescue.virt.preparation import Decision
 
 CONF = nova_conf.CONF
 
+#: The findings of every plan, and of a plan with an image without a kernel.
+NOT_TRIED = (
+    "not checked: whether libvirt accepts the rescue definition, because it would have "
+    "to be defined; a rescue tries that before power-off"
+)
+NOT_FETCHED = (
+    "not checked: the rescue image after its first 4 MiB, and whether the host has "
+    "room for it; a rescue fetches the image before power-off"
+)
+
 
 @dataclass(frozen=True)
 class Planned:
@@ -121,8 +131,7 @@ def _plan(
         *_of_volumes(driver, present, server, unchecked),
         *_of_medium(image),
         *_of_overlays(decision, unchecked),
-        "not checked: whether libvirt accepts the rescue definition, because it would "
-        "have to be defined; a rescue tries that before power-off",
+        NOT_TRIED,
     )
     return Planned(
         dataclasses.replace(derived, findings=findings),
@@ -222,10 +231,7 @@ def _of_medium(image: dict[str, Any]) -> Iterator[str]:
             "signatures, which needs the whole image"
         )
     else:
-        yield (
-            "not checked: the rescue image after its first 4 MiB, and whether the host "
-            "has room for it; a rescue fetches the image before power-off"
-        )
+        yield NOT_FETCHED
     if kernel.has_kernel(image):
         yield "not checked: the kernel and the ramdisk of the rescue image"
     if not CONF.force_raw_images and _has_images_format():

@@ -9,9 +9,12 @@ import shlex
 import fixtures
 from nova import objects
 
-from stable_rescue import nova_internals
-from stable_rescue.outcome import Answer
+from stable_rescue import nova_internals, plan
+from stable_rescue.domain.document import Domain
+from stable_rescue.domain.medium import Medium
+from stable_rescue.outcome import Answer, PlanAnswer
 from stable_rescue.storage.record import Record, State
+from stable_rescue.virt import planning
 from tests.unit.cmd import host, screens
 from tests.unit.cmd.compute import answer, nova_compute
 from tests.unit.cmd.host import HostTestCase
@@ -36,6 +39,7 @@ class ScreensTest(HostTestCase):
             dataclasses.replace(record, rescued_at=rescued_at, launched_at=launched_at)
         )
         self.set_times(record, rescued_at)
+        self.planned = self.plan_of(record)
         record = self.add_server("pc-scsi", State.PREPARING)
         path = self.directory(record) / "stable_rescue.json"
         host.set_time(path, DAY.replace(day=16, hour=3, minute=2, second=55))
@@ -51,6 +55,18 @@ class ScreensTest(HostTestCase):
             )
         )
         self.delete_server()
+
+    def plan_of(self, record: Record) -> plan.RescuePlan:
+        """Return the plan of a rescue, with the findings of nova-compute."""
+        planned = plan.derive(
+            Domain.parse(record.original_xml),
+            plan.RescueRequest(bus="usb"),
+            plan.RescueMedia(
+                Medium.from_file(str(self.directory(record) / "disk.rescue"))
+            ),
+        )
+        findings = (planning.NOT_FETCHED, planning.NOT_TRIED)
+        return dataclasses.replace(planned, findings=findings)
 
     def set_times(self, record: Record, rescued_at: datetime.datetime) -> None:
         """Set when the files of a rescue were changed."""
@@ -88,9 +104,14 @@ class ScreensTest(HostTestCase):
             r"(?m)^    \$ stable-rescue (.*)\n((?:    .*\n|\n)+)", PAGE.read_text()
         )
         commands = [command.partition(" ")[0] for command, _block in blocks]
-        self.assertEqual(["list", "show", "verify", "recover", "clean"], commands)
+        self.assertEqual(
+            ["list", "show", "verify", "recover", "clean", "plan"], commands
+        )
         for command, block in blocks:
-            with nova_compute(answer(Answer.RESTORED)):
+            reaction = answer(Answer.RESTORED)
+            if command.startswith("plan"):
+                reaction = answer(PlanAnswer.PLANNED, self.planned.to_dict())
+            with nova_compute(reaction):
                 _status, output, errors = self.run_command(*shlex.split(command))
             self.assertEqual("", errors)
             printed = output.replace(str(self.instances), INSTANCES)
