@@ -4,8 +4,8 @@
 from typing import Any
 from unittest import mock
 
-from keystoneauth1 import loading
-from nova import conf as nova_conf
+import fixtures
+from keystoneauth1 import token_endpoint
 from nova import objects
 
 from stable_rescue.cmd.exits import REFUSED
@@ -14,7 +14,6 @@ from tests.functional.images import ImagesTestBase
 from tests.functional.plans import PlanTestBase
 from tests.functional.volumes import DOWN, VOLUMES, VolumesTestBase
 
-CONF = nova_conf.CONF
 DATA = b"rescue" * 200_000
 
 
@@ -38,14 +37,15 @@ class PlanImagesTest(PlanTestBase, ImagesTestBase):
             self.unrescue_server()
 
     def test_glance_is_asked_with_the_token_of_the_service_user(self) -> None:
-        options = loading.get_auth_plugin_conf_options("admin_token")
-        CONF.register_opts(options, group="service_user")
-        for name, value in (
-            ("auth_type", "admin_token"),
-            ("endpoint", self.glance_server.url),
-            ("token", "the service user's"),
-        ):
-            self.flags(group="service_user", **{name: value})
+        # Options of two kinds of credentials cannot be registered in one process.
+        self.useFixture(
+            fixtures.MockPatch(
+                "keystoneauth1.loading.load_auth_from_conf_options",
+                return_value=token_endpoint.Token(
+                    self.glance_server.url, "the service user's"
+                ),
+            )
+        )
         image = self.add_image(DATA)
         self.glance_server.tokens.clear()
         self.plan(image)
