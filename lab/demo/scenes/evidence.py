@@ -4,8 +4,8 @@
 The rescue image has ``hw_rescue_writes=discard`` and ``hw_rescue_network=quarantine``.
 The server has a root disk, two ephemeral disks, swap, a config drive, and volumes in
 Ceph, encrypted in Ceph, and in StorPool. The server is stopped meanwhile, so that only
-the rescue system could write. Its guest writes a marker to every disk. Cases are
-machine types.
+the rescue system could write, and it writes a marker to every disk. Cases are machine
+types.
 """
 
 from __future__ import annotations
