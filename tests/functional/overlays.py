@@ -20,6 +20,18 @@ _DETAILS = "details"
 SIZE = 64 * units.Mi
 
 
+class DiscardingMixin:
+    """Makes an image whose rescue discards what it writes; the operator allows it."""
+
+    def make_server(self) -> None:
+        self.overlays = self.useFixture(OverlaysFixture())
+        super().make_server()
+        self.image = self.create_rescue_image(
+            hw_rescue_bus="usb", hw_rescue_writes="discard"
+        )
+        self.flags(allowed_writes="keep,discard", group="stable_rescue")
+
+
 class OverlaysFixture(fixtures.Fixture):
     """Gives every disk a size, and makes overlays without qemu-img.
 

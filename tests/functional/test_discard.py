@@ -13,21 +13,13 @@ from stable_rescue import nova_internals
 from stable_rescue.domain import overlays, sources
 from stable_rescue.domain.document import Domain, target_of
 from tests.functional.failures import NO_MEMORY
-from tests.functional.overlays import SIZE, OverlaysFixture, names
+from tests.functional.overlays import SIZE, DiscardingMixin, names
 from tests.functional.server import ServerTestBase
 from tests.functional.volumes import VOLUMES, VolumesTestBase
 
 
-class DiscardTestBase(ServerTestBase):
+class DiscardTestBase(DiscardingMixin, ServerTestBase):
     """A server, and an image whose rescue discards what it writes."""
-
-    def make_server(self) -> None:
-        self.overlays = self.useFixture(OverlaysFixture())
-        super().make_server()
-        self.image = self.create_rescue_image(
-            hw_rescue_bus="usb", hw_rescue_writes="discard"
-        )
-        self.flags(allowed_writes="keep,discard", group="stable_rescue")
 
     def overlay_files(self) -> list[str]:
         """Return the names of the overlays in the server's directory, sorted."""

@@ -11,19 +11,11 @@ from stable_rescue.domain import overlays, recognize
 from stable_rescue.domain.document import Domain
 from tests.functional.model.test_life import RandomLife
 from tests.functional.model.world import WorldTestBase
-from tests.functional.overlays import OverlaysFixture
+from tests.functional.overlays import DiscardingMixin
 
 
-class DiscardingLifeTest(RandomLife, WorldTestBase):
+class DiscardingLifeTest(RandomLife, DiscardingMixin, WorldTestBase):
     seed, divisor = 5, 3
-
-    def make_server(self) -> None:
-        self.overlays = self.useFixture(OverlaysFixture())
-        super().make_server()
-        self.image = self.create_rescue_image(
-            hw_rescue_bus="usb", hw_rescue_writes="discard"
-        )
-        self.flags(allowed_writes="keep,discard", group="stable_rescue")
 
     def definition(self, server: dict[str, Any], flags: int = 0) -> str:
         """Return a definition without overlays, after a look at each of them."""
