@@ -8,9 +8,6 @@ from stable_rescue.cmd.exits import UNAVAILABLE, CommandError
 from stable_rescue.storage import requests
 from stable_rescue.storage.requests import Question
 
-#: How long a command waits without --timeout, in seconds.
-TIMEOUT = 120
-
 _POLL_SECONDS = 0.1
 
 

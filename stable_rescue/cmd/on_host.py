@@ -14,6 +14,8 @@ from typing import Any
 from stable_rescue.cmd.exits import UNAVAILABLE, CommandError
 
 _FORMATS = ("table", "json", "yaml", "csv")
+#: How long a command waits for nova-compute without --timeout, in seconds.
+TIMEOUT = 120
 
 
 def add_parsers(commands: Any) -> None:
@@ -78,9 +80,9 @@ def add_parsers(commands: Any) -> None:
         "--timeout",
         metavar="SECONDS",
         type=seconds,
-        default=120,
-        help="how long to wait for nova-compute's answer (120); after that, a request "
-        "that nova-compute has not taken is withdrawn",
+        default=TIMEOUT,
+        help=f"how long to wait for nova-compute's answer ({TIMEOUT}); after that, a "
+        "request that nova-compute has not taken is withdrawn",
     )
     _add_server(recover)
 

@@ -65,7 +65,8 @@ def add_parser(commands: Any) -> None:
         "--timeout",
         metavar="SECONDS",
         type=on_host.seconds,
-        help="with SERVER: how long to wait for nova-compute's answer (120)",
+        help="with SERVER: how long to wait for nova-compute's answer "
+        f"({on_host.TIMEOUT})",
     )
     parser.add_argument(
         "--security-info",

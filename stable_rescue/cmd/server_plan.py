@@ -9,7 +9,7 @@ import argparse
 from typing import Any
 
 from stable_rescue import exception
-from stable_rescue.cmd import asking, rescues
+from stable_rescue.cmd import asking, on_host, rescues
 from stable_rescue.cmd.exits import NOT_FOUND, UNAVAILABLE, CommandError
 from stable_rescue.cmd.recover import ELSEWHERE
 from stable_rescue.domain.document import Domain
@@ -50,7 +50,7 @@ def run(options: argparse.Namespace, connection: Any) -> RescuePlan:
         "secrets": options.security_info,
     }
     with Question.ask(uuid, requests.PLAN, details) as question:
-        result = asking.wait(question, options.timeout or asking.TIMEOUT, _TEXTS)
+        result = asking.wait(question, options.timeout or on_host.TIMEOUT, _TEXTS)
         answer = question.details() if result in _WITH_DETAILS else {}
     match result:
         case PlanAnswer.PLANNED:

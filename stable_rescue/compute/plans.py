@@ -42,6 +42,11 @@ LOG = logging.getLogger(__name__)
 # so the threads are others.
 _PLANNERS = 4
 
+_VOLUMES_NOT_ASKED = (
+    "not checked: the volumes in Cinder, because [cinder] of nova.conf has no "
+    "auth_type; the plan uses the connections in Nova's database"
+)
+
 Details = dict[str, Any]
 
 
@@ -180,10 +185,13 @@ class RequestedPlanMixin(StalledRescueMixin):
         findings = [*api_checks.findings(instance)]
 
         def block_devices() -> Details:
-            if (missing := _missing_credentials(context, instance)) is None:
-                return block_device.rebuild(self, context, instance)
-            findings.append(missing)
-            return nova_internals.block_device_info(context, instance)
+            # Nova's client uses these for a request without a user's token.
+            if not CONF.cinder.auth_type:
+                stored = nova_internals.block_device_info(context, instance)
+                if virt_driver.block_device_info_get_mapping(stored):
+                    findings.append(_VOLUMES_NOT_ASKED)
+                    return stored
+            return block_device.rebuild(self, context, instance)
 
         with _asking_glance(image_ref):
             # As in a rescue, Nova checks all properties of the image.
@@ -266,20 +274,6 @@ def _asking_glance(image_ref: str) -> Iterator[None]:
             "nova-compute cannot ask Glance with the credentials in [service_user] of "
             f"nova.conf: {exc}"
         ) from exc
-
-
-def _missing_credentials(
-    context: nova_context.RequestContext, instance: "objects.Instance"
-) -> str | None:
-    """Return the finding that Cinder cannot be asked; None if it can, or need not."""
-    stored = nova_internals.block_device_info(context, instance)
-    # Nova's client uses these for a request without a user's token.
-    if CONF.cinder.auth_type or not virt_driver.block_device_info_get_mapping(stored):
-        return None
-    return (
-        "not checked: the volumes in Cinder, because [cinder] of nova.conf has no "
-        "auth_type; the plan uses the connections in Nova's database"
-    )
 
 
 def _refusal(exc: Exception) -> Details:

@@ -96,7 +96,7 @@ def put_on(disk: etree._Element, overlay: Overlay) -> None:
     source, driver = disk.find("source"), _driver_of(disk)
     assert source is not None  # a disk without one is not written
     backing = etree.Element("backingStore", type=disk.get("type", "file"))
-    image_format = driver.get("type") or "raw"
+    image_format = format_of(disk)
     etree.SubElement(backing, "format", type=image_format)
     below = copy.deepcopy(source)
     below.attrib.pop("startupPolicy", None)
@@ -150,6 +150,12 @@ def taken_off(disk: etree._Element) -> Overlay | None:
     return Overlay(path, limit)
 
 
+def format_of(disk: etree._Element) -> str:
+    """Return the format of what a disk reads; libvirt's default is raw."""
+    driver = disk.find("driver")
+    return "raw" if driver is None else driver.get("type") or "raw"
+
+
 def source_below(disk: etree._Element) -> etree._Element | None:
     """Return the <source> of a disk below its overlay, if it has one.
 
@@ -197,8 +203,7 @@ def _check(disk: etree._Element) -> None:
     :raises Refused: if it cannot
     """
     target, kind = document.target_of(disk)[0], disk.get("type", "file")
-    driver = disk.find("driver")
-    image_format = "raw" if driver is None else driver.get("type") or "raw"
+    image_format = format_of(disk)
     if disk.get("device") == "lun":
         problem = "passes SCSI commands to the storage"
     elif disk.find("shareable") is not None:

@@ -179,8 +179,7 @@ def _size_of(disk: etree._Element, target: str) -> int:
 
     :raises Refused: if the host cannot read the disk
     """
-    driver = disk.find("driver")
-    image_format = "raw" if driver is None else driver.get("type") or "raw"
+    image_format = overlays.format_of(disk)
     if disk.find(".//encryption[@format='luks']") is not None and image_format == "raw":
         image_format = "luks"  # QEMU's driver subtracts the header
     path = _path_for_qemu_img(disk, target)

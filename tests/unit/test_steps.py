@@ -66,8 +66,7 @@ BY_OWNER = {("instance", "save"), ("temporary_path()", "replace")}
 #: Functions that change something outside of steps, with the reason.
 EXEMPT = {
     "storage/files.py write": "removes only what a failed step has left",
-    "storage/files.py _sync_folder": "opens a directory, changes nothing",
-    "storage/files.py flush": "opens a file to flush it, changes nothing",
+    "storage/files.py _sync": "opens a file or a folder to flush it, changes nothing",
     "storage/leftovers.py _images": "lists the images of a pool, removes none",
     "storage/leftovers.py remove": "a command of an operator, who repeats it",
     "storage/requests.py _make": "a request that is lost can be repeated",

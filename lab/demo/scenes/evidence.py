@@ -66,7 +66,8 @@ def play(stage: Stage, case: str) -> bool:
             stage.clock.say("server unrescued and started")
     stage.head(f"{case}, evidence, rescue by {device} on {bus or 'default bus'}")
     result = Result(before, rescued, after)
-    faults = [*stage.show(result), *changed(digests), *connected(rescued)]
+    different = changed(digests)
+    faults = [*stage.show(result), *different, *connected(rescued)]
     faults += [f"left behind: {name}" for name in sorted(left)]
     readings = [
         marks.Reading(before, rescued, before),
@@ -77,7 +78,7 @@ def play(stage: Stage, case: str) -> bool:
         faults += reading.faults()
     written = [disk for disk in rescued.disks if disk.marker_written not in UNWRITTEN]
     print(f"the rescue guest wrote to {len(written)} disks")
-    print(f"originals that changed: {len(changed(digests))} of {len(digests[0])}")
+    print(f"originals that changed: {len(different)} of {len(digests[0])}")
     return stage.verdict(faults)
 
 
