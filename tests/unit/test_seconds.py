@@ -17,13 +17,17 @@ class SecondsTest(unittest.TestCase):
             text = ROOT.joinpath(*module.split(".")).with_suffix(".py").read_text()
             self.assertRegex(text, rf"(?m)^class {re.escape(case)}\(")
 
-    def test_class_in_the_table_takes_its_time_despite_a_record(self) -> None:
+    def test_tests_share_the_time_of_their_class(self) -> None:
         name, total = next(iter(seconds.OF_CLASSES.items()))
         tests = [f"{name}.test_one", f"{name}.test_two"]
-        times = seconds.of_tests(tests, {tests[0]: 1000.0})
+        times = seconds.of_tests(tests)
         self.assertEqual(dict.fromkeys(tests, total / 2), times)
 
-    def test_other_class_takes_its_recorded_time(self) -> None:
-        times = seconds.of_tests(["a.B.test_one", "a.B.test_two"], {"a.B.test_one": 2})
-        expected = {"a.B.test_one": 2, "a.B.test_two": seconds.OF_OTHERS}
-        self.assertEqual(expected, times)
+    def test_tests_of_other_classes_take_the_time_of_their_folder(self) -> None:
+        tests = ["tests.unit.test_a.A.test_a", "tests.functional.test_b.B.test_b"]
+        unit, functional = seconds.of_tests(tests).values()
+        self.assertLess(unit, functional)
+
+    def test_module_that_cannot_be_imported_has_a_time(self) -> None:
+        test = "unittest.loader._FailedTest.tests.unit.test_a"
+        self.assertGreater(seconds.of_tests([test])[test], 0)

@@ -31,7 +31,7 @@ print(subprocess.Popen(command, start_new_session=True).pid, flush=True)
 """
 
 with mock.patch.object(sys, "path", [str(TOOLS), *sys.path]):
-    from levels import processes, running, setup
+    from levels import made, processes, running, setup
 
 
 def load_script() -> ModuleType:
@@ -149,12 +149,23 @@ class FakeProcesses:
 
 
 class PreparationTest(unittest.TestCase):
+    def setUp(self) -> None:
+        self.folder = Path(self.enterContext(tempfile.TemporaryDirectory()))
+        for name in made.SOURCES:
+            (self.folder / name).parent.mkdir(exist_ok=True)
+            (self.folder / name).touch()
+
     def prepare(self, fake: FakeProcesses, *levels: str) -> setup.Preparation:
         preparation = setup.Preparation(levels, fake)
         listed = mock.Mock(stdout="ovmf zstd\n")
+        for level in levels:
+            (self.folder / level).mkdir(exist_ok=True)
         with (
-            tempfile.TemporaryDirectory() as folder,
-            mock.patch.object(setup, "log_of", lambda name: Path(folder, name)),
+            mock.patch.object(made, "ROOT", self.folder),
+            mock.patch.object(made, "TOX", self.folder),
+            mock.patch.object(
+                setup, "log_of", lambda name: self.folder / f"{name}.log"
+            ),
             mock.patch.object(setup, "environment", dict),
             mock.patch.object(setup.subprocess, "run", return_value=listed) as bindep,
             mock.patch.object(setup, "install_packages", fake.commands.extend),
@@ -184,6 +195,24 @@ class PreparationTest(unittest.TestCase):
         preparation.wait("py3")
         with self.assertRaisesRegex(setup.NotReadyError, "the reason"):
             preparation.wait("integration")
+
+    def test_environment_is_made_again_only_if_it_failed_or_a_source_changed(
+        self,
+    ) -> None:
+        self.prepare(FakeProcesses("py3"), "mypy", "py3", "functional")
+        for changed, expected in (
+            (None, ["ovmf", "zstd", "py3"]),
+            (None, ["ovmf", "zstd"]),
+            ("setup.cfg", ["mypy", "ovmf", "zstd", "py3,functional"]),
+        ):
+            with self.subTest(changed=changed):
+                if changed:
+                    (self.folder / changed).write_text("another requirement\n")
+                fake = FakeProcesses()
+                preparation = self.prepare(fake, "mypy", "py3", "functional")
+                self.assertEqual(expected, fake.commands)
+                for level in ("mypy", "py3", "functional"):
+                    preparation.wait(level)
 
     def test_level_without_its_python_is_unavailable(self) -> None:
         fake = FakeProcesses("3.13")

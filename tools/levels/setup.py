@@ -13,7 +13,7 @@ import threading
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from levels import ROOT, TOOLS, TOX
+from levels import ROOT, TOOLS, TOX, made
 from levels.processes import Processes, say, tail
 
 TOOL_REQUIREMENTS = ["bindep>=2.11", "tox>=4.28", "tox-uv>=1.20"]
@@ -141,12 +141,13 @@ class Preparation(threading.Thread):
             install_packages(missing)
 
     def _make_environments(self, levels: Sequence[str]) -> None:
-        """Make the environments of levels in one run of tox.
-
-        Each run builds the package, and setuptools then looks at every file below .tox.
-        """
-        names = [level for level in levels if self._has_python(level)]
-        self._finish({*levels} - {*names}, UnavailableError())
+        """Make the environments of levels, all in one run of tox."""
+        available = [level for level in levels if self._has_python(level)]
+        self._finish({*levels} - {*available}, UnavailableError())
+        current = [level for level in available if made.is_current(level)]
+        for level in current:
+            self._complete(level)
+        names = [level for level in available if level not in current]
         if not names:
             return
         command = tox("run", "-q", "--colored", "no", "--notest", "-e", ",".join(names))
@@ -156,19 +157,20 @@ class Preparation(threading.Thread):
         with process.stdout as output, log.open("w") as text:
             for line in output:
                 print(line, end="", file=text, flush=True)
-                if (match := MADE.match(line)) and match["level"] in names:
-                    self._complete(match["level"], match["result"] == "OK", log)
+                if not (match := MADE.match(line)) or match["level"] not in names:
+                    continue
+                if match["result"] == "FAIL":
+                    self._finish([match["level"]], NotReadyError(tail(log)))
+                elif not self._finished[match["level"]].is_set():
+                    made.note(match["level"])
+                    self._complete(match["level"])
         if self._processes.wait(process):
             raise NotReadyError(tail(log))
         self._finish(names)
 
-    def _complete(self, level: str, made: bool, log: Path) -> None:
-        """Finish a level whose environment has been made, or could not be made."""
-        if self._finished[level].is_set():
-            return
+    def _complete(self, level: str) -> None:
+        """Finish a level whose environment is there."""
         try:
-            if not made:
-                raise NotReadyError(tail(log))
             if level == "integration":
                 build = [sys.executable, "-m", "lab.guest", "build"]
                 paths = ["--out", str(GUESTS / "guest"), "--cache", str(GUESTS)]
