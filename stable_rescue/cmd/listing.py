@@ -40,6 +40,6 @@ def row_of(rescue: rescues.Rescue) -> formats.Row:
         "medium_bytes": rescue.medium_bytes(),
         "image": rescue.record.image_id if rescue.record else None,
         "device": rescue.device,
-        "domain": str(rescue.domain.name()),
+        "domain": rescue.domain_name,
         "running": rescue.is_running,
     }

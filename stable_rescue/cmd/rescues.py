@@ -6,7 +6,9 @@ Rescues begin and end while they are read: files and domains may vanish at any m
 
 import dataclasses
 import datetime
-from collections.abc import Iterator
+import functools
+import sys
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,10 +19,11 @@ from lxml import etree
 from nova import conf as nova_conf
 from oslo_utils import timeutils, uuidutils
 
-from stable_rescue import exception
+from stable_rescue import exception, nova_internals
 from stable_rescue.cmd.exits import NOT_FOUND, UNAVAILABLE, CommandError
 from stable_rescue.domain import document, recognize, sources
 from stable_rescue.domain.document import Domain
+from stable_rescue.storage import store
 from stable_rescue.storage.record import Record, State
 from stable_rescue.storage.store import Store
 
@@ -29,12 +32,16 @@ CONF = nova_conf.CONF
 #: States that are not the record's: the record cannot be read; Nova's driver has
 #: rescued the server; only unrescue.xml is left.
 DAMAGED, UNRECORDED, LEFTOVER = "damaged", "unrecorded", "leftover"
+#: The same for a server of this host that libvirt does not have.
+NO_DOMAIN = "no-domain"
 
 # These last seconds. A rescue that is being prepared may have to fetch a large image.
 _SHORT = (State.BEGINNING, State.ENDING, State.ENDED)
 # nova-compute recovers a stalled rescue at the latest after this many stalled_after.
 _LATEST = 1.5
 _ATTEMPTS = 5
+# How long a command waits for Nova's conductor, which it can do without, in seconds.
+_CONDUCTOR_SECONDS = 10.0
 # The values of a record that are text.
 _TEXTS = ("image_id", "device", "bus", "original_xml", "rescue_xml")
 
@@ -44,9 +51,10 @@ class Rescue:
     """What this host knows about the rescue of one server.
 
     ``record`` is None if there is none or it is damaged. ``domain`` is libvirt's
-    domain. ``definition`` is what the guest runs with, or would start with if it is
-    off, without secrets. ``since`` is when the rescue system was started or, if the
-    record does not say that, when the state was written, in UTC.
+    domain, or None if libvirt does not have the server; ``definition`` has no devices
+    then. Otherwise it is what the guest runs with, or would start with if it is off,
+    without secrets. ``since`` is when the rescue system was started or, if the record
+    does not say that, when the state was written, in UTC.
     """
 
     uuid: str
@@ -110,6 +118,11 @@ class Rescue:
             return _file_size(path)
         return _virtual_size(self.domain, disk)
 
+    @property
+    def domain_name(self) -> str | None:
+        """libvirt's name of the server; None if libvirt does not have it."""
+        return None if self.domain is None else str(self.domain.name())
+
 
 def definition_of(domain: Any) -> str:
     """Return what a guest runs with, or would start with if it is off.
@@ -140,17 +153,21 @@ def original_of(rescue: Rescue) -> Domain | None:
 
 
 def on_host(connection: Any) -> Iterator[Rescue]:
-    """Yield the rescues of the servers that libvirt has on this host.
+    """Yield the rescues of the servers of this host.
 
-    Other directories in instances_path may belong to other hosts and are not read.
-    Errors of libvirt propagate.
+    Servers that libvirt does not have may be on other hosts that share instances_path.
+    Nova's conductor is asked about those that have files of a rescue, and about no
+    others. Errors of libvirt propagate.
 
     :raises OSError: if a file cannot be read
     """
-    for domain in domains_of(connection):
+    domains = domains_of(connection)
+    for domain in domains:
         rescue = of_domain(domain)
         if rescue is not None:
             yield rescue
+    known = {domain.UUIDString() for domain in domains}
+    yield from _without_domain(connection, known)
 
 
 def domains_of(connection: Any) -> list[Any]:
@@ -171,10 +188,10 @@ def of_server(connection: Any, server: str) -> Rescue:
     :raises CommandError: if there is no such server, or it has no rescue
     :raises OSError: if a file cannot be read
     """
-    domain = _domain_of(connection, server)
-    earlier = of_domain(domain)
+    find = _finder(connection, server)
+    earlier = find()
     for _attempt in range(_ATTEMPTS):
-        rescue = of_domain(domain)
+        rescue = find()
         if rescue is None:
             raise CommandError(
                 NOT_FOUND, f"server {server} is not in a rescue on this host"
@@ -188,6 +205,21 @@ def of_server(connection: Any, server: str) -> Rescue:
     )
 
 
+def _finder(connection: Any, server: str) -> Callable[[], Rescue | None]:
+    """Return a function that reads the rescue of a server.
+
+    :raises CommandError: if there is no such server
+    """
+    domain = find_domain(connection, server)
+    if domain is not None:
+        return functools.partial(of_domain, domain)
+    if uuidutils.is_uuid_like(server):
+        uuid = str(UUID(server))
+        if _has_files(uuid) and _of_this_host([uuid]):
+            return functools.partial(_of_files, uuid, None, _no_definition(uuid))
+    raise _not_found(server)
+
+
 def uuid_of(connection: Any, server: str) -> str:
     """Return the UUID of a server; libvirt is only asked about a name.
 
@@ -198,24 +230,87 @@ def uuid_of(connection: Any, server: str) -> str:
     """
     if uuidutils.is_uuid_like(server):
         return str(UUID(server))
-    return str(_domain_of(connection, server).UUIDString())
+    domain = find_domain(connection, server)
+    if domain is None:
+        raise _not_found(server)
+    return str(domain.UUIDString())
 
 
-def _domain_of(connection: Any, server: str) -> Any:
-    """Return the domain of a server.
+def find_domain(connection: Any, server: str) -> Any:
+    """Return the domain of a server, or None if libvirt does not have it.
 
-    :raises CommandError: if libvirt does not have it
+    Other errors of libvirt propagate.
+
+    :param server: its UUID, or libvirt's name of it
     """
     is_uuid = uuidutils.is_uuid_like(server)
     find = connection.lookupByUUIDString if is_uuid else connection.lookupByName
     try:
         return find(server)
     except libvirt.libvirtError as exc:
-        if exc.get_error_code() != libvirt.VIR_ERR_NO_DOMAIN:
-            raise
-        raise CommandError(
-            NOT_FOUND, f"libvirt has no server {server} on this host"
-        ) from exc
+        if exc.get_error_code() == libvirt.VIR_ERR_NO_DOMAIN:
+            return None
+        raise
+
+
+def _not_found(server: str) -> CommandError:
+    return CommandError(NOT_FOUND, f"libvirt has no server {server} on this host")
+
+
+def _without_domain(connection: Any, known: Collection[str]) -> Iterator[Rescue]:
+    """Yield the rescues of this host's servers that libvirt does not have.
+
+    :param known: the UUIDs of the servers that libvirt has
+    :raises OSError: if a file cannot be read
+    """
+    try:
+        uuids = [each.name for each in store.instance_directories()]
+    except FileNotFoundError:
+        return  # no server was ever on this host
+    for uuid in _of_this_host(u for u in uuids if u not in known and _has_files(u)):
+        domain = find_domain(connection, uuid)
+        if domain is not None:
+            rescue = of_domain(domain)  # defined meanwhile
+        else:
+            rescue = _of_files(uuid, None, _no_definition(uuid))
+        if rescue is not None:
+            yield rescue
+
+
+def _of_this_host(uuids: Iterable[str]) -> list[str]:
+    """Return those UUIDs whose servers Nova has on this host.
+
+    :returns: all of them if Nova's conductor does not answer, which is printed
+    """
+    wanted = list(uuids)
+    if not wanted:
+        return []
+    try:
+        nova_internals.connect_to_conductor()
+        instances = nova_internals.instances_even_deleted(wanted, _CONDUCTOR_SECONDS)
+    except Exception as exc:  # noqa: BLE001 - any message queue, any conductor
+        print(
+            f"stable-rescue: cannot ask Nova's conductor ({exc}); servers in the state "
+            f"{NO_DOMAIN} may be on other hosts",
+            file=sys.stderr,
+        )
+        return wanted
+    return [
+        uuid
+        for uuid, instance in instances.items()
+        if not instance.deleted and instance.host == CONF.host
+    ]
+
+
+def _no_definition(uuid: str) -> Domain:
+    return Domain.parse(
+        f"<domain><name/><uuid>{uuid}</uuid><os><type/></os><devices/></domain>"
+    )
+
+
+def _has_files(uuid: str) -> bool:
+    files = Store(str(directory_of(uuid)))
+    return files.has_record() or files.has_original()
 
 
 def of_domain(domain: Any) -> Rescue | None:
@@ -225,29 +320,34 @@ def of_domain(domain: Any) -> Rescue | None:
 
     :raises OSError: if a file cannot be read
     """
-    uuid = domain.UUIDString()
-    directory = directory_of(uuid)
-    store = Store(str(directory))
-    if not (store.has_record() or store.has_original()):
-        return None
-    text = definition_of(domain)
-    if not text:
-        return None  # deleted meanwhile
-    definition = Domain.parse(text)
+    uuid = str(domain.UUIDString())
+    text = definition_of(domain) if _has_files(uuid) else ""
+    return _of_files(uuid, domain, Domain.parse(text)) if text else None
+
+
+def _of_files(uuid: str, domain: Any, definition: Domain) -> Rescue | None:
+    """Return the rescue of a server, or None if it has ended meanwhile.
+
+    :param domain: None if libvirt does not have the server
+    :raises OSError: if a file cannot be read
+    """
+    files = Store(str(directory_of(uuid)))
     try:
-        record = _usable(store.read())
+        record = _usable(files.read())
     except exception.InvalidRecord:
         record, state = None, DAMAGED
     else:
         if record is not None:
             state = record.state.value
-        elif store.has_original():
+        elif files.has_original():
             state = UNRECORDED if recognize.is_rescue(definition) else LEFTOVER
         else:
-            return None  # ended meanwhile
+            return None
     since = record.rescued_at if record and record.state is State.RESCUED else None
     if since is None:
-        since = store.changed_at()
+        since = files.changed_at()
+    if domain is None:
+        state = NO_DOMAIN
     return Rescue(uuid, domain, definition, state, record, since)
 
 

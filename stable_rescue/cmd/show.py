@@ -94,8 +94,9 @@ def _steps(rescue: Rescue) -> Iterator[formats.Row]:
         yield _step("shutdown and boot", saved, seconds)
     if booted:
         yield _step("in rescue", booted, None)
-    if rescue.state != State.RESCUED:
-        yield _step(rescue.state, rescue.since, None)
+    state = rescue.record.state.value if rescue.record else rescue.state
+    if state != State.RESCUED:
+        yield _step(state, rescue.since, None)
 
 
 def _step(

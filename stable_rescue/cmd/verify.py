@@ -35,12 +35,20 @@ _COLUMNS = ("check", "result", "details")
 OK, FAILED, UNKNOWN = "ok", "failed", "unknown"
 
 
+_NO_DOMAIN = "libvirt does not have the server"
+# The checks that can be made without a definition.
+_WITHOUT_DOMAIN = ("record", "original definition", "guest")
+
+
 @dataclass(frozen=True)
 class _Result:
     """The result of a check, and a text for the operator."""
 
     result: str
     details: str
+
+
+_Check = Callable[[Rescue], _Result]
 
 
 def run(options: argparse.Namespace, connection: Any) -> Output:
@@ -55,7 +63,7 @@ def run(options: argparse.Namespace, connection: Any) -> Output:
     checks = _CHECKS
     if rescue.record is not None and rescue.record.discards_writes:
         checks = (*checks, ("writes", functools.partial(_check_writes, rescue.record)))
-    results = [(name, check(rescue)) for name, check in checks]
+    results = [(name, _result(name, check, rescue)) for name, check in checks]
     rows: list[formats.Row] = [
         {"check": name, "result": each.result, "details": each.details}
         for name, each in results
@@ -65,13 +73,22 @@ def run(options: argparse.Namespace, connection: Any) -> Output:
     return Output(text, SUCCESS if all_hold else NOT_ALL)
 
 
+def _result(name: str, check: _Check, rescue: Rescue) -> _Result:
+    """Make a check, unless it needs a definition that libvirt does not have."""
+    if rescue.domain is None and name not in _WITHOUT_DOMAIN:
+        return _Result(UNKNOWN, _NO_DOMAIN)
+    return check(rescue)
+
+
 def _check_record(rescue: Rescue) -> _Result:
     if rescue.record is None:
         if rescue.state == rescues.UNRECORDED:
             return _Result(UNKNOWN, "Nova's driver has rescued the server")
+        if rescue.state == rescues.NO_DOMAIN:
+            return _Result(FAILED, "there is no record that can be read")
         return _Result(FAILED, f"the record is {rescue.state}")
     if rescue.record.state is not State.RESCUED:
-        return _Result(FAILED, f"the state is {rescue.state}, not rescued")
+        return _Result(FAILED, f"the state is {rescue.record.state}, not rescued")
     since = formats.time_of(rescue.since)
     return _Result(OK, f"{rescue.record.kind} since {since}")
 
@@ -95,6 +112,8 @@ def _check_original(rescue: Rescue) -> _Result:
 
 
 def _check_guest(rescue: Rescue) -> _Result:
+    if rescue.domain is None:
+        return _Result(FAILED, _NO_DOMAIN)
     return _Result(OK, "runs") if rescue.is_running else _Result(FAILED, "is off")
 
 
@@ -210,7 +229,7 @@ def _saved(rescue: Rescue) -> Domain | None:
     return Store(str(rescues.directory_of(rescue.uuid))).load_original()
 
 
-_CHECKS: tuple[tuple[str, Callable[[Rescue], _Result]], ...] = (
+_CHECKS: tuple[tuple[str, _Check], ...] = (
     ("record", _check_record),
     ("original definition", _check_original),
     ("guest", _check_guest),

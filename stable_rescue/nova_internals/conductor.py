@@ -37,16 +37,19 @@ def connect_to_conductor() -> None:
     objects_base.NovaObject.indirection_api = conductor_rpcapi.ConductorAPI()
 
 
-def instances_even_deleted(uuids: Collection[str]) -> dict[str, objects.Instance]:
+def instances_even_deleted(
+    uuids: Collection[str], seconds: float | None = None
+) -> dict[str, objects.Instance]:
     """Return those instances that Nova's database has, by UUID, with deleted ones.
 
     Errors of oslo.messaging and of the conductor propagate.
 
-    :raises NoAnswerError: if there is no answer within ``rpc_response_timeout`` seconds
+    :param seconds: how long to wait; by default, ``rpc_response_timeout``
+    :raises NoAnswerError: if there is no answer in time
     """
     # Without a message queue, oslo.messaging would try to connect for ever.
     future = _workers.submit(lambda: _instances(sorted(uuids)))
-    seconds = CONF.rpc_response_timeout
+    seconds = CONF.rpc_response_timeout if seconds is None else seconds
     try:
         return future.result(seconds)
     except futures.TimeoutError as exc:

@@ -8,7 +8,7 @@ import os
 import shutil
 import threading
 import unittest
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -22,11 +22,11 @@ from stable_rescue import nova_internals
 from stable_rescue.cmd import clean
 from stable_rescue.storage import leftovers
 from stable_rescue.storage.record import State
+from tests.unit.cmd.conductor import ELSEWHERE, HERE, Conductor
 from tests.unit.cmd.host import HostTestCase
 
 HISTORY = "6c1f0a52-3a86-4d0b-8e0f-2f3f0b1c9a2a"
 NOBODY = 65534  # the user id
-HERE, ELSEWHERE = "compute1", "compute2"
 FILES = ["disk.rescue", "unrescue.xml", "stable_rescue.json"]
 
 
@@ -47,26 +47,11 @@ class CleanTest(HostTestCase):
     def setUp(self) -> None:
         super().setUp()
         self.options.append(f"host = {HERE}")
-        objects.register_all()
-        self.servers: dict[str, objects.Instance] = {}
-        self.replace("connect_to_conductor", lambda: None)
-        self.replace("instances_even_deleted", self.answer)
+        self.conductor = self.useFixture(Conductor())
         record = self.add_server(state=State.RESCUED)
         self.rescue_xml = self.domains.pop()
         self.directory_ = self.directory(record)
-        self.set_server(HISTORY, deleted=True)
-
-    def replace(self, name: str, function: Callable[..., Any]) -> None:
-        """Replace a function of nova_internals."""
-        self.useFixture(fixtures.MockPatchObject(nova_internals, name, function))
-
-    def answer(self, uuids: Collection[str]) -> dict[str, objects.Instance]:
-        """Answer as Nova's conductor does."""
-        return {uuid: self.servers[uuid] for uuid in uuids if uuid in self.servers}
-
-    def set_server(self, uuid: str, deleted: bool, host: str | None = HERE) -> None:
-        """Set what Nova's database has of a server."""
-        self.servers[uuid] = objects.Instance(uuid=uuid, deleted=deleted, host=host)
+        self.conductor.set_server(HISTORY, deleted=True)
 
     def clean(self, *words: str, status: int = 0) -> dict[str, tuple[str, str]]:
         """Return action and reason by the name of the leftover."""
@@ -118,21 +103,21 @@ class CleanTest(HostTestCase):
         self.assertEqual(sorted(FILES), self.present())
 
     def test_server_that_nova_has_here_is_kept(self) -> None:
-        self.set_server(HISTORY, deleted=False)
+        self.conductor.set_server(HISTORY, deleted=False)
         self.assert_kept("the start of nova-compute recovers it")
 
     def test_server_that_nova_does_not_know_is_kept(self) -> None:
         """The server may be in another cell, on the same storage."""
-        self.servers.clear()
+        self.conductor.servers.clear()
         self.assert_kept("it was purged, or is in another cell")
 
     def test_deleted_server_of_another_host_is_kept(self) -> None:
-        self.set_server(HISTORY, deleted=True, host=ELSEWHERE)
+        self.conductor.set_server(HISTORY, deleted=True, host=ELSEWHERE)
         self.assert_kept(f"last on host {ELSEWHERE}")
 
     def test_server_of_another_host_is_not_listed(self) -> None:
         """Hosts may share instances_path."""
-        self.set_server(HISTORY, deleted=False, host=ELSEWHERE)
+        self.conductor.set_server(HISTORY, deleted=False, host=ELSEWHERE)
         self.assertEqual({}, self.clean("--yes"))
         self.assertEqual(sorted(FILES), self.present())
 
@@ -229,7 +214,7 @@ class CleanTest(HostTestCase):
     def test_images_in_the_rbd_pool_are_removed(self) -> None:
         mine = [f"{HISTORY}_disk.rescue", f"{HISTORY}_disk.config.rescue"]
         other = "b84c3f6e-9e0a-4a51-8d3c-51f3e2a76d2c"
-        self.set_server(other, deleted=False, host=ELSEWHERE)
+        self.conductor.set_server(other, deleted=False, host=ELSEWHERE)
         others = [f"{HISTORY}_disk", f"{other}_disk.rescue", "x_disk.rescue", "image"]
         pool = Pool(*mine, *others)
         self.options.append("[libvirt]\nimages_type = rbd\nimages_rbd_pool = vms")
@@ -246,14 +231,14 @@ class CleanTest(HostTestCase):
 
     def test_conductor_that_does_not_answer_means_that_all_stays(self) -> None:
         error = nova_internals.NoAnswerError("no answer within 60 seconds")
-        self.replace("instances_even_deleted", mock.Mock(side_effect=error))
+        self.conductor.replace("instances_even_deleted", mock.Mock(side_effect=error))
         for words in (("clean",), ("clean", "--yes")):
             self.assert_fails(69, "no answer within 60", "is removed", words=words)
         self.assertEqual(sorted(FILES), self.present())
 
     def test_message_queue_without_configuration_is_named(self) -> None:
         error = ValueError("no transport_url")
-        self.replace("connect_to_conductor", mock.Mock(side_effect=error))
+        self.conductor.replace("connect_to_conductor", mock.Mock(side_effect=error))
         self.assert_fails(69, "conductor: no transport_url", words=("clean", "--yes"))
 
     def test_lvm_is_named_as_not_looked_at(self) -> None:

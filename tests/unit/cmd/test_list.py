@@ -14,9 +14,12 @@ from unittest import mock
 
 import yaml
 
+from stable_rescue import nova_internals
+from stable_rescue.cmd import rescues
 from stable_rescue.storage.record import State
 from stable_rescue.storage.store import Store
 from tests.unit.cmd import host
+from tests.unit.cmd.conductor import ELSEWHERE, HERE, Conductor
 from tests.unit.cmd.host import HostTestCase
 
 HISTORY = "6c1f0a52-3a86-4d0b-8e0f-2f3f0b1c9a2a"
@@ -25,6 +28,11 @@ WRONG = (None, 5, "2026-01-01T00:00:00+02:00", [], {"a": "b"})
 
 
 class ListTest(HostTestCase):
+    def setUp(self) -> None:
+        super().setUp()
+        self.options.append(f"host = {HERE}")
+        self.conductor = self.useFixture(Conductor())
+
     def rescues(self) -> list[dict[str, Any]]:
         """Return the rescues of the host as the command prints them in JSON."""
         content = json.loads(self.output("list", "-f", "json"))
@@ -78,6 +86,7 @@ class ListTest(HostTestCase):
         """Hosts may share instances_path."""
         self.add_server()
         self.domains.clear()
+        self.conductor.set_server(HISTORY, host=ELSEWHERE)
         self.add_server("pc-scsi")
         with mock.patch.object(
             Store, "read", autospec=True, side_effect=Store.read
@@ -209,6 +218,78 @@ class ListTest(HostTestCase):
         self.add_server()
         self.options.append("rescue_timeout = soon")
         self.assert_fails(78, "rescue_timeout", words=("list",))
+
+    def test_server_that_libvirt_has_lost_is_listed(self) -> None:
+        record = self.add_server()
+        self.save(dataclasses.replace(record, rescued_at=host.RESCUED_AT))
+        self.domains.clear()
+        self.conductor.set_server(HISTORY)
+        self.assertEqual(
+            {
+                "server": HISTORY,
+                "domain": None,
+                "kind": "stable",
+                "state": "no-domain",
+                "since": "2026-11-28T01:02:03Z",
+                "overdue": None,
+                "image": host.IMAGE,
+                "device": "disk on usb",
+                "medium_bytes": 15 * host.MIB,
+                "running": False,
+            },
+            self.the_rescue(),
+        )
+
+    def test_files_of_a_lost_server_are_enough_to_list_it(self) -> None:
+        record = self.add_server()
+        self.domains.clear()
+        self.conductor.set_server(HISTORY)
+        path = self.directory(record) / "stable_rescue.json"
+        path.write_text("{")
+        rescue = self.the_rescue()
+        self.assertEqual(("no-domain", None), (rescue["state"], rescue["kind"]))
+        path.unlink()
+        self.assertEqual("no-domain", self.the_rescue()["state"])
+
+    def test_deleted_and_unknown_servers_are_left_to_clean(self) -> None:
+        self.add_server()
+        self.domains.clear()
+        self.assertEqual([], self.rescues())
+        self.conductor.set_server(HISTORY, deleted=True)
+        self.assertEqual([], self.rescues())
+
+    def test_lost_servers_are_listed_without_the_conductor(self) -> None:
+        self.add_server()
+        self.domains.clear()
+        error = nova_internals.NoAnswerError("no answer within 10 seconds")
+        self.conductor.replace("instances_even_deleted", mock.Mock(side_effect=error))
+        status, output, errors = self.run_command("list", "-f", "json")
+        self.assertEqual(0, status)
+        (rescue,) = json.loads(output)["rescues"]
+        self.assertEqual("no-domain", rescue["state"])
+        self.assertIn("no answer within 10 seconds", errors)
+        self.assertIn("may be on other hosts", errors)
+
+    def test_conductor_is_not_asked_about_servers_of_libvirt(self) -> None:
+        self.add_server()
+        self.add_server("pc-scsi", state=None)
+        asked = mock.Mock(side_effect=AssertionError)
+        self.conductor.replace("instances_even_deleted", asked)
+        self.assertEqual(HISTORY, self.the_rescue()["server"])
+        self.assertFalse(asked.called)
+
+    def test_server_that_is_defined_meanwhile_has_its_domain(self) -> None:
+        self.add_server()
+        self.conductor.set_server(HISTORY)
+        with mock.patch.object(rescues, "domains_of", return_value=[]):
+            rescue = self.the_rescue()
+        self.assertEqual(
+            ("rescued", "instance-0000002a"), (rescue["state"], rescue["domain"])
+        )
+
+    def test_host_without_instances_path_has_an_empty_list(self) -> None:
+        self.instances.rmdir()
+        self.assertEqual([], self.rescues())
 
 
 class ProcessTest(HostTestCase):

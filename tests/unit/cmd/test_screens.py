@@ -7,9 +7,8 @@ import re
 import shlex
 
 import fixtures
-from nova import objects
 
-from stable_rescue import nova_internals, plan
+from stable_rescue import plan
 from stable_rescue.domain.document import Domain
 from stable_rescue.domain.medium import Medium
 from stable_rescue.outcome import Answer, PlanAnswer
@@ -17,6 +16,7 @@ from stable_rescue.storage.record import Record, State
 from stable_rescue.virt import planning
 from tests.unit.cmd import host, screens
 from tests.unit.cmd.compute import answer, nova_compute
+from tests.unit.cmd.conductor import HERE, Conductor
 from tests.unit.cmd.host import HostTestCase
 
 PAGE = host.ROOT / "doc" / "source" / "cli.rst"
@@ -88,16 +88,8 @@ class ScreensTest(HostTestCase):
         ):
             with (directory / name).open("wb") as file:
                 file.truncate(size)
-        self.options.append("host = compute1")
-        objects.register_all()
-        server = objects.Instance(uuid=DELETED, deleted=True, host="compute1")
-        for name, value in (
-            ("connect_to_conductor", None),
-            ("instances_even_deleted", {DELETED: server}),
-        ):
-            self.useFixture(
-                fixtures.MockPatchObject(nova_internals, name, return_value=value)
-            )
+        self.options.append(f"host = {HERE}")
+        self.useFixture(Conductor()).set_server(DELETED, deleted=True)
 
     def test_screens_of_the_manual_are_real(self) -> None:
         blocks = re.findall(

@@ -14,6 +14,7 @@ from stable_rescue.cmd import rescues
 from stable_rescue.storage.record import State
 from stable_rescue.storage.store import Store
 from tests.unit.cmd import host
+from tests.unit.cmd.conductor import ELSEWHERE, HERE, Conductor
 from tests.unit.cmd.host import HostTestCase
 
 HISTORY = "6c1f0a52-3a86-4d0b-8e0f-2f3f0b1c9a2a"
@@ -47,6 +48,23 @@ class ShowTest(HostTestCase):
         )
         self.assertEqual(34 + 2, len(shown["devices"]))
         self.assertNotIn(record.original_xml[:200], str(shown))
+
+    def test_server_that_libvirt_has_lost_is_shown(self) -> None:
+        self.add_server()
+        self.domains.clear()
+        self.options.append(f"host = {HERE}")
+        conductor = self.useFixture(Conductor())
+        conductor.set_server(HISTORY)
+        shown = self.shown()
+        self.assertEqual(
+            ("no-domain", None, False, "disk on usb"),
+            tuple(shown[key] for key in ("state", "domain", "running", "device")),
+        )
+        self.assertEqual(["in rescue"], [step["step"] for step in shown["steps"]][-1:])
+        self.assertEqual({"missing"}, {each["change"] for each in shown["devices"]})
+        self.assertEqual(34, len(shown["devices"]))
+        conductor.set_server(HISTORY, host=ELSEWHERE)
+        self.assert_fails(1, "libvirt has no server", words=("show", HISTORY))
 
     def test_table_and_yaml_have_the_same_facts(self) -> None:
         self.add_server()

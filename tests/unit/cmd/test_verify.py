@@ -16,6 +16,7 @@ from stable_rescue.domain.overlays import Overlays
 from stable_rescue.storage import deadline
 from stable_rescue.storage.record import Record, State
 from stable_rescue.storage.store import Store
+from tests.unit.cmd.conductor import HERE, Conductor
 from tests.unit.cmd.host import HostTestCase
 from tests.unit.domain import samples
 
@@ -78,6 +79,19 @@ class VerifyTest(HostTestCase):
         self.assertEqual({"ok"}, {result for result, _details in results.values()})
         self.assertEqual("0 of 34 moved", results["devices"][1])
         self.assertIn("3 of 3 are connected", results["volumes"][1])
+
+    def test_server_that_libvirt_has_lost_fails(self) -> None:
+        self.domains.clear()
+        self.options.append(f"host = {HERE}")
+        self.useFixture(Conductor()).set_server(HISTORY)
+        lost = "libvirt does not have the server"
+        results = self.results()
+        self.assertEqual("ok", results.pop("record")[0])
+        self.assertEqual("ok", results.pop("original definition")[0])
+        self.assertEqual(("failed", lost), results.pop("guest"))
+        self.assertEqual({("unknown", lost)}, set(results.values()))
+        self.save(self.record).remove_record()
+        self.assertEqual("failed", self.results()["record"][0])
 
     def discard_writes(self) -> None:
         """Let the rescue of the server have overlays."""
