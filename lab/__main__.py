@@ -51,6 +51,11 @@ def options_parser() -> argparse.ArgumentParser:
         help="Nova's images_type: local disks in files or in Ceph"
         " (default: %(default)s)",
     )
+    parser.add_argument(
+        "--as-root",
+        action="store_true",
+        help="run all services and QEMU as root, not as users of their own",
+    )
     return parser
 
 
@@ -63,6 +68,7 @@ def chosen(arguments: argparse.Namespace) -> Options:
         network=arguments.network,
         backends=tuple(filter(None, backends.split(","))),
         images_type=arguments.images_type,
+        as_root=arguments.as_root,
     )
 
 

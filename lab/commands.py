@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from lab import guest, loops, packages
+from lab import accounts, guest, loops, packages
 from lab.clock import Clock
 from lab.config import Lab, Options
 from lab.errors import LabError
@@ -58,16 +58,24 @@ def up(lab: Lab, options: Options) -> None:
             before, driver=options.driver, images_type=options.images_type
         ):
             raise LabError(
-                "The lab is up with other options for release, network or backends."
+                "The lab is up with other options for release, network, backends or"
+                " users."
                 " Run `tools/lab down` first."
             )
         if options.images_type == "rbd" and "ceph" not in options.backends:
             raise LabError("--images-type rbd needs ceph in --backends.")
         lab.options = options
+        if not options.as_root:
+            # Passwords and data have modes of their own.
+            lab.state.chmod(0o711)
+            accounts.check_reachable(lab.state, lab.repository)
         images = _prepare_machine(lab, clock.say)
         if not lab.sandbox.running():
             lab.sandbox.start()
             clock.say("namespaces created")
+        if not options.as_root:
+            folders = (lab.venv / "bin", lab.state / "etc", lab.state / "data")
+            accounts.create(lab.sandbox, *folders)
         options.save(lab.options_file)
         services = all_services(lab)
         if before not in (None, options):

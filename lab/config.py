@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
+from lab.accounts import ACCOUNTS, Account
 from lab.sandbox import REPOSITORY, Sandbox
 
 #: The environment variable that names another state folder, for a second lab.
@@ -47,6 +48,7 @@ class Options:
     network: bool = True
     backends: tuple[str, ...] = ("ceph", "storpool")
     images_type: str = "qcow2"  # Nova's [libvirt] images_type: qcow2, raw or rbd
+    as_root: bool = False  # all processes, QEMU included, instead of users of their own
 
     @classmethod
     def load(cls, path: Path) -> Options | None:
@@ -119,8 +121,11 @@ class Lab:
         return self._folder("cache")
 
     def data(self, name: str) -> Path:
-        """Return the folder for the data of ``name``; create it if it is missing."""
-        return self._folder("data", name)
+        """Return the folder for the data of ``name``; create it, for root, if needed.
+
+        OpenStackService.folder gives it to the user of a service.
+        """
+        return self._folder("data", *name.split("/"), mode=0o700)
 
     def etc(self, name: str) -> Path:
         """Return the configuration folder of ``name``; create it if it is missing."""
@@ -138,9 +143,13 @@ class Lab:
         """Return the pid file of the process ``name``."""
         return self.pid_dir / f"{name}.pid"
 
-    def _folder(self, *names: str) -> Path:
+    def account(self, name: str) -> Account | None:
+        """Return the user that the services of a project run as, None if root."""
+        return None if self.options.as_root else ACCOUNTS.get(name)
+
+    def _folder(self, *names: str, mode: int = 0o755) -> Path:
         folder = self.state.joinpath(*names)
-        folder.mkdir(parents=True, exist_ok=True, mode=0o755)
+        folder.mkdir(parents=True, exist_ok=True, mode=mode)
         return folder
 
     # -- sandbox, passwords and URLs ----------------------------------------------

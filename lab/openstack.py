@@ -3,11 +3,13 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import ClassVar
 
+from lab.accounts import Account
 from lab.config import ADDRESS, PORTS, REGION, Lab
 from lab.service import Service
 
@@ -30,13 +32,40 @@ class OpenStackService(Service):
     #: The project. The configuration folder, the user and the port have this name.
     project: ClassVar[str]
 
+    @property
+    def account(self) -> Account | None:
+        """The user that the service runs as, None if root."""
+        return self.lab.account(self.project)
+
+    def folder(self, *names: str) -> Path:
+        """Return a folder of the project's data, which belongs to the service's user.
+
+        The folder and those that it is in are created if they are missing.
+        """
+        account, parts = self.account, (self.project, *names)
+        for depth in range(1, len(parts) + 1):
+            path = self.lab.data("/".join(parts[:depth]))
+            if account is not None and path.stat().st_uid != account.uid:
+                os.chown(path, account.uid, account.gid)
+                path.chmod(account.mode)
+        return path
+
+    def write(self, target: Path, text: str) -> Path:
+        """Write ``text`` to ``target``, readable by root and the service's user."""
+        super().write(target, text)
+        account = self.account
+        if account is not None:
+            os.chown(target, 0, account.gid)
+            target.chmod(0o640)
+        return target
+
     def values(self) -> dict[str, str]:
         """Return the values that the project's templates may use."""
         lab = self.lab
         return {
             "address": ADDRESS,
             "region": REGION,
-            "data": str(lab.data(self.project)),
+            "data": str(self.folder()),
             "etc": str(lab.etc(self.project)),
             "bin": str(lab.venv / "bin"),
             "venv": str(lab.venv),
@@ -58,6 +87,7 @@ class OpenStackService(Service):
             f"OS_{self.project.upper()}_CONFIG_DIR": folder,
             # One malloc arena per thread costs hundreds of MiB over all services.
             "MALLOC_ARENA_MAX": "2",
+            "HOME": str(self.lab.data(self.project)),
         }
 
     def config_files(self) -> list[str]:
@@ -72,12 +102,18 @@ class OpenStackService(Service):
 
         :raises LabError: if it fails
         """
-        self.run([self.lab.bin(name), *arguments], env=self.environment())
+        argv = self.as_user([self.lab.bin(name), *arguments])
+        self.run(argv, env=self.environment())
+
+    def as_user(self, argv: Sequence[str]) -> list[str]:
+        """Return ``argv`` to be run as the service's user."""
+        account = self.account
+        return list(argv) if account is None else account.become(argv)
 
     def daemon(self, command: str, files: Sequence[str] | None = None) -> None:
         """Start a command of the virtual environment in the background."""
         argv = [self.lab.bin(command), *(files or self.config_files())]
-        self.spawn(argv, env=self.environment())
+        self.spawn(self.as_user(argv), env=self.environment())
 
     def copy_from_venv(self, *names: str) -> None:
         """Copy files or folders from the installed packages to the configuration."""
@@ -108,15 +144,13 @@ class WebService(OpenStackService):
     deadline = 180
 
     def start(self) -> None:
-        self.spawn(
-            [
-                self.lab.bin("uwsgi"),
-                *("--http-socket", f"{ADDRESS}:{PORTS[self.project]}"),
-                *("--module", f"{self.module}:application", *UWSGI),
-                *self.uwsgi_arguments(),
-            ],
-            env=self.environment(),
-        )
+        argv = [
+            self.lab.bin("uwsgi"),
+            *("--http-socket", f"{ADDRESS}:{PORTS[self.project]}"),
+            *("--module", f"{self.module}:application", *UWSGI),
+            *self.uwsgi_arguments(),
+        ]
+        self.spawn(self.as_user(argv), env=self.environment())
 
     def uwsgi_arguments(self) -> list[str]:
         """Return more arguments for uwsgi."""
@@ -148,8 +182,9 @@ def authtoken(lab: Lab, user: str) -> str:
 def privsep(lab: Lab, project: str) -> str:
     """Return the option that starts privileged helpers as root."""
     folder = lab.etc(project)
+    sudo = "" if lab.account(project) is None else "sudo "
     return (
-        f"helper_command = {lab.bin('privsep-helper')}"
+        f"helper_command = {sudo}{lab.bin('privsep-helper')}"
         f" --config-file {folder / f'{project}.conf'}"
     )
 

@@ -47,6 +47,7 @@ APT_PACKAGES = (
     "conntrack",
     "iproute2",
     "procps",
+    "sudo",
 )
 
 #: From the first Nova that runs under uwsgi without wsgi scripts to the latest tested.

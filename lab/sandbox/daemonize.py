@@ -19,6 +19,7 @@ def execute(pid_file: Path, log: Path, argv: list[str], errors: int) -> None:
     """Become ``argv``; if that fails, write the reason to descriptor ``errors``."""
     try:
         os.setsid()
+        os.umask(0o022)
         null = os.open(os.devnull, os.O_RDONLY)
         output = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
         for source, target in ((null, 0), (output, 1), (output, 2)):

@@ -38,18 +38,18 @@ PRIVATE_FOLDERS = (
 
 RUN_FOLDERS = ("lock", "libvirt", "openvswitch", "ceph", "user", "log")
 
-#: name: (major, minor). /dev/kvm is left out on purpose: the lab always emulates, and
-#: libvirt probes every machine type twice if there is a /dev/kvm.
+#: name: (major, minor, mode), as udev makes them. /dev/kvm is left out on purpose: the
+#: lab always emulates, and libvirt probes every machine type twice if there is one.
 DEVICES = {
-    "null": (1, 3),
-    "zero": (1, 5),
-    "full": (1, 7),
-    "random": (1, 8),
-    "urandom": (1, 9),
-    "tty": (5, 0),
-    "fuse": (10, 229),
-    "net/tun": (10, 200),
-    "loop-control": (10, 237),
+    "null": (1, 3, 0o666),
+    "zero": (1, 5, 0o666),
+    "full": (1, 7, 0o666),
+    "random": (1, 8, 0o666),
+    "urandom": (1, 9, 0o666),
+    "tty": (5, 0, 0o666),
+    "fuse": (10, 229, 0o666),
+    "net/tun": (10, 200, 0o666),
+    "loop-control": (10, 237, 0o660),
 }
 LOOP_MAJOR = 7
 LOOP_DEVICES = 64
@@ -87,14 +87,14 @@ def private_dev() -> None:
     dev = Path("/dev")
     for folder in ("net", "pts", "shm", "mqueue"):
         (dev / folder).mkdir()
-    nodes = [(name, stat.S_IFCHR, number) for name, number in DEVICES.items()]
+    nodes = [(name, stat.S_IFCHR, *device) for name, device in DEVICES.items()]
     nodes += [
-        (f"loop{minor}", stat.S_IFBLK, (LOOP_MAJOR, minor))
+        (f"loop{minor}", stat.S_IFBLK, LOOP_MAJOR, minor, 0o660)
         for minor in range(LOOP_DEVICES)
     ]
-    for name, kind, number in nodes:
-        os.mknod(dev / name, kind | 0o666, os.makedev(*number))
-        (dev / name).chmod(0o666)
+    for name, kind, major, minor, mode in nodes:
+        os.mknod(dev / name, kind | mode, os.makedev(major, minor))
+        (dev / name).chmod(mode)
     for name, target in (
         ("fd", "/proc/self/fd"),
         ("stdin", "/proc/self/fd/0"),

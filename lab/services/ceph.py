@@ -202,9 +202,16 @@ class Ceph(VolumeBackend):
         self.run(["ceph-authtool", str(path), *create])
 
     def _install(self) -> None:
-        """Copy configuration and keys to the sandbox's private /etc."""
-        source = f"{self.lab.etc('ceph')}/."
-        self.run(["cp", "--archive", source, "/etc/ceph"])
+        """Copy configuration and keys to the sandbox's private /etc.
+
+        QEMU, Nova and Cinder read the first, the last two read the key of USER as well.
+        """
+        etc, target = self.lab.etc("ceph"), "/etc/ceph"
+        self.run(["cp", "--archive", f"{etc}/.", target])
+        self.run(["chmod", "0644", f"{target}/{CONF}"])
+        if not self.lab.options.as_root:
+            readers = ["--mode=0640", "--owner=cinder", "--group=nova"]
+            self.run(["install", *readers, str(etc / USER_KEYRING), target])
 
     def _daemon(self, kind: str) -> None:
         identity = "0" if kind == "osd" else "a"

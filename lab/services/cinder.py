@@ -39,7 +39,7 @@ class CinderDatabase(_Cinder):
         self.copy_from_venv(
             "api-paste.ini", "resource_filters.json", "rootwrap.conf", "rootwrap.d"
         )
-        self.lab.data("cinder/lock")
+        self.folder("lock")
 
     def prepare(self) -> None:
         arguments = (*self.config_files(), "db", "sync")

@@ -21,7 +21,7 @@ class Glance(WebService):
         self.render("glance.conf", self.lab.etc("glance") / "glance-api.conf", values)
         self.copy_from_venv("glance-api-paste.ini")
         for folder in ("images", "staging", "tasks"):
-            self.lab.data(f"glance/{folder}")
+            self.folder(folder)
 
     def config_files(self) -> list[str]:
         return ["--config-file", str(self.lab.etc("glance") / "glance-api.conf")]

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import base64
+import os
 import secrets
 from pathlib import Path
 
@@ -51,6 +52,8 @@ class Keystone(WebService):
             key = base64.urlsafe_b64encode(secrets.token_bytes(32))
             self.write(repository / name, key.decode())
         repository.chmod(0o700)
+        if self.account is not None:
+            os.chown(repository, self.account.uid, self.account.gid)
 
     def _manage(self, *arguments: str) -> None:
         self.command("keystone-manage", *self.config_files(), *arguments)

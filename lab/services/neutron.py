@@ -33,7 +33,7 @@ class NeutronDatabase(_Neutron):
         for name in ("neutron.conf", ML2):
             self.render(name, self.lab.etc("neutron") / name, values)
         self.copy_from_venv("api-paste.ini", "rootwrap.conf", "rootwrap.d")
-        self.lab.data("neutron/lock")
+        self.folder("lock")
 
     def prepare(self) -> None:
         arguments = (*self.config_files(), "upgrade", "heads")

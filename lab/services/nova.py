@@ -40,7 +40,7 @@ class NovaDatabase(_Nova):
             "placement": authtoken(lab, "placement"),
             "neutron": authtoken(lab, "neutron"),
             "cinder": authtoken(lab, "cinder"),
-            "instances": str(lab.data("nova/instances")),
+            "instances": str(self.folder("instances")),
             "metadata_secret": lab.secret("metadata"),
             "volume_key": lab.secret("volume-key"),
         }
@@ -52,7 +52,7 @@ class NovaDatabase(_Nova):
         self.write(lab.etc("nova") / DATABASE_CONF, ini(databases))
         # nova-api looks for api-paste.ini in the folder of nova.conf only.
         self.copy_from_venv("api-paste.ini", "rootwrap.conf", "rootwrap.d")
-        lab.data("nova/lock")
+        self.folder("lock")
 
     def prepare(self) -> None:
         lab = self.lab

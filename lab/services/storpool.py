@@ -30,8 +30,10 @@ class StorPool(VolumeBackend):
 
     def start(self) -> None:
         etc = self.lab.etc("storpool")
-        # /etc is private to the sandbox, so the file is copied from inside.
-        self.run(["cp", str(etc / "storpool.conf"), "/etc/storpool.conf"])
+        # /etc is private to the sandbox, so the file is copied from inside. os-brick
+        # reads it in nova-compute and in cinder-volume.
+        source, target = str(etc / "storpool.conf"), "/etc/storpool.conf"
+        self.run(["install", "--mode=0644", source, target])
         self.spawn(
             [
                 *(sys.executable, "-m", "lab.storpool"),

@@ -127,7 +127,7 @@ def _free_node() -> Path:
     path = Path(f"/dev/loop{number}")
     # The kernel does not add nodes to a private /dev.
     with contextlib.suppress(FileExistsError):
-        os.mknod(path, 0o600 | stat.S_IFBLK, os.makedev(LOOP_MAJOR, number))
+        os.mknod(path, 0o660 | stat.S_IFBLK, os.makedev(LOOP_MAJOR, number))
     return path
 
 

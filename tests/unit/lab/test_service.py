@@ -126,7 +126,7 @@ class FilesTest(LabCase):
         (environment / "rootwrap.d").mkdir(parents=True)
         (environment / "rootwrap.conf").touch()
         (environment / "api-paste.ini").touch()
-        self.lab.options = Options(driver="some.Driver", backends=())
+        self.lab.options = Options(driver="some.Driver", backends=(), as_root=True)
         for service in (NovaDatabase(self.lab), NovaCompute(self.lab)):
             service.configure()
         etc = self.lab.etc("nova")

@@ -1,0 +1,51 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The users of the lab's services, and what sudo allows them."""
+
+import tempfile
+import unittest
+from pathlib import Path
+
+from lab.accounts import ACCOUNTS, check_reachable, sudoers
+from lab.config import Lab, Options
+from lab.errors import LabError
+from lab.openstack import privsep
+
+
+class SudoersTest(unittest.TestCase):
+    def test_nova_may_run_rootwrap_and_privsep_and_no_more(self) -> None:
+        text = sudoers(ACCOUNTS["nova"], Path("/v/bin"), Path("/e"))
+        rules = [line for line in text.splitlines() if line.startswith("nova ALL")]
+        allowed = [rule.removeprefix("nova ALL = (root) NOPASSWD: ") for rule in rules]
+        self.assertEqual(
+            ["/v/bin/nova-rootwrap /e/rootwrap.conf *", "/v/bin/privsep-helper *"],
+            allowed,
+        )
+
+    def test_service_without_helpers_may_run_nothing(self) -> None:
+        self.assertEqual("", sudoers(ACCOUNTS["glance"], Path("/v"), Path("/e")))
+
+
+class AccountTest(unittest.TestCase):
+    def setUp(self) -> None:
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        self.folder = Path(folder.name).resolve()
+
+    def test_services_have_users_of_their_own_unless_as_root(self) -> None:
+        lab = Lab(self.folder, Options())
+        account = lab.account("nova")
+        self.assertEqual(ACCOUNTS["nova"], account)
+        self.assertIn(" sudo ", privsep(lab, "nova"))
+        lab = Lab(self.folder, Options(as_root=True))
+        self.assertIsNone(lab.account("nova"))
+        self.assertNotIn("sudo", privsep(lab, "nova"))
+
+    def test_folder_that_keeps_others_out_is_refused(self) -> None:
+        inner = self.folder / "closed" / "inner"
+        inner.mkdir(parents=True)
+        for folder in (self.folder, inner.parent, inner):
+            folder.chmod(0o711)
+        check_reachable(inner)
+        inner.parent.chmod(0o700)
+        with self.assertRaisesRegex(LabError, f"{inner.parent} cannot be entered"):
+            check_reachable(inner)
