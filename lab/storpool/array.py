@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import threading
+import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -14,6 +15,8 @@ from typing import Any
 
 from lab.storpool.client import Client, InUseError
 
+#: A file in the array's folder. A benchmark writes to it, to slow attachments down.
+CONNECT_DELAY = "connect-delay"
 ALLOCATION_GROUP = 512 * 1024**2  # bytes; the unit of capacity in Cinder's driver
 
 
@@ -163,7 +166,13 @@ class Array:
             self._fill(volume, source)
 
     def reassign(self, changes: list[Mapping[str, Any]]) -> None:
-        """Attach and detach volumes; every client number means this host."""
+        """Attach and detach volumes; every client number means this host.
+
+        An attachment takes as many seconds more as the file CONNECT_DELAY says, also of
+        a volume that is attached already. Attachments may overlap, as with an array.
+        """
+        if any(change.get(mode) for change in changes for mode in ("rw", "ro")):
+            time.sleep(self._connect_delay())
         with self._lock:
             for change in changes:
                 if "snapshot" in change:  # a snapshot is never attached
@@ -205,6 +214,12 @@ class Array:
             self._file(snapshot).unlink()
 
     # -- internal -----------------------------------------------------------------
+
+    def _connect_delay(self) -> float:
+        try:
+            return float((self._folder / CONNECT_DELAY).read_text())
+        except FileNotFoundError:
+            return 0.0
 
     def _attach(self, volume: Volume, mode: str) -> None:
         if volume.attached not in (None, mode):

@@ -9,29 +9,25 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import os
 import statistics
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from lab.clock import Clock
 from lab.config import ENVIRONMENT_MARKER, Lab
 from lab.demo.request import Request
 from lab.demo.stage import Stage
-from lab.procfs import HOST_PROC, ProcessId
-from lab.service import wait_until
-from lab.services.nova import NovaCompute
+from lab.servers import compute
 
 #: How often each installation is measured.
 ROUNDS = 5
-THIS_DRIVER = "stable_rescue.StableRescueDriver"
-NOVAS_DRIVER = "libvirt.LibvirtDriver"
 #: Installation: its driver, and whether the package is installed.
 INSTALLATIONS = {
-    "this driver": (THIS_DRIVER, True),
-    "Nova's driver": (NOVAS_DRIVER, True),
-    "without package": (NOVAS_DRIVER, False),
+    "this driver": (compute.STABLE_DRIVER, True),
+    "Nova's driver": (compute.STOCK_DRIVER, True),
+    "without package": (compute.STOCK_DRIVER, False),
 }
 HIDDEN = ".hidden"
 
@@ -52,18 +48,27 @@ def cases(request: Request) -> list[str]:
 
 def play(stage: Stage, case: str) -> bool:
     """Measure, and print a table; times are never a fault."""
-    starts: dict[str, list[Start]] = {name: [] for name in INSTALLATIONS}
-    try:
-        for number in range(ROUNDS):
-            for name, (driver, installed) in INSTALLATIONS.items():
-                starts[name].append(_start(stage.lab, driver, installed))
-            stage.clock.say(f"round {number + 1} of {ROUNDS}")
-    finally:
-        _start(stage.lab, stage.lab.options.driver)
+    starts = measure(stage.lab, ROUNDS, stage.clock)
     stage.head(f"start of {case}, {ROUNDS} rounds")
     for line in table(starts):
         print(line)
     return stage.verdict([])
+
+
+def measure(lab: Lab, rounds: int, clock: Clock) -> dict[str, list[Start]]:
+    """Start each installation in turn; return what the starts took.
+
+    :raises LabError: if nova-compute does not start
+    """
+    starts: dict[str, list[Start]] = {name: [] for name in INSTALLATIONS}
+    try:
+        for number in range(rounds):
+            for name, (driver, installed) in INSTALLATIONS.items():
+                starts[name].append(_start(lab, driver, installed))
+            clock.say(f"round {number + 1} of {rounds}")
+    finally:
+        _start(lab, lab.options.driver)
+    return starts
 
 
 def table(starts: dict[str, list[Start]]) -> list[str]:
@@ -82,34 +87,19 @@ def table(starts: dict[str, list[Start]]) -> list[str]:
 
 def _start(lab: Lab, driver: str, installed: bool = True) -> Start:
     """Start nova-compute anew with a driver; return what that took."""
-    options = dataclasses.replace(lab.options, driver=driver)
-    service = NovaCompute(dataclasses.replace(lab, options=options))
-    service.stop()
-    service.configure()
+    service = compute.stop(lab, driver)
     with contextlib.ExitStack() as stack:
         if not installed:
             stack.enter_context(hidden_package(lab.venv))
         began = time.monotonic()
-        service.start()
-        wait_until(
-            "nova-compute to be ready",
-            service.ready,
-            service.deadline,
-            log=lab.log(service.name),
-            interval=0.05,
-        )
+        compute.start(service)
         seconds = time.monotonic() - began
-        process = ProcessId.read(lab.pid_file(service.name))
-        assert process is not None
-        return Start(seconds, *used(HOST_PROC / str(process.pid)))
+        return Start(seconds, *used(compute.process(lab)))
 
 
 def used(process: Path) -> tuple[float, float]:
     """Return the CPU seconds and the MiB of memory that a process has used."""
-    fields = (process / "stat").read_text().rpartition(")")[2].split()
-    ticks = int(fields[11]) + int(fields[12])  # in user mode and in the kernel
-    memory = (process / "status").read_text().partition("VmRSS:")[2].split()
-    return ticks / os.sysconf("SC_CLK_TCK"), int(memory[0]) / 1024
+    return compute.cpu_seconds(process), compute.mebibytes(process)
 
 
 @contextlib.contextmanager

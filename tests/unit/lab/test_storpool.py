@@ -15,7 +15,7 @@ from os_brick.initiator import storpool_utils
 from os_brick.initiator.connectors import storpool as connector
 
 from lab.storpool.api import Server
-from lab.storpool.array import Array
+from lab.storpool.array import CONNECT_DELAY, Array
 from lab.storpool.client import Client
 from lab.storpool.loop import LoopDevice
 
@@ -214,6 +214,16 @@ class AttachmentTest(ArrayTestCase):
         self.assertEqual([], self.links("storpool"))
         self.assertEqual([], self.links("storpool-byid"))
         self.assertEqual({}, FakeDevice.existing)
+
+    def test_connect_delay_lengthens_each_attachment(self) -> None:
+        clock = mock.Mock()
+        self._patch("lab.storpool.array.time", clock)
+        self.create("v")
+        self.attach("v")
+        (self.root / "volumes" / CONNECT_DELAY).write_text("0.5")
+        self.attach("v")
+        self.detach("v")
+        self.assertEqual([mock.call(0.0), mock.call(0.5)], clock.sleep.mock_calls)
 
     def test_detach_of_an_open_device_is_refused_unless_forced(self) -> None:
         self.create("v")
