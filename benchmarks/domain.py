@@ -9,13 +9,16 @@ plan alone; wall time includes other load. F32 has results.
 import argparse
 import statistics
 import time
+import tracemalloc
 from collections.abc import Callable, Iterator
+from typing import Any
 
 from stable_rescue import plan
 from stable_rescue.domain.document import Domain
 from stable_rescue.domain.medium import Medium
 
 SIZES = (10, 100, 300, 1000)
+BUSES = ("virtio", "scsi", "usb")
 _MEDIA = plan.RescueMedia(
     Medium.from_file("/var/lib/nova/instances/x/disk.rescue", "qcow2")
 )
@@ -96,6 +99,41 @@ def measure(definition: str, bus: str) -> tuple[float, float]:
     return cpu * 1000, wall * 1000
 
 
+def peak_kibibytes(definition: str, bus: str) -> float:
+    """Return the most memory of Python objects that one plan holds at a time.
+
+    lxml's own memory does not count: it is proportional to the definition.
+    """
+    tracemalloc.start()
+    try:
+        measure(definition, bus)
+        return tracemalloc.get_traced_memory()[1] / 1024
+    finally:
+        tracemalloc.stop()
+
+
+def samples(rounds: int) -> list[dict[str, Any]]:
+    """Return the CPU milliseconds of each round, and the peak memory of one plan.
+
+    There is a dictionary for each shape, rescue bus and number of disks.
+    """
+    rows: list[dict[str, Any]] = [
+        {"shape": shape, "bus": bus, "disks": size, "cpu_ms": [], "definition": text}
+        for shape, make in SHAPES.items()
+        for bus in BUSES
+        for size, text in ((size, make(size)) for size in SIZES)
+    ]
+    for row in rows:
+        row["peak_kib"] = round(peak_kibibytes(row["definition"], row["bus"]), 1)
+    for _round in range(rounds):
+        for row in rows:
+            cpu, _wall = measure(row["definition"], row["bus"])
+            row["cpu_ms"].append(round(cpu, 3))
+    for row in rows:
+        del row["definition"]
+    return rows
+
+
 def main() -> None:
     """Print the medians for each shape, rescue bus and size."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -103,7 +141,7 @@ def main() -> None:
     rounds = parser.parse_args().rounds
     print("domain        rescue on  disks    CPU ms   wall ms   µs/disk   of 100's")
     for shape, make in SHAPES.items():
-        for bus in ("virtio", "scsi", "usb"):
+        for bus in BUSES:
             definitions = {size: make(size) for size in SIZES}
             for text in definitions.values():
                 measure(text, bus)  # warm up

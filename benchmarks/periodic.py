@@ -15,6 +15,7 @@ import time
 import uuid
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 from nova import conf as nova_conf
 
@@ -27,6 +28,9 @@ SIZES = (10, 100, 500, 5000)
 FEW = 10
 #: One of this many instances is rescued.
 RESCUED = 10
+#: What a sample has times of: the records of all instances, those of a few instances,
+#: and the requests of operators.
+KINDS = ("all", "few", "requests")
 
 
 def make_instances(folder: Path, count: int) -> list[str]:
@@ -56,11 +60,8 @@ def measure(folder: Path, uuids: Sequence[str]) -> tuple[float, float, float]:
     )
 
 
-def main() -> None:
-    """Measure the sizes in turns and print the medians."""
-    parser = argparse.ArgumentParser(description="Measure the periodic tasks.")
-    parser.add_argument("--rounds", type=int, default=20, help="default: %(default)s")
-    rounds = parser.parse_args().rounds
+def samples(rounds: int) -> list[dict[str, Any]]:
+    """Return the CPU milliseconds of each round, a dictionary for each size."""
     conf.register_opts(CONF)
     with tempfile.TemporaryDirectory() as state:
         CONF.set_override("state_path", state)
@@ -71,12 +72,28 @@ def main() -> None:
             {size: measure(folders[size], uuids[size]) for size in SIZES}
             for _ in range(rounds)
         ]
+    return [
+        {
+            "directories": size,
+            **{
+                name: [round(each[size][number], 3) for each in times]
+                for number, name in enumerate(KINDS)
+            },
+        }
+        for size in SIZES
+    ]
+
+
+def main() -> None:
+    """Measure the sizes in turns and print the medians."""
+    parser = argparse.ArgumentParser(description="Measure the periodic tasks.")
+    parser.add_argument("--rounds", type=int, default=20, help="default: %(default)s")
+    rows = samples(parser.parse_args().rounds)
     print("CPU milliseconds of a period (medians)")
     print(f"directories   all of this host   {FEW} of this host   requests")
-    for size in SIZES:
-        columns = zip(*(each[size] for each in times), strict=True)
-        everything, few, asked = (statistics.median(column) for column in columns)
-        print(f"{size:11}{everything:19.2f}{few:18.2f}{asked:11.2f}")
+    for row in rows:
+        everything, few, asked = (statistics.median(row[name]) for name in KINDS)
+        print(f"{row['directories']:11}{everything:19.2f}{few:18.2f}{asked:11.2f}")
 
 
 if __name__ == "__main__":
