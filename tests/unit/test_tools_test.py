@@ -99,6 +99,17 @@ class ChosenLevelsTest(unittest.TestCase):
         self.assertIn("--all", self.rejected("--all", "py3"))
 
 
+class InterruptionTest(unittest.TestCase):
+    def test_interrupted_run_ends_with_a_line_and_a_status(self) -> None:
+        script = load_script()
+        with (
+            mock.patch.object(script, "main", side_effect=KeyboardInterrupt),
+            contextlib.redirect_stderr(io.StringIO()) as output,
+        ):
+            self.assertEqual(130, script.run())
+        self.assertEqual("interrupted; no process is left\n", output.getvalue())
+
+
 class ShareTest(unittest.TestCase):
     def test_levels_share_the_cores(self) -> None:
         for cores, levels, lanes, workers in (
