@@ -8,7 +8,9 @@ this one. Deleted servers do not come back. A file lock keeps a second command w
 """
 
 import argparse
+import contextlib
 import os
+import pwd
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -77,11 +79,14 @@ def run(options: argparse.Namespace, connection: Any) -> Output:
 
 def _clean(connection: Any) -> list[_Found]:
     """Search again with the lock held, and remove; return what was done."""
-    locks = Path(CONF.instances_path, "locks")  # where Nova keeps locks as well
-    with lockutils.lock(
-        _LOCK, lock_file_prefix="nova-", external=True, lock_path=str(locks)
+    instances = Path(CONF.instances_path)
+    locks = instances / "locks"  # where Nova keeps locks as well
+    with (
+        _as_owner_of(instances),
+        lockutils.lock(
+            _LOCK, lock_file_prefix="nova-", external=True, lock_path=str(locks)
+        ),
     ):
-        _give_to_nova(locks)
         return [
             _remove(each.leftover) if each.action == REMOVE else each
             for each in list(_search(connection))
@@ -153,15 +158,34 @@ def _is_here(instance: "objects.Instance") -> bool:
     return bool(instance.host == CONF.host)
 
 
-def _give_to_nova(locks: Path) -> None:
-    """Let nova-compute's user use the lock that root has made.
+@contextlib.contextmanager
+def _as_owner_of(folder: Path) -> Iterator[None]:
+    """Let root act as the owner of a folder, which is the user of nova-compute.
 
-    This user could put a symlink in its place.
+    This user can put a symlink wherever the command opens or removes a file.
     """
-    if os.geteuid() == 0:
-        owner = Path(CONF.instances_path).stat()
-        for path in (locks, locks / f"nova-{_LOCK}"):
-            os.chown(path, owner.st_uid, owner.st_gid, follow_symlinks=False)
+    owner = folder.stat()
+    if os.geteuid() or not owner.st_uid:
+        yield
+        return
+    group, groups = os.getegid(), os.getgroups()
+    os.setgroups(_groups_of(owner.st_uid, owner.st_gid))
+    os.setegid(owner.st_gid)
+    os.seteuid(owner.st_uid)
+    try:
+        yield
+    finally:
+        os.seteuid(0)
+        os.setegid(group)
+        os.setgroups(groups)
+
+
+def _groups_of(user: int, group: int) -> list[int]:
+    """Return the groups of a user, such as the one that may read Ceph's keyring."""
+    try:
+        return os.getgrouplist(pwd.getpwuid(user).pw_name, group)
+    except KeyError:
+        return [group]
 
 
 def _row_of(found: _Found) -> formats.Row:

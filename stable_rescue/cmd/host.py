@@ -47,12 +47,16 @@ def run(
 
 def file_error(error: OSError) -> CommandError:
     """Return the error of a command that cannot use a file."""
-    reason = f"{error.filename}: {error.strerror}"
-    if isinstance(error, PermissionError) and error.filename:
-        owner = _owner(Path(error.filename))
+    # Some libraries open files by a name in bytes.
+    name = os.fsdecode(error.filename) if error.filename else ""
+    reason = f"{name}: {error.strerror}" if name else str(error)
+    if not isinstance(error, PermissionError):
+        return CommandError(UNAVAILABLE, reason)
+    if name:
+        owner = _owner(Path(name))
         users = "root" if owner == "root" else f"root or as {owner}"
-        return CommandError(NO_PERMISSION, f"{reason}; run the command as {users}")
-    return CommandError(UNAVAILABLE, reason)
+        reason += f"; run the command as {users}"
+    return CommandError(NO_PERMISSION, reason)
 
 
 def _configure(options: argparse.Namespace) -> None:

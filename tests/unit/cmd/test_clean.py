@@ -20,6 +20,7 @@ from oslo_concurrency import lockutils
 
 from stable_rescue import nova_internals
 from stable_rescue.cmd import clean
+from stable_rescue.cmd.exits import NO_PERMISSION, NOT_ALL
 from stable_rescue.storage import leftovers
 from stable_rescue.storage.record import State
 from tests.unit.cmd.conductor import ELSEWHERE, HERE, Conductor
@@ -162,27 +163,6 @@ class CleanTest(HostTestCase):
             self.assertEqual({}, self.clean("--yes"))
         other.join(60)
 
-    @unittest.skipUnless(os.geteuid() == 0, "only root gives files away")
-    def test_root_gives_no_foreign_file_to_the_user_of_nova(self) -> None:
-        """The user of nova-compute can put a symlink where root has its lock."""
-        target = self.folder / "target"
-        target.touch()
-        locks = self.instances / "locks"
-        locks.mkdir()
-        (locks / "nova-stable-rescue-clean").symlink_to(target)
-        for path in (self.instances, locks):
-            os.chown(path, NOBODY, NOBODY)
-        self.clean("--yes")
-        self.assertEqual(0, target.stat().st_uid)
-
-    @unittest.skipUnless(os.geteuid() == 0, "only root gives files away")
-    def test_lock_of_root_belongs_to_the_user_of_nova(self) -> None:
-        os.chown(self.instances, NOBODY, NOBODY)
-        self.clean("--yes")
-        locks = self.instances / "locks"
-        owners = [path.stat().st_uid for path in (locks, *locks.iterdir())]
-        self.assertEqual([NOBODY] * 2, owners)
-
     def test_two_commands_at_once_remove_everything_once(self) -> None:
         start = threading.Barrier(2)
 
@@ -266,3 +246,53 @@ class ConductorTest(HostTestCase):
                 nova_internals.instances_even_deleted,
                 {HISTORY},
             )
+
+
+@unittest.skipUnless(os.geteuid() == 0, "only root can become another user")
+class RootTest(HostTestCase):
+    """Root acts as the owner of instances_path, who could lead it elsewhere."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        # Other users cannot enter the usual temporary folder.
+        self.folder = Path(self.useFixture(fixtures.TempDir(rootdir="/var/tmp")).path)
+        self.folder.chmod(0o711)
+        self.instances = self.folder / "instances"
+        self.instances.mkdir()
+        self.options = [f"instances_path = {self.instances}", f"host = {HERE}"]
+        self.useFixture(Conductor()).set_server(HISTORY, deleted=True)
+        self.directory_ = self.directory(self.add_server(state=State.RESCUED))
+        self.domains.clear()
+        for path in (self.instances, *self.instances.rglob("*")):
+            os.chown(path, NOBODY, NOBODY)
+
+    def names_in(self, folder: Path) -> list[str]:
+        return sorted(path.name for path in folder.iterdir())
+
+    def test_files_of_the_owner_are_removed_and_the_lock_is_the_owners(self) -> None:
+        # QEMU's user owns the medium while libvirt's dynamic ownership is on.
+        os.chown(self.directory_ / "disk.rescue", 0, 0)
+        self.output("clean", "--yes")
+        self.assertFalse(self.directory_.exists())
+        locks = self.instances / "locks"
+        owners = [path.stat().st_uid for path in (locks, *locks.iterdir())]
+        self.assertEqual([NOBODY] * 2, owners)
+        self.assertEqual((0, 0), (os.geteuid(), os.getegid()))
+
+    def test_root_creates_nothing_through_a_symlink(self) -> None:
+        target = self.folder / "target"
+        (self.instances / "locks").mkdir()
+        (self.instances / "locks" / "nova-stable-rescue-clean").symlink_to(target)
+        status, _output, error = self.run_command("clean", "--yes")
+        self.assertEqual(NO_PERMISSION, status)
+        self.assertIn("nova-stable-rescue-clean: Permission denied", error)
+        self.assertFalse(target.exists())
+        self.assertEqual(sorted(FILES), self.names_in(self.directory_))
+
+    def test_root_removes_nothing_through_a_symlink(self) -> None:
+        target = self.folder / "target"
+        self.directory_.rename(target)
+        os.chown(target, 0, 0)
+        self.directory_.symlink_to(target)
+        self.output("clean", "--yes", status=NOT_ALL)
+        self.assertEqual(sorted(FILES), self.names_in(target))
