@@ -116,15 +116,17 @@ class OpenStackService(Service):
         self.spawn(self.as_user(argv), env=self.environment())
 
     def copy_from_venv(self, *names: str) -> None:
-        """Copy files or folders from the installed packages to the configuration."""
+        """Copy files or folders from the installed packages to the configuration.
+
+        In them, the folder of the configuration replaces the one in /etc: rootwrap.conf
+        says where the filters are.
+        """
         source = self.lab.venv / "etc" / self.project
-        for name in names:
-            target = self.lab.etc(self.project) / name
-            if (source / name).is_dir():
-                for file in sorted((source / name).iterdir()):
-                    self.write(target / file.name, file.read_text())
-            else:
-                self.write(target, (source / name).read_text())
+        etc = self.lab.etc(self.project)
+        for path in (source / name for name in names):
+            for file in sorted(path.iterdir()) if path.is_dir() else [path]:
+                text = file.read_text().replace(f"/etc/{self.project}/", f"{etc}/")
+                self.write(etc / file.relative_to(source), text)
 
     def stop(self) -> None:
         # nova-compute may hang after TERM, and a second one would share its queue.

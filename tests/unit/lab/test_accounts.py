@@ -9,6 +9,7 @@ from lab.accounts import ACCOUNTS, check_reachable, sudoers
 from lab.config import Lab, Options
 from lab.errors import LabError
 from lab.openstack import privsep
+from lab.services.cinder import CinderDatabase
 
 
 class SudoersTest(unittest.TestCase):
@@ -39,6 +40,18 @@ class AccountTest(unittest.TestCase):
         lab = Lab(self.folder, Options(as_root=True))
         self.assertIsNone(lab.account("nova"))
         self.assertNotIn("sudo", privsep(lab, "nova"))
+
+    def test_rootwrap_reads_the_filters_of_the_lab(self) -> None:
+        lab = Lab(self.folder, Options(as_root=True, backends=()))
+        source = lab.venv / "etc" / "cinder"
+        (source / "rootwrap.d").mkdir(parents=True)
+        (source / "rootwrap.d" / "volume.filters").write_text("[Filters]\n")
+        filters = "filters_path=/etc/cinder/rootwrap.d,/usr/share/cinder/rootwrap\n"
+        (source / "rootwrap.conf").write_text(filters)
+        CinderDatabase(lab).copy_from_venv("rootwrap.conf", "rootwrap.d")
+        etc = lab.etc("cinder")
+        self.assertIn(f"={etc}/rootwrap.d,", (etc / "rootwrap.conf").read_text())
+        self.assertTrue((etc / "rootwrap.d" / "volume.filters").exists())
 
     def test_folder_that_keeps_others_out_is_refused(self) -> None:
         inner = self.folder / "closed" / "inner"
