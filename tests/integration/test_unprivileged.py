@@ -1,15 +1,20 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What nova-compute does as a user who may not look into libvirt's folders."""
+"""nova-compute and QEMU as users of their own, as distributions run them."""
 
 import dataclasses
+import json
 import os
+import pwd
+import subprocess
+import sys
 from types import SimpleNamespace
 from typing import Any
 
 from nova import conf as nova_conf
 
+from lab.sandbox import REPOSITORY
 from stable_rescue.domain.document import Domain
-from stable_rescue.storage import nvram
+from stable_rescue.storage import medium, nvram
 from tests.integration import base, unprivileged
 
 CONF = nova_conf.CONF
@@ -49,3 +54,35 @@ class NvramTest(base.TestCase):
     def test_copy_of_missing_variables_is_made_from_the_template(self) -> None:
         """libvirt would not start a rescue whose template does not exist."""
         self.assertFalse(self.copy()["from_original"])
+
+
+class OwnerTest(base.TestCase):
+    """libvirt gives files to QEMU's user, and nova-compute still removes them."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        folder = base.new_folder(self.addCleanup)
+        folder.chmod(0o711)
+        program = subprocess.run(
+            [sys.executable, "-m", "tests.integration.owned", str(folder)],
+            capture_output=True,
+            text=True,
+            check=False,
+            cwd=REPOSITORY,
+        )
+        self.assertEqual(0, program.returncode, program.stderr)
+        self.seen = json.loads(program.stdout.splitlines()[-1])
+
+    def test_rescue_starts_and_leaves_nothing_that_nova_cannot_remove(self) -> None:
+        qemu = pwd.getpwnam("libvirt-qemu").pw_uid
+        for rescue in self.seen.values():
+            for name in (*medium.NAMES, nvram.NAME):
+                self.assertEqual(qemu, rescue["running"][name], name)
+            self.assertEqual([], [name for name in rescue["left"] if "rescue" in name])
+        overlays = [
+            name for name in self.seen["discard"]["running"] if "overlay" in name
+        ]
+        self.assertEqual(5, len(overlays))
+        # Under an overlay, libvirt does not remember whose file it was (images.rst).
+        self.assertEqual(unprivileged.NOBODY, self.seen["keep"]["off"]["disk"])
+        self.assertEqual(qemu, self.seen["discard"]["off"]["disk"])
