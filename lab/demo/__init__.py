@@ -29,6 +29,7 @@ SCENES = {
     "medium": "the files of a rescue, and that unrescue removes them",
     "refusals": "rescues that are refused while the guest keeps running",
     "evidence": "a rescue system whose writes reach none of the server's disks",
+    "manual": "the commands of the manual",
     "downtime": "how long a guest is off, beside libvirt alone",
     "restart": "nova-compute killed during a rescue and started again",
     "start": "what the package costs nova-compute at its start",

@@ -102,3 +102,16 @@ class CompletionTest(base.BaseTestCase):
             {f"hw_rescue_device={device}" for device in ("disk", "cdrom", "floppy")},
             self.complete(line),
         )
+
+    def test_line_of_the_manual_registers_the_completion(self) -> None:
+        (line,) = re.findall(r"(?m)^    (eval .*)$", PAGE)
+        path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+        shell = subprocess.run(
+            ["bash", "-ec", f"{line}\ncomplete -p stable-rescue"],
+            env={**os.environ, "PATH": path},
+            capture_output=True,
+            text=True,
+            check=True,
+            timeout=60,
+        )
+        self.assertIn("argcomplete", shell.stdout)
