@@ -251,6 +251,7 @@ class CommandTest(base.BaseTestCase):
             check=False,
         )
         self.assertTrue(process.stdout, process.stderr)
+        self.assertNotIn("Warning", process.stderr)
         results = json.loads(process.stdout)["checks"]
         return process.returncode, {each["check"]: each for each in results}
 
