@@ -94,6 +94,34 @@ OPTIONS = [
         "space for the largest files of this rescue and of the rescues that are "
         "running.",
     ),
+    cfg.StrOpt(
+        "memory_dump_path",
+        sample_default="/var/lib/nova/memory-dumps",
+        help="Folder for the memory of servers that are rescued with "
+        "hw_rescue_memory=dump. The folder must exist, belong to the user of "
+        "nova-compute, and be writable by nobody else; libvirtd must see the same "
+        "folder. A dump holds all secrets of a server, and stays until the operator "
+        "removes it. If not set, a rescue image with hw_rescue_memory=dump is refused.",
+    ),
+    cfg.IntOpt(
+        "memory_dump_max_size",
+        default=64,
+        min=0,
+        max=1048576,
+        help="Maximum size in GiB of the memory of a server that is rescued with "
+        "hw_rescue_memory=dump; 0 means no limit. A larger server is refused, and so "
+        "is one whose memory does not fit into what is free of memory_dump_path.",
+    ),
+    cfg.StrOpt(
+        "memory_dump_format",
+        default="kdump",
+        choices=[
+            ("kdump", "compressed: snappy, lzo or zlib, whichever QEMU has first"),
+            ("elf", "not compressed, for tools that read nothing else"),
+        ],
+        help="Format of memory dumps. If QEMU has no compressed format, a dump is an "
+        "ELF file as well.",
+    ),
     cfg.IntOpt(
         "max_medium_size",
         default=100,

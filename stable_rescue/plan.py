@@ -14,6 +14,7 @@ from stable_rescue.domain import (
     invariants,
     machine,
     mapping,
+    memory,
     names,
     nvram,
     overlays,
@@ -39,7 +40,8 @@ class RescueRequest:
     if that bus has no room. ``gaps`` allows an address before other devices, which
     renames them in the guest; ``mismatch`` allows disks that differ from the block
     device mapping. ``quarantine`` sets the links of the server's NICs down. ``discard``
-    keeps what the rescue system writes away from the server's disks.
+    keeps what the rescue system writes away from the server's disks. ``dump`` keeps the
+    memory of the server's own system.
     """
 
     device: str = "disk"
@@ -49,6 +51,7 @@ class RescueRequest:
     mismatch: bool = False
     quarantine: bool = False
     discard: bool = False
+    dump: bool = False
 
 
 @dataclass(frozen=True)
@@ -148,6 +151,8 @@ def derive(
             "reboot the server first"
         )
     passthrough.check(original)
+    if request.dump:
+        memory.check(original)
     mismatches: tuple[str, ...] = ()
     if disks.expected:
         mismatches = mapping.differences(original, disks.expected)
@@ -186,6 +191,7 @@ def derive(
             *_findings(rescue, wanted_bus, bus, added),
             *(quarantine.findings(rescue) if request.quarantine else ()),
             *(overlays.findings(rescue) if request.discard else ()),
+            *(memory.findings(original) if request.dump else ()),
         ),
     )
 

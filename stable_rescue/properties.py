@@ -11,11 +11,14 @@ BUSES = ("virtio", "scsi", "usb", "sata", "ide", "fdc")
 NETWORKS = ("keep", "quarantine")
 #: What happens to what the rescue system writes to the server's disks.
 WRITES = ("keep", "discard")
+#: What happens to the memory of the server's own system.
+MEMORIES = ("none", "dump")
 ALLOWED = {
     "hw_rescue_device": DEVICES,
     "hw_rescue_bus": BUSES,
     "hw_rescue_network": NETWORKS,
     "hw_rescue_writes": WRITES,
+    "hw_rescue_memory": MEMORIES,
 }
 #: An image with one of these asks for a stable rescue.
 CHOOSING = ("hw_rescue_device", "hw_rescue_bus")

@@ -151,6 +151,7 @@ class NovaCompute(_Nova):
                 "stalled_after": "30",
                 "allowed_networks": "keep,quarantine",
                 "allowed_writes": "keep,discard",
+                "memory_dump_path": str(self.folder("memory-dumps")),
                 "metrics_file": str(self.lab.data("nova") / "stable_rescue.prom"),
             },
         }

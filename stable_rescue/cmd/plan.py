@@ -185,6 +185,7 @@ def _of_definition(options: argparse.Namespace) -> plans.RescuePlan:
         gaps=options.allow_gaps,
         quarantine=given.get("hw_rescue_network") == "quarantine",
         discard=given.get("hw_rescue_writes") == "discard",
+        dump=given.get("hw_rescue_memory") == "dump",
     )
     media = plans.RescueMedia(
         Medium.from_file(path, options.medium_format or "raw"),

@@ -65,6 +65,14 @@ from stable_rescue.nova_internals.instances import (
     rescue_image_ref,
     shares_of,
 )
+from stable_rescue.nova_internals.memory import (
+    DUMP_FORMATS,
+    dump_memory,
+    is_dumping,
+    is_paused,
+    pause_guest,
+    resume_guest,
+)
 from stable_rescue.nova_internals.volumes import (
     connect_volume,
     connector_of,
@@ -77,6 +85,7 @@ from stable_rescue.nova_internals.volumes import (
 )
 
 __all__ = [
+    "DUMP_FORMATS",
     "HOOKS",
     "Hook",
     "HostVersions",
@@ -95,6 +104,7 @@ __all__ = [
     "devices_from_outside",
     "disconnect_volume",
     "disk_bytes",
+    "dump_memory",
     "fetch_rescue_disk",
     "fresh_block_device_info",
     "guest_of",
@@ -103,10 +113,13 @@ __all__ = [
     "image_api_of",
     "instances_even_deleted",
     "is_active",
+    "is_dumping",
+    "is_paused",
     "make_config_drive",
     "make_volume_secret",
     "mount_shares",
     "nova_version",
+    "pause_guest",
     "ports_in_neutron",
     "power_off_values",
     "power_state",
@@ -117,6 +130,7 @@ __all__ = [
     "rescue_disk_xml",
     "rescue_disks_of_lvm",
     "rescue_image_ref",
+    "resume_guest",
     "service_user_context",
     "shares_of",
     "start_guest",

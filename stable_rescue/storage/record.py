@@ -10,6 +10,7 @@ import datetime
 import enum
 import json
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Self
 
 from oslo_utils import timeutils
@@ -23,6 +24,9 @@ _FORMAT = 2
 # Format 3 has the key discards_writes. A release that does not know the key would lead
 # the writes of such a rescue to the server's disks, so it must not read the record.
 _FORMAT_WITH_OVERLAYS = 3
+# Format 4 has the key memory_dump. A release that does not know the key would leave a
+# guest paused whose memory was being dumped.
+_FORMAT_WITH_DUMP = 4
 # Format 1 had other names for the definitions, and "" for an unknown time.
 _FORMAT_1_NAMES = {
     "before": "original_xml",
@@ -64,6 +68,8 @@ class Record:
     ``rescue_xml`` is the original definition, and ``bus`` is always empty.
 
     With ``discards_writes``, the disks in ``rescue_xml`` have overlays (E8).
+    ``memory_dump`` is the path for a dump of the server's memory; None if the rescue
+    dumps nothing.
     """
 
     state: State
@@ -79,6 +85,7 @@ class Record:
     rescued_at: datetime.datetime | None = None
     is_stock: bool = False
     discards_writes: bool = False
+    memory_dump: str | None = None
 
     @classmethod
     def of(
@@ -88,11 +95,13 @@ class Record:
         was_running: bool,
         defined: Domain | None = None,
         launched_at: datetime.datetime | None = None,
+        memory_dump: Path | None = None,
     ) -> Self:
         """Return the record of a plan that nothing has been done for yet.
 
         :param image: the rescue image, as Nova's image API returns it
         :param defined: what libvirt would start next, if it is not the original
+        :param memory_dump: the path for a dump of the memory, if the rescue dumps it
         """
         return cls(
             State.PREPARING,
@@ -106,6 +115,7 @@ class Record:
             was_running,
             launched_at,
             discards_writes=bool(overlays.targets(plan.rescue)),
+            memory_dump=str(memory_dump) if memory_dump else None,
         )
 
     @classmethod
@@ -142,7 +152,9 @@ class Record:
         if self.is_stock:
             return "stock rescue"
         kind = f"stable rescue with a {self.device} on {self.bus}"
-        return f"{kind}, discarding writes" if self.discards_writes else kind
+        if self.discards_writes:
+            kind = f"{kind}, discarding writes"
+        return f"{kind}, with a memory dump" if self.memory_dump else kind
 
     def with_plan(self, plan: RescuePlan) -> Self:
         """Return the record of the same rescue with a newer plan."""
@@ -168,6 +180,10 @@ class Record:
             content["format"] = _FORMAT_WITH_OVERLAYS
         else:
             del content["discards_writes"]
+        if self.memory_dump is not None:
+            content["format"] = _FORMAT_WITH_DUMP
+        else:
+            del content["memory_dump"]
         for name in ("launched_at", "rescued_at"):
             time = getattr(self, name)
             content[name] = time.isoformat() if time else None
@@ -184,7 +200,7 @@ class Record:
             match content.pop("format"):
                 case 1:
                     content = {_FORMAT_1_NAMES.get(k, k): v for k, v in content.items()}
-                case 2 | 3:
+                case 2 | 3 | 4:
                     pass
                 case other:
                     raise ValueError(f"format {other!r} is not known")

@@ -276,17 +276,22 @@ def power_off(
 
 
 def shut_down(
-    driver: libvirt_driver.LibvirtDriver, instance: "objects.Instance"
+    driver: libvirt_driver.LibvirtDriver,
+    instance: "objects.Instance",
+    clean: bool = True,
 ) -> None:
     """Shut the guest down, or power it off if it does not react.
 
     A guest that is off is left alone. If it still runs, errors of libvirt propagate.
+
+    :param clean: False to power it off without asking it to shut down
     """
     # Nova's power-off reads it while the guest is off, if need be from the conductor.
     _ = instance.numa_topology
     with _POWER_OFF:
         if nova_internals.is_active(driver, instance):
-            shutdown.wait_for(driver, instance)
+            if clean:
+                shutdown.wait_for(driver, instance)
             # A guest that did not shut down is off in a moment.
             metrics.guest_ended(instance.uuid)
             driver.power_off(instance)

@@ -15,7 +15,7 @@ from stable_rescue.domain import nvram, recognize
 from stable_rescue.domain.document import Domain
 from stable_rescue.storage import image_cache, medium
 from stable_rescue.storage.store import store_of
-from stable_rescue.virt import guest, outdated
+from stable_rescue.virt import guest, memory, outdated
 
 if TYPE_CHECKING:
     from nova.virt.libvirt import driver as libvirt_driver
@@ -128,6 +128,7 @@ def _before_destroy(driver: LifecycleMixin, instance: "objects.Instance") -> Non
         record = store_of(instance).load()
         if record is not None:
             guest.replace_definition(driver, instance, record.original_xml)
+            memory.undo(driver, instance, record)
     except Exception:
         LOG.exception(
             "Could not restore the original definition before destroy; "

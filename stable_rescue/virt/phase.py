@@ -24,8 +24,8 @@ from stable_rescue.workers import Workers
 CONF = nova_conf.CONF
 LOG = logging.getLogger(__name__)
 
-# The guest is off when these end, or when they fail.
-_POWER_OFF = ("rescue_power_off", "unrescue_power_off")
+# The guest is off, or paused, when these end, or when they fail.
+_POWER_OFF = ("rescue_dump", "rescue_power_off", "unrescue_power_off")
 _BOOT = ("rescue_boot", "unrescue_boot")
 # How long the end of another phase waits for its event.
 _WAIT_SECONDS = 5

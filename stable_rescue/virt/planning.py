@@ -112,7 +112,7 @@ def _plan(
     layouts = guest.layouts(nova_guest)
     server = origin.read(nova_guest, instance, managed=True)
     decision = preparation.decide(
-        driver, context, instance, image, request, block_device_info, server.original
+        driver, context, instance, image, request, block_device_info, server
     )
     # As in a rescue, the server's definition is checked before its volumes.
     decision.derive({})

@@ -2,9 +2,9 @@
 """Everything of a rescue that is done while the guest still runs."""
 
 import dataclasses
-import functools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from nova import conf as nova_conf
@@ -24,6 +24,7 @@ from stable_rescue.storage import (
     inspection,
     kernel,
     medium,
+    memory_dump,
     nvram,
     volumes,
 )
@@ -31,7 +32,8 @@ from stable_rescue.storage.medium import RescueMedium
 from stable_rescue.storage.overlays import RescueOverlays
 from stable_rescue.storage.record import Record, State
 from stable_rescue.storage.store import store_of
-from stable_rescue.virt import guest, origin
+from stable_rescue.virt import guest, memory, origin
+from stable_rescue.virt.origin import Origin
 from stable_rescue.virt.phase import phase
 from stable_rescue.virt.refusal import refusing
 from stable_rescue.virt.rollback import Rollback
@@ -47,14 +49,15 @@ VIRT_TYPES = ("kvm", "qemu")
 class Decision:
     """A rescue that is decided, and nothing is changed.
 
-    ``overlays`` is None if the rescue keeps what it writes. ``derive`` returns the
-    plan, given what Nova would write now for the volumes: <disk> elements by target
-    name.
+    ``overlays`` is None if the rescue keeps what it writes, and ``memory_dump`` if it
+    does not keep the server's memory. ``derive`` returns the plan, given what Nova
+    would write now for the volumes: <disk> elements by target name.
     """
 
     medium: RescueMedium
     has_config_drive: bool
     overlays: RescueOverlays | None
+    memory_dump: Path | None
     derive: Callable[[Mapping[str, str]], RescuePlan]
 
 
@@ -82,6 +85,7 @@ def request_of(image: dict[str, Any]) -> RescueRequest | None:
     options = {
         "hw_rescue_network": CONF.stable_rescue.allowed_networks,
         "hw_rescue_writes": CONF.stable_rescue.allowed_writes,
+        "hw_rescue_memory": memory_dump.allowed(),
     }
     wanted = {name: props.get(name) for name in options if props.get(name)}
     if props.asks_for_stable:
@@ -92,7 +96,7 @@ def request_of(image: dict[str, Any]) -> RescueRequest | None:
         bus = CONF.stable_rescue.default_bus
     else:
         for name, value in wanted.items():
-            if value != "keep":
+            if value not in ("keep", "none"):
                 raise exception.Refused(
                     f"rescue image {image['id']} has {name}={value}, but asks for a "
                     "stock rescue, which cannot do that; set hw_rescue_bus on it"
@@ -117,6 +121,7 @@ def request_of(image: dict[str, Any]) -> RescueRequest | None:
         CONF.stable_rescue.allow_mapping_mismatch,
         quarantine=wanted.get("hw_rescue_network") == "quarantine",
         discard=wanted.get("hw_rescue_writes") == "discard",
+        dump=wanted.get("hw_rescue_memory") == "dump",
     )
 
 
@@ -148,15 +153,15 @@ def decide(
     image: dict[str, Any],
     request: RescueRequest,
     block_device_info: dict[str, Any],
-    original: Domain,
+    server: Origin,
 ) -> Decision:
     """Check the image, and decide the rescue; nothing is changed.
 
     Errors of Glance and of Nova's image backends propagate.
 
-    :param original: the server's original definition
     :raises Refused: if the rescue is not possible
     """
+    original = server.original
     request = plan.resolve(original, request)
     findings = _inspect(driver, context, instance, image, request, original)
     rescue_medium = RescueMedium(driver, instance, request)
@@ -182,6 +187,7 @@ def decide(
         rescue_medium,
         has_config_drive,
         rescue_overlays if request.discard else None,
+        memory.decide(instance, original, server.is_active) if request.dump else None,
         derive,
     )
 
@@ -216,7 +222,7 @@ def prepare(
             image,
             request,
             block_device_info,
-            server.original,
+            server,
         )
         record = Record.of(
             decision.derive({}),
@@ -224,6 +230,7 @@ def prepare(
             server.was_running,
             server.defined,
             instance.launched_at,
+            decision.memory_dump,
         )
     store = store_of(instance)
     rollback = Rollback(instance, lastly=store.remove_record)
@@ -255,9 +262,12 @@ def prepare(
         guest.try_out(driver, instance, final.rescue, server.layouts)
         record = record.at(State.PREPARED)
         store.save(record)
-    check_unchanged = functools.partial(
-        guest.check_unchanged, driver, instance, server.layouts
-    )
+
+    def check_unchanged() -> None:
+        guest.check_unchanged(driver, instance, server.layouts)
+        if decision.memory_dump is not None:
+            memory.check_again(driver, instance)
+
     return Prepared(record, check_unchanged, rollback.run)
 
 

@@ -27,7 +27,14 @@ from stable_rescue.outcome import Outcome
 from stable_rescue.storage import medium
 from stable_rescue.storage.record import Record, State
 from stable_rescue.storage.store import Store, store_of
-from stable_rescue.virt import disk_sources, guest, outdated, ownership
+from stable_rescue.virt import (
+    disk_sources,
+    guest,
+    memory,
+    outdated,
+    ownership,
+    power_off,
+)
 from stable_rescue.virt.phase import phase
 from stable_rescue.virt.refusal import failing
 
@@ -52,16 +59,8 @@ def begin(
     :param start_stock: starts a stock rescue and returns its record
     :raises nova.exception.InstanceNotRescuable: if the rescue was rolled back
     """
-    store = store_of(instance)
     try:
-        with phase(context, instance, "rescue_power_off"):
-            with failing(instance, "the rescue could not begin"):
-                store.save(prepared.at(State.BEGINNING))
-                store.save_original(prepared.original_xml)
-                if not prepared.is_stock:
-                    guest.plug_nics(driver, instance)
-            with failing(instance, "the server could not be powered off"):
-                guest.shut_down(driver, instance)
+        power_off.end_system(driver, context, instance, prepared)
         with (
             phase(context, instance, "rescue_boot"),
             failing(instance, "the rescue system could not be started"),
@@ -72,7 +71,7 @@ def begin(
             else:
                 # The volumes are connected: the guest ran, or preparation did it.
                 guest.start(driver, context, instance, prepared.rescue_xml)
-            store.save(prepared.at(State.RESCUED))
+            store_of(instance).save(prepared.at(State.RESCUED))
     except Exception:  # noqa: BLE001 - the error propagates
         with excutils.save_and_reraise_exception(logger=LOG):
             LOG.error("The rescue failed; rolling it back", instance=instance)
@@ -135,11 +134,12 @@ def roll_back(
 ) -> None:
     """Restore the server after its rescue failed.
 
-    A guest that still runs its original definition is left alone. Errors propagate;
-    the record is then kept.
+    A guest that still runs its original definition is left alone, or resumed if it was
+    paused for a memory dump. Errors propagate; the record is then kept.
 
     :param connected: the volumes are connected as the definition says
     """
+    memory.undo(driver, instance, begun)
     connected = connected or nova_internals.is_active(driver, instance)
     if guest.is_rescue(driver, instance):
         guest.power_off(driver, instance)
@@ -262,14 +262,17 @@ def clean_up(
 ) -> None:
     """Remove what a rescue left of a server that is not rescued any more.
 
-    A server that was stopped in its rescue gets its original definition back. Any other
-    guest is left alone. Errors propagate; the record is then kept.
+    A server that was stopped in its rescue gets its original definition back. A guest
+    that was paused for a memory dump is resumed, and any other is left alone. Errors
+    propagate; the record is then kept.
     """
     store = store_of(instance)
     record = store.load()
     if record is not None and record.state is State.PREPARING:
         discard(driver, instance, record)
         return
+    if record is not None:
+        memory.undo(driver, instance, record)
     if guest.is_rescue(driver, instance):
         if record is None or instance.vm_state != vm_states.STOPPED:
             return

@@ -13,6 +13,7 @@ from stable_rescue import nova_internals
 from stable_rescue.domain import overlays, sources
 from stable_rescue.domain.document import Domain, target_of
 from tests.functional.failures import NO_MEMORY
+from tests.functional.options import Option
 from tests.functional.overlays import SIZE, DiscardingMixin, names
 from tests.functional.server import ServerTestBase
 from tests.functional.volumes import VOLUMES, VolumesTestBase
@@ -123,11 +124,11 @@ class DiscardRefusedTest(DiscardTestBase):
         self.run_checks()
 
     def check_operator_has_to_allow_it(self) -> None:
-        self.useFixture(_Option(self, allowed_writes=["keep"]))
+        self.useFixture(Option(allowed_writes=["keep"]))
         self.assert_refused("hw_rescue_writes=discard; the operator allows keep")
 
     def check_operator_may_have_forbidden_the_rest(self) -> None:
-        self.useFixture(_Option(self, allowed_writes=["discard"]))
+        self.useFixture(Option(allowed_writes=["discard"]))
         image = self.create_rescue_image(hw_rescue_bus="usb", hw_rescue_writes="keep")
         self.assert_refused("the operator allows discard", image=image)
 
@@ -145,7 +146,7 @@ class DiscardRefusedTest(DiscardTestBase):
                 "stable_rescue.storage.overlays.largest_overlay", return_value=2**60
             )
         )
-        self.useFixture(_Option(self, overlay_max_size=0))
+        self.useFixture(Option(overlay_max_size=0))
         self.assert_refused("the compute host has no space", "ask the operator")
 
     def check_host_without_direct_io_is_refused(self) -> None:
@@ -169,21 +170,6 @@ class DiscardRefusedTest(DiscardTestBase):
             )
         )
         self.assert_refused("No space left on device")
-
-
-class _Option(fixtures.Fixture):
-    """Sets options of [stable_rescue] and puts the earlier values back."""
-
-    def __init__(self, test: ServerTestBase, **values: Any) -> None:
-        self._test, self._values = test, values
-
-    def _setUp(self) -> None:
-        from stable_rescue.storage.overlays import CONF
-
-        for name, value in self._values.items():
-            earlier = CONF.stable_rescue[name]
-            CONF.set_override(name, value, "stable_rescue")
-            self.addCleanup(CONF.set_override, name, earlier, "stable_rescue")
 
 
 class DiscardWithVolumesTest(DiscardTestBase, VolumesTestBase):

@@ -18,6 +18,7 @@ from stable_rescue.storage.record import State
 from stable_rescue.virt.planning import Planned
 from tests.functional.asking import NO_SERVER
 from tests.functional.failures import FailureTestBase
+from tests.functional.memory import MemoryFixture
 from tests.functional.overlays import OverlaysFixture
 from tests.functional.plans import PlanTestBase
 
@@ -51,6 +52,18 @@ class PlanTest(PlanTestBase, FailureTestBase):
                 self._stop_server(self.server)
             self.assert_rescue_is_as_planned(self.plan(image), image)
             self.unrescue_server("SHUTOFF" if is_stopped else "ACTIVE")
+
+    def test_rescue_with_a_memory_dump_is_planned(self) -> None:
+        self.useFixture(MemoryFixture())
+        folder = self.useFixture(fixtures.TempDir()).path
+        self.flags(memory_dump_path=folder, group="stable_rescue")
+        image = self.create_rescue_image(hw_rescue_bus="usb", hw_rescue_memory="dump")
+        plan = self.plan(image)
+        self.assertIn("is paused while its", "".join(plan.findings))
+        self.assert_rescue_is_as_planned(plan, image)
+        self.unrescue_server()
+        self._stop_server(self.server)
+        self.assert_not_planned(REFUSED, "has no memory to dump", image=image)
 
     def test_given_properties_replace_those_of_the_image(self) -> None:
         plan = self.plan(hw_rescue_bus="virtio", hw_rescue_device="disk")

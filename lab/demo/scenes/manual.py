@@ -34,7 +34,7 @@ PREPARATION = (
     "--property hw_rescue_bus=usb IMAGE",
     "openstack image set --property hw_rescue_bus=usb "
     "--property hw_rescue_writes=discard --property hw_rescue_network=quarantine "
-    "forensics",
+    "--property hw_rescue_memory=dump forensics",
     "openstack flavor set --property trait:CUSTOM_STABLE_RESCUE=required FLAVOR",
 )
 #: While the server is not rescued, then in three rescues.

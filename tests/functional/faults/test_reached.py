@@ -7,6 +7,7 @@ from tests.functional.faults import (
     test_discard,
     test_lost_record,
     test_media,
+    test_memory_dump,
     test_rebooted_host,
     test_stock,
 )
@@ -19,6 +20,8 @@ ROWS = (
     test_lost_record.LostRecordTest,
     test_media.FilesTest,
     test_media.RescueOnRbdTest,
+    test_memory_dump.DumpTest,
+    test_memory_dump.RollbackTest,
     test_rebooted_host.RescueTest,
     test_rebooted_host.SecretTest,
     test_rebooted_host.RollbackTest,

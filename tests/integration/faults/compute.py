@@ -104,6 +104,11 @@ class Compute:
         #: The file of Nova's database.
         self.database = folder / "nova.sqlite"
         self._output = folder / "output.log"
+        #: The operator's folder for memory dumps.
+        self.dumps = folder / "dumps"
+        self.dumps.mkdir(mode=0o700, exist_ok=True)
+        #: Further options of [stable_rescue].
+        self.options: dict[str, Any] = {}
         self._instances = instances
         self._uuid = uuid
         self._image = image
@@ -211,6 +216,7 @@ class Compute:
             ("lock_path", str(self._instances / "locks"), "oslo_concurrency"),
             ("allow_mapping_mismatch", True, "stable_rescue"),
             ("allowed_writes", ["keep", "discard"], "stable_rescue"),
+            ("memory_dump_path", str(self.dumps), "stable_rescue"),
             # No request is queued, so recovery need not wait for one.
             ("stalled_after", 0, "stable_rescue"),
             ("shutdown_timeout", 0, None),
@@ -218,6 +224,8 @@ class Compute:
             ("instance_name_template", f"instance-{self._uuid[:8]}", None),
         ):
             CONF.set_override(name, value, group=group)
+        for name, value in self.options.items():
+            CONF.set_override(name, value, "stable_rescue")
         nova_conf.neutron.register_dynamic_opts(CONF)
         messaging = messaging_fixture.ConfFixture(CONF)
         messaging.setUp()

@@ -69,6 +69,14 @@ class RecordTest(base.BaseTestCase):
         self.assertEqual(discarding, Record.from_json(discarding.to_json()))
         self.assertIn("discarding writes", discarding.kind)
 
-    @ddt.data("", "[]", "{}", '{"format": 4}', '{"format": 2, "state": "preparing"}')
+    def test_record_with_a_memory_dump_has_a_format_of_its_own(self) -> None:
+        """An older release would leave the guest paused."""
+        self.assertNotIn("memory_dump", json.loads(self.record.to_json()))
+        dumping = dataclasses.replace(self.record, memory_dump="/dumps/x.dump")
+        self.assertEqual(4, json.loads(dumping.to_json())["format"])
+        self.assertEqual(dumping, Record.from_json(dumping.to_json()))
+        self.assertIn("with a memory dump", dumping.kind)
+
+    @ddt.data("", "[]", "{}", '{"format": 5}', '{"format": 2, "state": "preparing"}')
     def test_invalid_text_is_rejected(self, text: str) -> None:
         self.assertRaises(exception.InvalidRecord, Record.from_json, text)
