@@ -32,6 +32,7 @@ from stable_rescue.nova_internals.disks import (
     rescue_disk_xml,
     rescue_disks_of_lvm,
 )
+from stable_rescue.nova_internals.guest_events import receive_events, watched
 from stable_rescue.nova_internals.guests import (
     build_definition,
     define_guest,
@@ -124,6 +125,7 @@ __all__ = [
     "power_off_values",
     "power_state",
     "read_only_connection",
+    "receive_events",
     "release_port",
     "replace_periodic_tasks",
     "request_shutdown",
@@ -140,4 +142,5 @@ __all__ = [
     "volume_api_of",
     "volume_disk_xml",
     "volume_lock",
+    "watched",
 ]

@@ -57,6 +57,7 @@ class StableRescueDriver(
     def __init__(self, virtapi: Any, read_only: bool = False) -> None:
         super().__init__(virtapi, read_only)
         nova_internals.use_reentrant_connection_lock(self)
+        nova_internals.receive_events(self)
         # The rescues that this process has prepared and not begun, by instance UUID.
         # After a crash, recovery relies on the record on disk instead.
         self._prepared: dict[str, Prepared] = {}

@@ -8,9 +8,11 @@ import libvirt
 from nova import conf as nova_conf
 from oslotest import base
 
+from stable_rescue import nova_internals
 from stable_rescue.virt import shutdown
 
 TIMEOUT = 12  # seconds
+INSTANCE = "0f4b0a6e-7c3c-4d5e-9f60-5a1b2c3d4e35"
 
 
 class Guest:
@@ -21,6 +23,10 @@ class Guest:
         self.requests = 0
         self._hears, self._seconds = hears, seconds
         self._ends_at = float("inf")
+        self.looks = 0
+        #: Whether libvirt reports the stop, and something else all the time.
+        self.reports = self.reports_always = False
+        self.callback: Callable[..., None] = mock.Mock()
 
     def shutdown(self) -> None:
         self.requests += 1
@@ -29,26 +35,49 @@ class Guest:
         self._ends_at = min(self._ends_at, self.now + self._seconds)
 
     def is_active(self) -> bool:
+        self.looks += 1
         return self.now < self._ends_at
 
     def sleep(self, seconds: float) -> None:
+        was_active = self.now < self._ends_at
         self.now += seconds
+        stops = was_active and self.now >= self._ends_at
+        if self.reports_always or (self.reports and stops):
+            domain = mock.Mock(UUIDString=lambda: INSTANCE)
+            self.callback(mock.Mock(), domain, 5, 0, mock.Mock())
 
 
 class ShutdownTest(base.BaseTestCase):
     def wait_for(self, guest: Guest) -> bool:
-        driver, instance = mock.Mock(), mock.Mock()
+        driver, instance = mock.Mock(), mock.Mock(uuid=INSTANCE)
         driver._host.get_guest.return_value = guest
+        self.nova_callback = driver._host._event_lifecycle_callback
+        nova_internals.receive_events(driver)
+        guest.callback = driver._host._event_lifecycle_callback
         instance.system_metadata = {"image_os_shutdown_timeout": str(TIMEOUT)}
         clock = mock.Mock(monotonic=lambda: guest.now, sleep=guest.sleep)
         with mock.patch.object(shutdown, "time", clock):
             return shutdown.wait_for(driver, instance)
 
-    def test_shutdown_is_noticed_at_once(self) -> None:
-        guest = Guest(lambda _request: True, seconds=3)
+    def test_stop_that_libvirt_reports_is_noticed_at_once(self) -> None:
+        guest = Guest(lambda _request: True, seconds=3.2)
+        guest.reports = True
         self.assertTrue(self.wait_for(guest))
+        self.nova_callback.assert_called_once_with(mock.ANY, mock.ANY, 5, 0, mock.ANY)
         self.assertEqual(1, guest.requests)
-        self.assertLess(guest.now, 3.1)
+        self.assertLess(guest.now, 3.25)
+        self.assertLess(guest.looks, 10)
+
+    def test_stop_whose_event_is_lost_is_noticed_soon(self) -> None:
+        guest = Guest(lambda _request: True, seconds=3.2)
+        self.assertTrue(self.wait_for(guest))
+        self.assertLess(guest.now, 3.8)
+
+    def test_other_events_do_not_end_the_wait(self) -> None:
+        guest = Guest(lambda _request: True, seconds=3.2)
+        guest.reports_always = True
+        self.assertTrue(self.wait_for(guest))
+        self.assertLess(guest.now, 3.25)
 
     def test_guest_that_misses_requests_is_asked_again(self) -> None:
         guest = Guest(lambda request: request == 3, seconds=0)
