@@ -16,6 +16,7 @@ from pathlib import Path
 import nova
 import os_vif
 from nova import conf as nova_conf
+from oslo_config import cfg
 from oslo_upgradecheck.upgradecheck import Code, Result, UpgradeCommands
 
 from stable_rescue import activation, conf, exception, nova_internals
@@ -29,6 +30,17 @@ conf.register_opts(CONF)
 #: The folders that pip and distributions install packages to.
 _SITE_FOLDERS = ("site-packages", "dist-packages")
 _MAX_NAMES = 5
+
+
+def _file_of_the_driver() -> str:
+    """Return the file that sets compute_driver: the last one that does so wins.
+
+    Debian's nova-compute.conf sets it as well.
+    """
+    location = CONF.get_location("compute_driver")
+    if location is None or location.location is not cfg.Locations.user:
+        return "nova.conf"
+    return str(location.detail)
 
 
 def _reads_files(check: Callable[["Checks"], Result]) -> Callable[["Checks"], Result]:
@@ -60,7 +72,7 @@ class Checks(UpgradeCommands):
                 Code.WARNING,
                 f"compute_driver is {CONF.compute_driver}, so stable_rescue does "
                 f"nothing on this host. Set [DEFAULT] compute_driver = "
-                f"{activation.COMPUTE_DRIVER} in nova.conf.",
+                f"{activation.COMPUTE_DRIVER} in {_file_of_the_driver()}.",
             )
         os_vif.initialize()
         try:

@@ -12,6 +12,7 @@ from unittest import mock
 import fixtures
 import nova
 from nova import conf as nova_conf
+from oslo_config import cfg
 from oslo_config import fixture as config_fixture
 from oslo_upgradecheck.upgradecheck import Code, Result
 from oslotest import base
@@ -67,6 +68,17 @@ class HostTest(CheckTestCase):
             "compute_driver = stable_rescue.StableRescueDriver",
             title="Driver and compute manager",
         )
+
+    def test_file_that_sets_another_driver_is_named(self) -> None:
+        self.config.config(compute_driver="libvirt.LibvirtDriver")
+        path = "/etc/nova/nova-compute.conf"
+        set_in_file = cfg.LocationInfo(cfg.Locations.user, path)
+        with mock.patch.object(
+            type(checks.CONF), "get_location", return_value=set_in_file
+        ):
+            self.assert_result(
+                Code.WARNING, f"in {path}.", title="Driver and compute manager"
+            )
 
     def test_release_of_nova_that_was_not_tested_is_a_warning(self) -> None:
         title = "Release of Nova"
