@@ -115,6 +115,13 @@ class FilesTest(ReleaseTestCase):
         self.assertIn("is not version 1.0.1", str(error))
 
 
+class DebianTest(base.BaseTestCase):
+    def test_changelog_of_the_package_begins_with_the_version(self) -> None:
+        changelog = (TOOLS.parent / "packaging/debian/changelog").read_text()
+        version = version_of(TOOLS.parent)
+        self.assertTrue(changelog.startswith(f"stable-rescue ({version}-"), changelog)
+
+
 class BuildTest(ReleaseTestCase):
     def test_normalized_sdist_depends_on_its_content_alone(self) -> None:
         contents = []
