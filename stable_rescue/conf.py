@@ -200,6 +200,15 @@ OPTIONS = [
         "is not bootable on this server. The server stays RESCUED. With 0, no guest is "
         "watched.",
     ),
+    cfg.IntOpt(
+        "report_keep_days",
+        default=90,
+        min=0,
+        max=36500,
+        help="Days for which the report of a rescue is kept in state_path, also after "
+        "the unrescue and after the deletion of the server; 0 keeps reports for ever. "
+        "stable-rescue report prints them.",
+    ),
     cfg.StrOpt(
         "metrics_file",
         sample_default="/var/lib/prometheus/node-exporter/stable_rescue.prom",

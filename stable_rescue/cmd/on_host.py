@@ -48,6 +48,22 @@ def add_parsers(commands: Any) -> None:
         "status: 0 if every check succeeds, 3 if not.",
     )
     _add_server(verify)
+    report = _add(
+        commands,
+        "report",
+        "report",
+        "print what a rescue has done, for an investigator",
+        "Print the report of a server's newest rescue on this compute host: who asked "
+        "for it, the image, the disks and how they are used, the memory dump, and what "
+        "has happened. The report remains after the unrescue.",
+        formats=("table", "json", "yaml"),
+    )
+    report.add_argument(
+        "--hash",
+        action="store_true",
+        help="read the server's disks and the memory dump, and print their sha256",
+    )
+    _add_server(report)
     clean = _add(
         commands,
         "clean",

@@ -353,5 +353,9 @@ class ComputeManager(RequestedRecoveryMixin, StableRescueMixin, NovaComputeManag
     def _write_rescue_metrics(self, context: nova_context.RequestContext) -> None:
         monitoring.write_metrics(context, self.host, len(self._unrecovered))
 
+    @periodic_task.periodic_task(spacing=3600)
+    def _remove_old_rescue_reports(self, context: nova_context.RequestContext) -> None:
+        monitoring.remove_old_reports()
+
 
 nova_internals.replace_periodic_tasks(ComputeManager)

@@ -8,6 +8,7 @@ from nova.compute import vm_states
 from oslo_log import log as logging
 
 from stable_rescue import metrics
+from stable_rescue.storage import reports
 
 CONF = nova_conf.CONF
 LOG = logging.getLogger(__name__)
@@ -37,3 +38,17 @@ def write_metrics(
         metrics.write(path)
     except OSError as exc:
         LOG.warning("Could not write [stable_rescue] metrics_file: %s", exc)
+
+
+def remove_old_reports() -> None:
+    """Remove the reports that are older than ``report_keep_days``.
+
+    An error is only logged.
+    """
+    try:
+        removed = reports.remove_old()
+    except OSError as exc:
+        LOG.warning("Could not remove old reports of rescues: %s", exc)
+        return
+    if removed:
+        LOG.info("Removed %d old reports of rescues", removed)

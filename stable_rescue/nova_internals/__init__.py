@@ -34,6 +34,7 @@ from stable_rescue.nova_internals.disks import (
 )
 from stable_rescue.nova_internals.guest_events import receive_events, watched
 from stable_rescue.nova_internals.guests import (
+    block_stats,
     build_definition,
     define_guest,
     definitions,
@@ -94,6 +95,7 @@ __all__ = [
     "Version",
     "acquire_port",
     "block_device_info",
+    "block_stats",
     "build_definition",
     "claim_port",
     "config_drive_xml",

@@ -80,6 +80,27 @@ def disk_bytes(
     return int(guest_of(driver, instance)._domain.blockInfo(target)[0])
 
 
+def block_stats(
+    driver: libvirt_driver.LibvirtDriver, instance: objects.Instance
+) -> dict[str, Any]:
+    """Return libvirt's statistics of a guest's disks and of what is below them.
+
+    Errors of libvirt propagate.
+
+    :raises nova.exception.InstanceNotFound: if libvirt has no definition of it
+    """
+    import libvirt
+
+    domain = guest_of(driver, instance)._domain
+    ((_domain, stats),) = driver._host.get_connection().domainListGetStats(
+        # With eventlet, Nova wraps each domain, and libvirt accepts no other object.
+        [getattr(domain, "_obj", domain)],
+        libvirt.VIR_DOMAIN_STATS_BLOCK,
+        libvirt.VIR_CONNECT_GET_ALL_DOMAINS_STATS_BACKING,
+    )
+    return dict(stats)
+
+
 @steps.changes("define a domain")
 def define_guest(driver: libvirt_driver.LibvirtDriver, xml: str) -> None:
     """Define a domain, or redefine it, without starting it.

@@ -18,6 +18,7 @@ from oslo_log import log as logging
 from stable_rescue import metrics
 from stable_rescue.domain import booted
 from stable_rescue.domain.document import Domain
+from stable_rescue.virt import evidence
 from stable_rescue.virt.phase import report_later
 from stable_rescue.workers import Workers
 
@@ -113,6 +114,7 @@ class BootWatch:
                 decision.problem,
                 instance=boot.instance,
             )
+        evidence.booted(self._driver, boot.instance, decision.result, decision.problem)
         report_later(
             boot.context, boot.instance, "rescue_verify", seconds, decision.problem
         )

@@ -23,6 +23,7 @@ from stable_rescue.storage.known_rescue import KnownRescue
 from stable_rescue.storage.record import State
 from stable_rescue.virt import (
     boot_proof,
+    evidence,
     outdated,
     ownership,
     planning,
@@ -138,6 +139,7 @@ class StableRescueDriver(
             watch.elapsed(),
             instance=instance,
         )
+        evidence.prepared(self, instance, context, prepared.record)
         self._prepared[instance.uuid] = prepared
         return True
 
@@ -204,6 +206,7 @@ class StableRescueDriver(
             finally:
                 self._remove_record_unless_managed(instance)
         LOG.info("Rescued in %.2f seconds", watch.elapsed(), instance=instance)
+        evidence.started(self, instance)
         self._boots.begin(context, instance, prepared.record.rescue_xml)
 
     def confirm_rescue(
@@ -232,6 +235,7 @@ class StableRescueDriver(
         if prepared is not None:
             LOG.info("Discarding a prepared rescue", instance=instance)
             prepared.discard()
+            evidence.discarded(self, instance)
         if deleted:
             store.remove_instance_directory(instance)
 
@@ -254,6 +258,7 @@ class StableRescueDriver(
                 stock_rescue.unrescue(self, context, instance, stock_unrescue)
             return
         LOG.info("Ending a %s", record.kind, instance=instance)
+        evidence.ending(self, instance, record)
         with (
             timeutils.StopWatch() as watch,
             metrics.counted(metrics.UNRESCUES, record.is_stock),
@@ -261,6 +266,7 @@ class StableRescueDriver(
             transitions.end(self, context, instance, record)
             self._remove_record_unless_managed(instance)
         LOG.info("Unrescued in %.2f seconds", watch.elapsed(), instance=instance)
+        evidence.ended(self, instance)
 
     def known_rescue(self, instance: "objects.Instance") -> KnownRescue:
         """Return what this host knows about an instance's rescue.
@@ -317,6 +323,7 @@ class StableRescueDriver(
                 outcome.name.lower(),
                 instance=instance,
             )
+            evidence.recovered(self, instance, outcome)
         return outcome
 
     def expected_rescue_recovery(

@@ -2,6 +2,7 @@
 """The commands for operators, with a guest of a real QEMU that boots its rescue."""
 
 import csv
+import hashlib
 import io
 import json
 import multiprocessing
@@ -41,13 +42,11 @@ def _run(words: Sequence[str], printed: Path, anew: bool) -> None:
     sys.exit(main.main(words))
 
 
-class CommandsTest(FaultTestBase):
-    boots = True
+class CommandsTestBase(FaultTestBase):
+    """A server, its nova-compute, and the commands of an operator."""
 
     def setUp(self) -> None:
         super().setUp()
-        image = base.images().rescue_raw
-        self.compute = Compute(self.folder, self.instances, self.scene.uuid, image)
         #: What the last command has printed.
         self.printed = self.folder / "printed"
         self.nova_conf = self.folder / "nova.conf"
@@ -77,6 +76,15 @@ class CommandsTest(FaultTestBase):
         """Return the status of a command and its JSON."""
         process.join(base.BOOT_SECONDS)
         return process.exitcode, json.loads(self.printed.read_text())
+
+
+class CommandsTest(CommandsTestBase):
+    boots = True
+
+    def setUp(self) -> None:
+        super().setUp()
+        image = base.images().rescue_raw
+        self.compute = Compute(self.folder, self.instances, self.scene.uuid, image)
 
     def verify(self, anew: bool = False) -> tuple[int, dict[str, tuple[str, str]]]:
         """Return the status of verify, and the result and details of each check."""
@@ -200,3 +208,45 @@ class CommandsTest(FaultTestBase):
         self.assertNotIn("disk.rescue", remaining)
         self.assertIn("disk", remaining)
         self.assertEqual({}, self.clean())
+
+
+class ReportTest(CommandsTestBase):
+    """A rescue that keeps the memory and discards its writes, and its report."""
+
+    def report(self, *words: str) -> dict[str, Any]:
+        status, content = self.run_command("report", *words, self.scene.uuid)
+        self.assertEqual(0, status)
+        return dict(content)
+
+    def test_report_shows_that_no_disk_was_written(self) -> None:
+        self.compute.properties |= {
+            "hw_rescue_writes": "discard",
+            "hw_rescue_memory": "dump",
+        }
+        code, output = self.compute.act("rescue")
+        self.assertEqual(0, code, output[-6000:])
+        report = self.report("--hash")
+        disks = {disk["target"]: disk for disk in report["disks"]}
+        for target in ("vda", "vdb", "vdc", "vdd", "vde"):
+            disk = disks[target]
+            self.assertEqual(("read-only", 0), (disk["opened"], disk["writes"]), target)
+            file = Path(disk["path"]).name
+            self.assertEqual(self.before["files"][file], disk["sha256"], target)
+        (dump,) = self.compute.dumps.iterdir()
+        digest = hashlib.sha256(dump.read_bytes()).hexdigest()
+        self.assertEqual(
+            (str(dump), "kdump", digest),
+            tuple(report["memory_dump"][key] for key in ("path", "format", "sha256")),
+        )
+
+        code, output = self.compute.act("unrescue")
+        self.assertEqual(0, code, output[-6000:])
+        report = self.report()
+        entries = {entry["what"]: entry for entry in report["log"]}
+        self.assertEqual(["started", "ending", "ended"], [*entries])
+        self.assertEqual(
+            report["original_sha256"], entries["ended"]["definition_sha256"]
+        )
+        disks = {disk["target"]: disk for disk in report["disks"]}
+        self.assertEqual([0, 0], [disks[target]["writes"] for target in ("vda", "vde")])
+        self.assertEqual({None}, {disk["opened"] for disk in disks.values()})

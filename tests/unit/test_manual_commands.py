@@ -32,6 +32,7 @@ RUN_BY = {
             "stable-rescue list",
             "stable-rescue show instance-0000002a",
             "stable-rescue verify instance-0000002a",
+            "stable-rescue report instance-0000002a",
             "stable-rescue recover --dry-run instance-0000002a",
             "stable-rescue clean",
             "stable-rescue plan instance-0000002a "

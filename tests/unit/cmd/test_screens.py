@@ -18,12 +18,22 @@ from tests.unit.cmd import host, screens
 from tests.unit.cmd.compute import answer, nova_compute
 from tests.unit.cmd.conductor import HERE, Conductor
 from tests.unit.cmd.host import HostTestCase
+from tests.unit.cmd.test_report import RESCUE_SHA256, write_report
 
 PAGE = host.ROOT / "doc" / "source" / "cli.rst"
 DELETED = "a3f1c2d4-5b6e-4789-8abc-def012345678"
 # Requests and bytes read, requests and bytes written, errors.
 COUNTERS = (191, 10_685_440, 0, 0, -1)
 DAY = datetime.datetime(2026, 1, 15)
+# What nova-compute notes in the report of a rescue.
+REPORT_LOG = [
+    {
+        "time": "2026-01-15T22:41:07Z",
+        "what": "started",
+        "definition_sha256": RESCUE_SHA256,
+    },
+    {"time": "2026-01-15T22:41:09Z", "what": "boot verified", "result": "booted"},
+]
 # Nova's default, in place of the test's folder.
 INSTANCES = "/var/lib/nova/instances"
 
@@ -40,6 +50,7 @@ class ScreensTest(HostTestCase):
         )
         self.set_times(record, rescued_at)
         self.planned = self.plan_of(record)
+        write_report(self.folder, record, REPORT_LOG)
         record = self.add_server("pc-scsi", State.PREPARING)
         path = self.directory(record) / "stable_rescue.json"
         host.set_time(path, DAY.replace(day=16, hour=3, minute=2, second=55))
@@ -97,7 +108,7 @@ class ScreensTest(HostTestCase):
         )
         commands = [command.partition(" ")[0] for command, _block in blocks]
         self.assertEqual(
-            ["list", "show", "verify", "recover", "clean", "plan"], commands
+            ["list", "show", "verify", "report", "recover", "clean", "plan"], commands
         )
         for command, block in blocks:
             reaction = answer(Answer.RESTORED)
