@@ -11,6 +11,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from benchmarks import page
 from benchmarks.catalog import BENCHMARKS, lines
 from lab import commands, guest, packages
 from lab.__main__ import clean_environment
@@ -46,6 +47,14 @@ def parser() -> argparse.ArgumentParser:
         help="JSON file of the run (default: a new one in .lab/benchmarks)",
     )
     top.add_argument("--keep", action="store_true", help="leave the lab up")
+    top.add_argument(
+        "--publish",
+        nargs="+",
+        type=Path,
+        metavar="FILE",
+        help="run nothing: add the files of runs to the manual's page; a later file"
+        " replaces the rows of an earlier one",
+    )
     return top
 
 
@@ -126,6 +135,9 @@ def main(words: Sequence[str] | None = None) -> int:
         print("\n".join(lines()))
         return 0
     try:
+        if arguments.publish:
+            page.publish(arguments.publish)
+            return 0
         if os.geteuid() != 0:
             raise LabError("The lab needs root to make namespaces: use sudo.")
         clean_environment()
@@ -133,6 +145,8 @@ def main(words: Sequence[str] | None = None) -> int:
         return measure(arguments)
     except LabError as error:
         return commands.fail(error)
+    except ValueError as error:
+        return commands.fail(LabError(str(error)))
     except KeyboardInterrupt:
         return 130
 

@@ -54,23 +54,30 @@ class Stage:
         self.cloud = connect()
         self.host = Host(lab)
         self.images_type = lab.options.images_type
+        #: The driver and the images_type that nova-compute was started with.
+        self._configured: tuple[str, str] | None = None
 
     def use(self, driver: str) -> None:
-        """Start nova-compute with a driver, "stable" or "stock".
+        """Start nova-compute with a driver, "stable" or "stock", unless it has it.
 
         :raises LabError: if nova-compute does not start
         """
-        compute.start(compute.stop(self.lab, DRIVERS[driver], self.images_type))
-        self.clock.say(f"nova-compute started with the {driver} driver")
+        self._use(DRIVERS[driver], self.images_type)
+
+    def _use(self, driver: str, images_type: str) -> None:
+        if self._configured != (driver, images_type):
+            compute.start(compute.stop(self.lab, driver, images_type))
+            self._configured = (driver, images_type)
+            self.clock.say(f"nova-compute started: {driver}, {images_type}")
 
     @contextlib.contextmanager
     def driver_of_lab(self) -> Iterator[None]:
         """Start nova-compute with the lab's own options after the block."""
+        options = self.lab.options
         try:
             yield
         finally:
-            service = compute.stop(self.lab, self.lab.options.driver)
-            compute.start(service)
+            self._use(options.driver, options.images_type)
 
     @contextlib.contextmanager
     def reporting_failure(self, benchmark: str, case: str) -> Iterator[Outcome]:

@@ -91,7 +91,7 @@ RUN_BY = {
     ),
 }
 _IN_SCENE = {*PREPARATION, *STORY, *IN_GUEST}
-_THEMSELVES = re.compile(r"tools/(lab|bench) |tox |.*python -m benchmarks\.")
+_THEMSELVES = re.compile(r"tools/(lab|bench)( |$)|tox |.*python -m benchmarks\.")
 
 
 def shown() -> dict[str, str]:
