@@ -9,8 +9,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 
-# A paragraph that ends with two colons begins a block of commands. One that begins with
-# two dots is a directive, and its language follows.
+# A paragraph that ends with two colons begins a block of commands. If it begins with
+# two dots, it is a directive, and its language follows.
 _PLAIN = re.compile(r"^( *(?:(?:[*-]|\d+\.|#\.) +)?)(?!\.\. )(?:\S.*)?::$")
 _CONSOLE = re.compile(r"^( *)\.\. code-block:: (?:console|shell|bash|sh)$")
 _COMMENT = re.compile(r"(^|\s+)#(\s.*)?$")

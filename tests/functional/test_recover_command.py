@@ -91,6 +91,17 @@ class RecoverTest(AskingTestBase, FailureTestBase):
                 self.unrescue_server()
             self.assert_restored()
 
+    def test_rescued_server_without_a_domain_is_rescued_again(self) -> None:
+        """The state that ``stable-rescue list`` calls no-domain."""
+        self.rescue_server()
+        self.domain().destroy()
+        self.domain().undefine()
+        self.assertEqual([(SUCCESS, Answer.RESCUED)], self.ask("--dry-run"))
+        self.assertEqual([(SUCCESS, Answer.RESCUED)], self.ask())
+        self.assert_rescued()
+        self.unrescue_server()
+        self.assert_restored()
+
     def test_damaged_record_does_not_stop_a_recovery(self) -> None:
         self.rescue_server()
         self.interrupt(vm_states.RESCUED, task_states.UNRESCUING)
