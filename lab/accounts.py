@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The users that the services run as, as Debian's packages make them.
 
-The sandbox has an /etc of its own, so users and sudo's rules are added there and the
-machine never has them.
+The sandbox has a private /etc. Users and sudo's rules are added there, and the machine
+never has them.
 """
 
 from __future__ import annotations
@@ -56,8 +56,8 @@ class Account:
 
 
 #: nova, cinder and glance have the numbers that Debian reserves for them. The rules
-#: for sudo are those of nova-common, cinder-common and neutron-common. The last two
-#: have no line for privsep-helper, which they start by rootwrap.
+#: for sudo come from nova-common, cinder-common and neutron-common, except that Cinder
+#: and Neutron of Debian start privsep-helper by rootwrap.
 ACCOUNTS = {
     account.name: account
     for account in (
@@ -110,7 +110,7 @@ def sudoers(account: Account, bin_folder: Path, etc: Path) -> str:
 def create(sandbox: Sandbox, bin_folder: Path, etc: Path, data: Path) -> None:
     """Add the users to the sandbox's /etc, and what sudo allows them; idempotent.
 
-    :param bin_folder: where the commands of OpenStack are
+    :param bin_folder: the folder of OpenStack's commands
     :param etc: the folder of the projects' configuration folders
     :param data: the folder of the projects' data folders
     :raises LabError: if a user cannot be added

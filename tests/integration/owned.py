@@ -79,7 +79,7 @@ def remove_as_nova(paths: list[Path]) -> None:
 
 
 class Owned:
-    """A UEFI server whose files, and those of its rescues, belong to nova-compute."""
+    """A UEFI server; its files and its rescues' files belong to nova-compute."""
 
     def __init__(self, root: Path) -> None:
         folder = root / "instance"

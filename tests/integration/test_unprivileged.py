@@ -73,7 +73,7 @@ class OwnerTest(base.TestCase):
         self.assertEqual(0, program.returncode, program.stderr)
         self.seen = json.loads(program.stdout.splitlines()[-1])
 
-    def test_rescue_starts_and_leaves_nothing_that_nova_cannot_remove(self) -> None:
+    def test_qemu_can_use_and_nova_can_remove_each_file(self) -> None:
         qemu = pwd.getpwnam("libvirt-qemu").pw_uid
         for rescue in self.seen.values():
             for name in (*medium.NAMES, nvram.NAME):

@@ -15,7 +15,7 @@ NOBODY = 65534
 
 
 def result_of(function: Callable[[], Any]) -> Any:
-    """Return what a function returns in a process of its own; it must fit into JSON.
+    """Return what a function returns in a new process; the result must fit into JSON.
 
     The helper is forked while the process is still root, as sudo would start it.
 
