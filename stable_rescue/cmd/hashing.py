@@ -24,16 +24,18 @@ class Hasher:
         self._check = check
 
     def digest_of(self, path: str | None, name: str) -> str | None:
-        """Return the sha256 of a file or a block device; None if there is no path.
+        """Return the sha256 of a file or a block device; None if there is none.
+
+        A volume of a server that is off may not be connected.
 
         Errors of the check propagate.
 
         :param name: for the progress
         :raises OSError: if it cannot be read
         """
-        if path is None:
-            return None
         self._check()
+        if path is None or not Path(path).exists():
+            return None
         digest = hashlib.sha256()
         with Path(path).open("rb", buffering=0) as file:
             size = file.seek(0, os.SEEK_END)

@@ -3,6 +3,8 @@
 
 import argparse
 import contextlib
+import os
+from pathlib import Path
 from typing import Any
 
 import libvirt
@@ -10,7 +12,7 @@ import libvirt
 from stable_rescue import exception
 from stable_rescue.cmd import formats, hashing, rescues, table
 from stable_rescue.cmd.exits import NOT_FOUND, UNAVAILABLE, CommandError, Output
-from stable_rescue.cmd.opened import open_modes
+from stable_rescue.cmd.opened import READ_ONLY, open_modes
 from stable_rescue.domain import counters, overlays, recognize, sources
 from stable_rescue.domain.document import Domain, target_of
 from stable_rescue.storage import reports
@@ -117,10 +119,25 @@ def _add_what_is_now(
             libvirt.VIR_CONNECT_GET_ALL_DOMAINS_STATS_BACKING,
         )
     written = counters.writes_to_originals(stats, overlays.targets(definition))
-    paths = {target_of(d)[0]: _path_of(d) for d in definition.disks()}
+    paths = _paths_of(definition)
     for disk in content["disks"]:
-        disk["opened"] = modes.get(paths.get(disk["target"]))
-        disk["writes"] = written.get(disk["target"], disk["writes"])
+        target = disk["target"]
+        if target in paths:
+            disk["opened"] = modes.get(paths[target]) or modes.get(disk["path"])
+            disk["writes"] = written.get(target, disk["writes"])
+
+
+def _paths_of(definition: Domain) -> dict[str, str | None]:
+    """Return the paths of the original disks that a guest uses, by target name.
+
+    The config drive of a rescue takes the place of the original one (E5).
+    """
+    paths = {target_of(disk)[0]: _path_of(disk) for disk in definition.disks()}
+    return {
+        target: path and os.path.realpath(path)
+        for target, path in paths.items()
+        if not (path or "").endswith(recognize.RESCUE_SUFFIX)
+    }
 
 
 def _path_of(disk: Any) -> str | None:
@@ -133,10 +150,15 @@ def _add_digests(
     running: tuple[Any, Domain] | None,
     hasher: "hashing.Hasher",
 ) -> None:
+    used = {} if running is None else _paths_of(running[1])
     protected = [] if running is None else overlays.targets(running[1])
     for disk in content["disks"]:
         # A disk that is written meanwhile never had the content that would be read.
-        if running is None or disk["target"] in protected:
+        if (
+            disk["target"] not in used
+            or disk["target"] in protected
+            or disk["opened"] == READ_ONLY
+        ):
             disk["sha256"] = hasher.digest_of(disk["path"], disk["target"])
     dump = content["memory_dump"]
     if dump is not None and dump["size_bytes"] is not None:
@@ -176,7 +198,11 @@ def _lines(content: dict[str, Any]) -> list[str]:
         for entry in content["log"]
     ]
     dump: formats.Row | None = content["memory_dump"]
-    disks: list[formats.Row] = content["disks"]
+    # The folder of the overlays is the server's; its name makes the table too wide.
+    disks: list[formats.Row] = [
+        {**disk, "overlay": disk["overlay"] and Path(disk["overlay"]).name}
+        for disk in content["disks"]
+    ]
     for title, columns, rows in (
         ("Disks", _DISKS, disks),
         ("Memory dump", _DUMP, [] if dump is None else [dump]),

@@ -232,6 +232,10 @@ class ReportTest(CommandsTestBase):
             self.assertEqual(("read-only", 0), (disk["opened"], disk["writes"]), target)
             file = Path(disk["path"]).name
             self.assertEqual(self.before["files"][file], disk["sha256"], target)
+        # The rescue has another config drive, so nothing uses the original one.
+        drive = disks["sda"]
+        self.assertEqual((None, None), (drive["opened"], drive["writes"]))
+        self.assertEqual(self.before["files"]["disk.config"], drive["sha256"])
         (dump,) = self.compute.dumps.iterdir()
         digest = hashlib.sha256(dump.read_bytes()).hexdigest()
         self.assertEqual(

@@ -14,7 +14,8 @@ from unittest import mock
 
 import libvirt
 
-from tests.integration import base, kdump
+from stable_rescue.storage import memory_dump
+from tests.integration import base, kdump, unprivileged
 from tests.integration.faults.server import FaultTestBase
 from tests.integration.scene import Scene, overlay
 
@@ -88,6 +89,29 @@ class LinuxTest(DumpTestBase):
         return subprocess.run(
             command, check=True, capture_output=True, text=True
         ).stdout
+
+
+class OwnerTest(DumpTestBase):
+    def test_dump_belongs_to_the_user_of_nova_compute(self) -> None:
+        """libvirtd, which is root, leaves the owner and the mode (F38)."""
+        self.folder.chmod(0o711)
+        os.chown(self.compute.dumps, unprivileged.NOBODY, unprivileged.NOBODY)
+        path = self.compute.dumps / "x.dump"
+        unprivileged.result_of(lambda: memory_dump.make(path))
+        self.server.domain.suspend()
+        self.server.domain.coreDumpWithFormat(
+            str(memory_dump.temporary_path(path)),
+            libvirt.VIR_DOMAIN_CORE_DUMP_FORMAT_RAW,
+            libvirt.VIR_DUMP_MEMORY_ONLY,
+        )
+        size = unprivileged.result_of(lambda: memory_dump.keep(path))
+        self.assertGreaterEqual(size, _MEMORY * 0.99)
+        status = path.stat()
+        self.assertEqual(
+            (unprivileged.NOBODY, 0o600), (status.st_uid, status.st_mode & 0o777)
+        )
+        seen = unprivileged.result_of(lambda: path.read_bytes()[:4].decode("latin1"))
+        self.assertEqual("\x7fELF", seen)
 
 
 class FailedTest(DumpTestBase):

@@ -57,8 +57,7 @@ STORY = (
     "openstack server rescue --image forensics --password PASSWORD web-1",
     "openstack server event list web-1",
     "stable-rescue verify 0090f420-6f20-4d75-9fa9-4b5d48852ac0",
-    "stable-rescue report --hash -f json 0090f420-6f20-4d75-9fa9-4b5d48852ac0 > "
-    "report.json",
+    "stable-rescue report --hash 0090f420-6f20-4d75-9fa9-4b5d48852ac0",
     "openstack server unrescue web-1",
     "stable-rescue report -f json 0090f420-6f20-4d75-9fa9-4b5d48852ac0 > report-2.json",
     "openstack image set --property hw_rescue_bus=usb "

@@ -151,7 +151,8 @@ class HasherTest(HostTestCase):
         expected = hashlib.sha256(path.read_bytes()).hexdigest()
         hasher = hashing.Hasher(lambda: None)
         self.assertEqual(expected, hasher.digest_of(str(path), "vda"))
-        self.assertIsNone(hasher.digest_of(None, "vdb"))
+        for missing in (None, str(self.folder / "disconnected")):
+            self.assertIsNone(hasher.digest_of(missing, "vdb"))
 
     def test_check_ends_the_work(self) -> None:
         def check() -> None:
