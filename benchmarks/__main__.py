@@ -13,7 +13,7 @@ from pathlib import Path
 
 from benchmarks import page
 from benchmarks.catalog import BENCHMARKS, lines
-from lab import commands, guest, packages
+from lab import commands, packages
 from lab.__main__ import clean_environment
 from lab.config import Lab
 from lab.errors import LabError
@@ -91,7 +91,6 @@ def run(lab: Lab, arguments: argparse.Namespace, file: Path, cases: Cases) -> in
         commands.up(lab, lab.options)
     elif not packages.environment_complete(lab):
         packages.install_environment(lab, lab.log("pip"))
-    images = guest.build(lab.cache / "guest", lab.cache) if with_lab else None
     environment = {
         "PYTHONPATH": str(lab.repository),
         "PATH": os.environ.get("PATH", ""),
@@ -100,7 +99,6 @@ def run(lab: Lab, arguments: argparse.Namespace, file: Path, cases: Cases) -> in
     request = {
         "state": str(lab.state),
         "file": str(file),
-        "images": images and json.loads(json.dumps(vars(images), default=str)),
         "benchmarks": [
             (name, rounds_of(arguments, name), list(of_benchmark))
             for name, of_benchmark in cases.items()

@@ -42,6 +42,9 @@ exchanges the same two guests: libvirt-python defines the other definition, dest
 guest and creates it again. The guest's own shutdown, from its power button to the stop,
 does not count as downtime. It has a table of its own.
 
+A guest is a boot sector that prints a line and shuts down when its power button is
+pressed. A Linux that boots under emulation would take CPU time from what is measured.
+
 Each figure is a median, followed by the worst measurement in parentheses.
 """
 

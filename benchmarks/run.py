@@ -54,11 +54,9 @@ def in_lab(
     """Run a benchmark in the lab; return how many cases have failed."""
     from benchmarks.cloud.stage import Stage
     from lab.config import Lab
-    from lab.guest import GuestImages
 
     lab = Lab.open(Path(request["state"]))
-    images = GuestImages.of_paths(request["images"])
-    stage = Stage(lab, images, rounds, clock, save)
+    stage = Stage(lab, rounds, clock, save)
     with stage.reporting_failure(name, "set-up or clean-up"):
         importlib.import_module(f"benchmarks.cloud.{name}").measure(stage, cases)
     return stage.failures

@@ -12,6 +12,7 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
+from benchmarks.cloud.images import SMALL
 from benchmarks.cloud.operation import (
     OPERATION_SECONDS,
     OPERATIONS,
@@ -46,7 +47,7 @@ def measure_crowd(stage: Stage, count: int) -> dict[str, Any]:
         cleanup.enter_context(stage.driver_of_lab())
         stage.use("stable")
         factory = stage.factory(cleanup, "bench-crowd")
-        rescue = factory.rescue_image(stage.images.rescue_qcow2, "disk", "virtio")
+        rescue = stage.rescue_image(factory, SMALL)
         original = stage.original_image(factory)
         events = cleanup.enter_context(listening())
         servers = []

@@ -13,8 +13,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from benchmarks.cloud import floor
-from benchmarks.cloud import images as rescue_images
+from benchmarks.cloud import floor, images
 from benchmarks.cloud.operation import OPERATIONS, Sample, Subject
 from benchmarks.cloud.stage import Stage, blocks
 from lab.demo.server import DemoServer
@@ -25,9 +24,12 @@ from lab.storpool.array import CONNECT_DELAY
 
 @dataclass(frozen=True)
 class Case:
-    """What is different from a server without volumes, rescued with a small image."""
+    """What is different from a server without volumes, rescued with a small image.
 
-    mebibytes: int | None = None  # of the rescue image, which is not in Nova's cache
+    A small image is in Nova's cache; others are fetched for each rescue.
+    """
+
+    mebibytes: int = images.SMALL  # of the rescue image
     volumes: int = 0
     connect_delay: float = 0.0  # seconds added to each connection of a volume
     images_type: str | None = None
@@ -80,8 +82,7 @@ def measure_group(
                 subjects[case.volumes] = boot(
                     stage, factory, cleanup, events, original, case.volumes
                 )
-            path = rescue_images.rescue(stage.lab, stage.images, case.mebibytes)
-            rescue = factory.rescue_image(path, "disk", "virtio")
+            rescue = stage.rescue_image(factory, case.mebibytes)
             series.append(Series(stage, name, subjects[case.volumes], rescue))
     for driver, rounds in blocks(stage.rounds):
         stage.use(driver)
@@ -138,8 +139,8 @@ class Series:
 
         :raises LabError: if the server does not reach a status
         """
-        if self.case.mebibytes is not None:
-            rescue_images.forget(self.stage.lab, self.image)
+        if self.case.mebibytes != images.SMALL:
+            images.forget(self.stage.lab, self.image)
         number = len(self.results["rescue"][driver])
         # Every second round is enough for the floor, and spares two boots.
         with_floor = counted and driver == "stable" and number % 2 == 0

@@ -1,35 +1,38 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Rescue images of several sizes, and Nova's cache without them."""
+"""Images of guests in several sizes, and Nova's cache without them."""
 
 from __future__ import annotations
 
 import hashlib
 import os
-import shutil
 import subprocess
 from pathlib import Path
 
+from benchmarks.cloud import guest
 from lab.config import Lab
-from lab.guest import GuestImages
 
-_CHUNK = 4 * 1024**2
+#: What the guests of an image print when they boot.
+BOOTED = "BENCH {}"
+SMALL = 12  # MiB
+_CHUNK = 1024**2
 
 
-def rescue(lab: Lab, images: GuestImages, mebibytes: int | None) -> Path:
-    """Return the rescue image, with random bytes behind its partition if it is larger.
+def image(lab: Lab, name: str, mebibytes: int = SMALL) -> Path:
+    """Return an image of a guest; random bytes make it as large as it should be.
 
-    :param mebibytes: the size of its data; None for the small image
+    :param name: what the guest prints when it boots, see BOOTED
     """
-    if mebibytes is None:
-        return images.rescue_qcow2
     folder = lab.cache / "benchmarks"
     folder.mkdir(exist_ok=True)
-    target = folder / f"rescue-{mebibytes}-{images.build}.qcow2"
+    sector = guest.boot_sector(BOOTED.format(name))
+    digest = hashlib.sha256(sector).hexdigest()[:8]
+    target = folder / f"{name}-{mebibytes}-{digest}.qcow2"
     if not target.exists():
         raw = target.with_suffix(".raw")
-        shutil.copy(images.rescue_raw, raw)
-        with raw.open("ab") as stream:
-            while stream.tell() < mebibytes * 1024**2:
+        with raw.open("wb") as stream:
+            stream.write(sector)
+            stream.write(os.urandom(_CHUNK - len(sector)))
+            for _number in range(mebibytes - 1):
                 stream.write(os.urandom(_CHUNK))
         temporary = target.with_suffix(".new")
         convert = ["qemu-img", "convert", "-O", "qcow2", str(raw), str(temporary)]

@@ -11,14 +11,14 @@ from typing import Any
 from openstack.connection import Connection
 from openstack.exceptions import raise_from_response
 
+from benchmarks.cloud.images import BOOTED
 from lab.errors import LabError
 from lab.servers.events import POWER_BUTTON, STARTED, STOPPED, Event, Events
 from lab.servers.host import Host
-from stable_rescue.tempest.guest import inventory
 
 POLL_SECONDS = 0.1
 OPERATION_SECONDS = 600.0
-BOOT_SECONDS = 480.0
+BOOT_SECONDS = 240.0
 EVENT_SECONDS = 30.0
 OPERATIONS = ("rescue", "unrescue")
 #: operation: the status that follows, and the image that the guest boots from.
@@ -133,11 +133,11 @@ class Subject:
 
         :raises LabError: if it does not
         """
+        booted = BOOTED.format(image)
         deadline = time.monotonic() + BOOT_SECONDS
         while True:
-            guest = inventory.last(self.host.console(self.id))
-            if guest is not None and guest.image == image:
+            if booted in self.host.console(self.id):
                 return
             if time.monotonic() > deadline:
                 raise LabError(f"{self.domain} does not boot from {image}.")
-            time.sleep(0.3)
+            time.sleep(POLL_SECONDS)

@@ -15,6 +15,7 @@ import threading
 from collections.abc import Sequence
 from typing import Any
 
+from benchmarks.cloud.images import SMALL
 from benchmarks.cloud.operation import OPERATIONS, Sample
 from benchmarks.cloud.stage import Stage
 from lab.demo.server import DemoServer
@@ -73,7 +74,7 @@ def measure_outage(stage: Stage, service: str) -> dict[str, Any]:
         cleanup.enter_context(stage.driver_of_lab())
         stage.use("stable")
         factory = stage.factory(cleanup, "bench-outage")
-        rescue = factory.rescue_image(stage.images.rescue_qcow2, "disk", "virtio")
+        rescue = stage.rescue_image(factory, SMALL)
         original = stage.original_image(factory)
         server = DemoServer(factory)
         cleanup.enter_context(server.booted_with(image_disk(original), []))

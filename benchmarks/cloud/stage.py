@@ -9,10 +9,10 @@ import sys
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from benchmarks.cloud import images
 from benchmarks.cloud.operation import Subject
 from lab.clock import Clock
 from lab.config import Lab
-from lab.guest import GuestImages
 from lab.servers import compute
 from lab.servers.api import FAILURES, connect
 from lab.servers.events import Events
@@ -33,12 +33,11 @@ class Outcome:
 
 
 class Stage:
-    """The lab, its API, its guest images, and a clock."""
+    """The lab, its API, and a clock."""
 
     def __init__(
         self,
         lab: Lab,
-        images: GuestImages,
         rounds: int,
         clock: Clock,
         save: Callable[[str, Any], None],
@@ -47,7 +46,7 @@ class Stage:
 
         :param save: called with a case and what was measured, once or more often
         """
-        self.lab, self.images, self.rounds, self.clock = lab, images, rounds, clock
+        self.lab, self.rounds, self.clock = lab, rounds, clock
         self.save = save
         #: How many cases have failed.
         self.failures = 0
@@ -97,10 +96,15 @@ class Stage:
     def original_image(self, factory: ServerFactory) -> str:
         """Upload the image of a server that boots and reacts to its power button."""
         return factory.image(
-            self.images.original_qcow2,
+            images.image(self.lab, "original"),
             hw_machine_type="q35",
             os_shutdown_timeout=SHUTDOWN_TIMEOUT,
         )
+
+    def rescue_image(self, factory: ServerFactory, mebibytes: int) -> str:
+        """Upload a rescue image of a size."""
+        path = images.image(self.lab, "rescue", mebibytes)
+        return factory.rescue_image(path, "disk", "virtio")
 
     def subject(self, events: Events, server: Any) -> Subject:
         """Return a server that is measured."""
