@@ -4,7 +4,8 @@
 A *victim* is a service that is killed with ``kill -9`` and started again. A *run* is
 one rescue or unrescue of one server with one kill. The *schedule* follows from a seed.
 After each run the *judge* compares *views* of the server: what the API and the host
-show. A *mark* is a pattern that chaos has written to a disk. ``crowd`` is another play:
+show. A *mark* is a pattern that chaos has written to a disk. An *operator* runs the
+commands of ``stable-rescue`` meanwhile. ``crowd`` is another play:
 many rescues at once, and rescues that compete with other actions.
 
 Like the demo, chaos needs OpenStack's client libraries and the lab's loopback. So
@@ -49,6 +50,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="kill nothing; instead rescue this many servers at once, then request a"
         " rescue together with delete, reboot, stop, rescue and unrescue",
     )
+    parser.add_argument(
+        "--commands",
+        action="store_true",
+        help="run the commands of stable-rescue meanwhile and judge how they end; at"
+        " last, delete a rescued server of a dead host and clean up what is left",
+    )
     parser.add_argument("--keep", action="store_true", help="leave the lab up")
 
 
@@ -61,6 +68,7 @@ def main(lab: Lab, arguments: argparse.Namespace) -> int:
     else:
         words = ["lab.chaos.play", str(lab.state), *files]
         words += [str(arguments.runs), str(arguments.seed), arguments.victims]
+        words += ["commands"] if arguments.commands else []
     command = [lab.bin("python"), "-m", *words]
     environment = {**lab.credentials(), "PYTHONPATH": str(lab.repository)}
     return lab.sandbox.call(command, env=environment)

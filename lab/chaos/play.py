@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Rescues and unrescues three servers, and kills one service in each run.
 
-Arguments: state folder, original disk, rescue disk, number of runs, seed, victims.
+Arguments: state folder, original disk, rescue disk, number of runs, seed, victims, and
+"commands" if an operator runs the commands of stable-rescue meanwhile.
 
 The rescue images are as large as bootable ones but do not boot. Chaos looks at servers
 from the host, and emulating the boot of each rescue would take most of the time.
@@ -17,8 +18,9 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from lab.chaos import report
+from lab.chaos import killed_host, report
 from lab.chaos.judge import Outcome, Verdict, View, extra_resources, judge
+from lab.chaos.operator import Operator
 from lab.chaos.report import Entry
 from lab.chaos.schedule import Run, schedule
 from lab.chaos.server import SHUTDOWN_SECONDS, ChaosServer, make_server
@@ -172,8 +174,18 @@ def prepare(servers: dict[str, ChaosServer], clock: Clock) -> None:
         )
 
 
-def play(lab: Lab, images: Sequence[str], runs: int, seed: int, names: str) -> bool:
-    """Do all runs and print the report; return True if nothing was lost or left."""
+def play(
+    lab: Lab,
+    images: Sequence[str],
+    runs: int,
+    seed: int,
+    names: str,
+    with_commands: bool = False,
+) -> bool:
+    """Do all runs and print the report; return True if nothing was lost or left.
+
+    :param with_commands: run the commands of stable-rescue as well, and judge them
+    """
     clock = Clock()
     plan = schedule(seed, runs, tuple(KINDS), victims.chosen(names))
     cloud = connect(api_timeout=REQUEST_SECONDS)
@@ -191,17 +203,30 @@ def play(lab: Lab, images: Sequence[str], runs: int, seed: int, names: str) -> b
             name: make_server(factory, f"chaos-{name}", image, rescue, root=root)
             for name, (root, _runs) in KINDS.items()
         }
+        doomed = None
+        if with_commands:
+            doomed = make_server(
+                factory, "chaos-doomed", image, rescue, small=True, types=()
+            )
         prepare(servers, clock)
+        operator = Operator(lab, [*servers.values()], seed)
         chaos = Chaos(lab, servers, clock)
-        try:
-            for run in plan:
-                chaos.run(run)
-        except KeyboardInterrupt:
-            clock.say(f"interrupted after {len(chaos.entries)} runs")
+        with operator.at_work() if doomed else contextlib.nullcontext():
+            try:
+                for run in plan:
+                    chaos.run(run)
+            except KeyboardInterrupt:
+                clock.say(f"interrupted after {len(chaos.entries)} runs")
         faults = chaos.finish()
         clock.say("all servers unrescued, guests booted again")
+        if doomed:
+            faults += killed_host.play(lab, doomed, operator, chaos.killer)
+            faults += operator.faults()
+            clock.say("host killed, its deleted server cleaned up")
     print()
     for line in report.lines(chaos.entries):
+        print(line)
+    for line in operator.lines():
         print(line)
     for fault in faults:
         print(f"fault at the end: {fault}")
@@ -222,8 +247,13 @@ def main(words: Sequence[str]) -> int:
     """Run chaos; return 0 if no server was lost and nothing was left behind."""
     lab = Lab.open(Path(words[0]))
     try:
-        succeeded = play(lab, words[1:3], int(words[3]), int(words[4]), words[5])
+        numbers = int(words[3]), int(words[4])
+        succeeded = play(lab, words[1:3], *numbers, words[5], words[6:] == ["commands"])
     except FAILURES as error:
+        # An error may be why the removal of servers and volumes fails as well.
+        earlier = error.__context__
+        if isinstance(earlier, FAILURES):
+            print(f"chaos: {earlier}", file=sys.stderr)
         print(f"chaos: {error}", file=sys.stderr)
         return 1
     return 0 if succeeded else 1

@@ -3,11 +3,13 @@
 
 import dataclasses
 from collections import Counter
+from pathlib import Path
 
 from oslotest import base
 
 from lab.chaos import report
 from lab.chaos.judge import Outcome, Verdict, View, extra_resources, judge
+from lab.chaos.operator import Call, exactly
 from lab.chaos.report import Entry
 from lab.chaos.schedule import PAUSE_SECONDS, schedule
 from lab.errors import LabError
@@ -238,3 +240,37 @@ class DisksTest(base.BaseTestCase):
             ],
             disks_of(DEFINITION),
         )
+
+
+class CallTest(base.BaseTestCase):
+    """What the manual promises about the end of a command."""
+
+    def assert_fault(self, part: str, call: Call) -> None:
+        """Assert that a call has one fault."""
+        (fault,) = call.faults()
+        self.assertIn(part, fault)
+
+    def test_documented_ends_have_no_fault(self) -> None:
+        for call in (
+            Call("list", 0, "{}", "a note"),
+            Call("verify", 3, "{}", ""),
+            Call("show", 1, "", "server x is not in a rescue on this host"),
+            Call("recover", 69, "", "nova-compute does not answer"),
+        ):
+            self.assertEqual([], list(call.faults()), call)
+
+    def test_every_other_end_is_a_fault(self) -> None:
+        self.assert_fault("status 70", Call("list", 70, "", "a bug"))
+        self.assert_fault("status 2", Call("show", 2, "", "refused"))
+        self.assert_fault("no end within", Call("plan", None, "", ""))
+        self.assert_fault("a traceback", Call("list", 0, "{}", "Traceback (most"))
+        self.assert_fault("no JSON", Call("clean", 0, "", ""))
+        self.assert_fault("without a reason", Call("clean", 69, "", ""))
+        self.assert_fault("with output", Call("clean", 69, "{}", "a reason"))
+
+    def test_leftovers_are_compared_exactly(self) -> None:
+        listed = [{"leftover": "/i/u/a"}, {"leftover": "/i/u/b"}]
+        self.assertTrue(exactly(listed, Path("/i/u"), {"b", "a"}))
+        self.assertFalse(exactly(listed, Path("/i/u"), {"a"}))
+        self.assertFalse(exactly(listed, Path("/i/u"), {"a", "b", "c"}))
+        self.assertFalse(exactly(listed * 2, Path("/i/u"), {"a", "b"}))
