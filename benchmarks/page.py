@@ -46,6 +46,8 @@ A guest is a boot sector that prints a line and shuts down when its power button
 pressed. A Linux that boots under emulation would take CPU time from what is measured.
 
 Each figure is a median, followed by the worst measurement in parentheses.
+The table at the end says how busy the machine was. A load above the number of its cores
+makes all times longer, and the ratios less certain.
 """
 
 REPEAT = """\
