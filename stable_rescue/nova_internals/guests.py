@@ -85,7 +85,7 @@ def block_stats(
 ) -> dict[str, Any]:
     """Return libvirt's statistics of a guest's disks and of what is below them.
 
-    Errors of libvirt propagate.
+    They are empty if something else occupies the guest. Errors of libvirt propagate.
 
     :raises nova.exception.InstanceNotFound: if libvirt has no definition of it
     """
@@ -96,7 +96,8 @@ def block_stats(
         # With eventlet, Nova wraps each domain, and libvirt accepts no other object.
         [getattr(domain, "_obj", domain)],
         libvirt.VIR_DOMAIN_STATS_BLOCK,
-        libvirt.VIR_CONNECT_GET_ALL_DOMAINS_STATS_BACKING,
+        libvirt.VIR_CONNECT_GET_ALL_DOMAINS_STATS_BACKING
+        | libvirt.VIR_CONNECT_GET_ALL_DOMAINS_STATS_NOWAIT,
     )
     return dict(stats)
 
