@@ -1,0 +1,16 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The commands in the rescue image."""
+
+import sys
+from pathlib import Path
+from unittest import mock
+
+ROOT = Path(__file__).resolve().parents[3]
+FILES = ROOT / "rescue-image" / "files"
+_PATHS = (FILES / "usr/lib/python3/dist-packages",)
+
+with mock.patch.object(sys, "path", [*map(str, _PATHS), *sys.path]):
+    import rescue_tools.boot
+    import rescue_tools.greeting
+    import rescue_tools.login
+    import rescue_tools.report  # noqa: F401
