@@ -79,6 +79,14 @@ RUN_BY = {
         "test_each_drawing_is_up_to_date",
     ),
     "tools/test": ("tests/unit/test_tools_test.py", "test_default_is_newest_nova"),
+    **dict.fromkeys(
+        ("tools/rescue-image build", "tools/rescue-image build --upload"),
+        ("tests/unit/rescue_image/test_command_line.py", "tools/rescue-image build"),
+    ),
+    "tools/rescue-image check": (
+        "tests/unit/rescue_image/test_command_line.py",
+        "tools/rescue-image check",
+    ),
     "tools/release": (
         "tests/functional/test_packaging.py",
         "test_release_has_the_files_and_the_version_of_the_clone",
