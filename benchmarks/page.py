@@ -34,13 +34,13 @@ How long is a guest off while its server is rescued or unrescued, and what does 
 rescue cost a host? ``tools/bench`` measures this in the lab (:doc:`lab`): a complete
 OpenStack with real libvirt and QEMU. Stable rescue and stock rescue take turns on the
 same server (A B A B), so other load on the machine affects both alike. Compare the
-ratios: the seconds are those of a small machine with software emulation.
+ratios: a small machine with software emulation takes more seconds than others.
 
 The *downtime* is the time between libvirt's event for the stop of the guest and its
 event for the start of the next one. The *floor* is the downtime if libvirt alone
 exchanges the same two guests: libvirt-python defines the other definition, destroys the
 guest and creates it again. The guest's own shutdown, from its power button to the stop,
-does not count as downtime. It has a table of its own.
+does not count as downtime and is in another table.
 
 A guest is a boot sector that prints a line and shuts down when its power button is
 pressed. A Linux that boots under emulation would take CPU time from what is measured.
@@ -107,8 +107,8 @@ rescue guest down, so that it writes what it has repaired.
     (
         "Many servers at once",
         """\
-All servers get the request at the same time. CPU time and memory are those of
-``nova-compute``, without the programs that it runs.
+All servers get the request at the same time. CPU time and memory are
+``nova-compute``'s alone, without the programs that it runs.
 """,
         tables.crowd,
     ),

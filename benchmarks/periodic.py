@@ -28,8 +28,8 @@ SIZES = (10, 100, 500, 5000)
 FEW = 10
 #: One of this many instances is rescued.
 RESCUED = 10
-#: What a sample has times of: the records of all instances, those of a few instances,
-#: and the requests of operators.
+#: The fields of a sample: the search for records of all instances, for records of a few
+#: instances, and for requests of operators.
 KINDS = ("all", "few", "requests")
 
 

@@ -60,10 +60,10 @@ def figure(samples: Iterable[Mapping[str, Any]], field: str) -> Figure | None:
 
 
 def beyond_noise(ours: Sequence[float], others: Sequence[float]) -> bool:
-    """Return True if ours take longer than others by more than both vary.
+    """Return True if ``ours`` take longer than ``others`` by more than both vary.
 
-    They do if our median is above the upper quartile of the others, and the median of
-    the others is below our lower quartile.
+    That is so if the median of ``ours`` is above the upper quartile of ``others``, and
+    the median of ``others`` is below the lower quartile of ``ours``.
     """
     median, other = statistics.median(ours), statistics.median(others)
     return median > _quartile(others, 2) and other < _quartile(ours, 0)

@@ -24,7 +24,7 @@ from lab.storpool.array import CONNECT_DELAY
 
 @dataclass(frozen=True)
 class Case:
-    """What is different from a server without volumes, rescued with a small image.
+    """A case: by default a server without volumes, rescued with a small image.
 
     A small image is in Nova's cache; others are fetched for each rescue.
     """

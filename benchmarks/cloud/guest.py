@@ -13,9 +13,9 @@ from __future__ import annotations
 import struct
 
 SECTOR = 512
-#: Where the partition table is in the sector.
+#: The offset of the partition table in the sector.
 _TABLE = 446
-#: Where the firmware loads the sector to.
+#: The address that the firmware loads the sector to.
 _ORIGIN = 0x7C00
 _UART, _UART_STATUS, _UART_READY = 0x3F8, 0x3FD, 0x20
 #: ACPI's registers: events, which of them are enabled, and control.
@@ -78,6 +78,6 @@ def boot_sector(text: str) -> bytes:
 
 def _partitions() -> bytes:
     """Return a partition table with one partition; Nova refuses a disk without one."""
-    places = b"\xfe\xff\xff"  # too large to be told in cylinders
+    places = b"\xfe\xff\xff"  # no cylinders: the sector numbers count
     entry = struct.pack("<B3sB3sII", 0x80, places, 0x0E, places, 1, 1)
     return entry.ljust(4 * len(entry), b"\0")

@@ -46,7 +46,7 @@ class Events:
     def __init__(self, react: Callable[[Event], None] | None = None) -> None:
         """Keep events.
 
-        :param react: called with each event at once, in a thread of its own
+        :param react: called with each event at once, in another thread
         """
         self._events: list[Event] = []
         self._react = react
@@ -75,7 +75,7 @@ class Events:
 def listening(react: Callable[[Event], None] | None = None) -> Iterator[Events]:
     """Listen to the lifecycle of every domain, and to power buttons, in the block.
 
-    :param react: called with each event at once, in a thread of its own
+    :param react: called with each event at once, in another thread
     """
     events = Events(react)
     with contextlib.ExitStack() as stack:

@@ -26,7 +26,7 @@ def run(*rows: dict[str, Any]) -> dict[str, Any]:
 
 
 class PublishedPageTest(base.BaseTestCase):
-    """What is committed. To mend it: tools/bench --publish doc/source/...json."""
+    """The committed page; ``tools/bench --publish FILE`` writes it."""
 
     def setUp(self) -> None:
         super().setUp()
