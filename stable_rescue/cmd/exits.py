@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """How a command of stable-rescue ends: its output, its exit status, its error."""
 
+import importlib.metadata
+import sys
 from dataclasses import dataclass
 
 from stable_rescue import exception
@@ -33,3 +35,19 @@ class CommandError(exception.StableRescueError):
     def __init__(self, status: int, reason: str) -> None:
         super().__init__(reason)
         self.status = status
+
+
+def too_old_nova() -> str | None:
+    """Return that Nova is too old; None if it is not, or is not installed."""
+    oldest = 31
+    try:
+        version = importlib.metadata.version("nova")
+    except importlib.metadata.PackageNotFoundError:
+        return None
+    major = version.partition(".")[0]
+    if not major.isdecimal() or int(major) >= oldest:
+        return None
+    return (
+        f"Nova {version} in {sys.prefix} is too old: stable_rescue needs Nova "
+        f"{oldest} or later"
+    )

@@ -11,7 +11,7 @@ import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from stable_rescue.cmd.exits import UNAVAILABLE, CommandError
+from stable_rescue.cmd.exits import UNAVAILABLE, CommandError, too_old_nova
 
 _FORMATS = ("table", "json", "yaml", "csv")
 #: How long a command waits for nova-compute without --timeout, in seconds.
@@ -187,8 +187,8 @@ def _import(module: str) -> Any:
     try:
         return importlib.import_module(f"stable_rescue.cmd.{module}")
     except ImportError as exc:
-        raise CommandError(
-            UNAVAILABLE,
+        reason = too_old_nova() or (
             f"{exc}. This command needs Nova and libvirt; run the stable-rescue that "
-            f"is installed beside nova-compute, not the one in {sys.prefix}",
-        ) from exc
+            f"is installed beside nova-compute, not the one in {sys.prefix}"
+        )
+        raise CommandError(UNAVAILABLE, reason) from exc

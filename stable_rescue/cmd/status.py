@@ -9,6 +9,8 @@ import sys
 import warnings
 from collections.abc import Sequence
 
+from stable_rescue.cmd.exits import too_old_nova
+
 # oslo.upgradecheck ends with 0, 1 or 2, and with this status if a check has a bug.
 ERROR = 255
 
@@ -30,11 +32,11 @@ def _check(arguments: list[str]) -> int:
 
         from stable_rescue.cmd import checks
     except ImportError as exc:
-        print(
-            f"stable-rescue-status: {exc}. Nova is not installed beside stable_rescue "
-            f"in {sys.prefix}; use the environment of nova-compute",
-            file=sys.stderr,
+        reason = too_old_nova() or (
+            f"{exc}. Nova is not installed beside stable_rescue in {sys.prefix}; use "
+            "the environment of nova-compute"
         )
+        print(f"stable-rescue-status: {reason}", file=sys.stderr)
         return ERROR
     status: int = upgradecheck.main(
         nova_conf.CONF,

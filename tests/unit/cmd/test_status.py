@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """stable-rescue-status upgrade check, with real files and a real libvirt client."""
 
+import contextlib
+import io
 import json
 import os
 import subprocess
@@ -287,6 +289,18 @@ class CommandTest(base.BaseTestCase):
         code, results = self.run_check("recovery_workers = 0")
         self.assertEqual(Code.WARNING, code)
         self.assertIn("The default is used", results["Options"]["details"])
+
+    def test_nova_that_is_too_old_is_named(self) -> None:
+        """Debian 12 has Nova 26, which lacks modules that the checks import."""
+        errors = io.StringIO()
+        with (
+            mock.patch.dict(sys.modules, {"oslo_upgradecheck": None}),
+            mock.patch("importlib.metadata.version", return_value="26.2.2"),
+            contextlib.redirect_stderr(errors),
+        ):
+            self.assertEqual(status.ERROR, status.main(["upgrade", "check"]))
+        self.assertIn("Nova 26.2.2 in ", errors.getvalue())
+        self.assertIn("needs Nova 31 or later", errors.getvalue())
 
     def test_python_without_nova_is_named(self) -> None:
         code = "import sys; sys.modules['nova'] = None\n"
