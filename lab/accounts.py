@@ -12,7 +12,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from lab.errors import LabError
 from lab.sandbox import Sandbox
 
 
@@ -135,16 +134,8 @@ def create(sandbox: Sandbox, bin_folder: Path, etc: Path, data: Path) -> None:
             sandbox.run(install, stdin=rules)
 
 
-def check_reachable(*paths: Path) -> None:
-    """Check that other users than root can reach paths.
-
-    :raises LabError: if one of their folders keeps others out
-    """
-    for path in paths:
-        for folder in (path, *path.parents):
-            if folder.is_dir() and not folder.stat().st_mode & 0o001:
-                raise LabError(
-                    f"{folder} cannot be entered by the users that the services run"
-                    " as: run `chmod o+x` on it, choose another place, or use"
-                    " --as-root."
-                )
+def closed_folder(*paths: Path) -> Path | None:
+    """Return a folder on the way to a path that other users cannot enter, if any."""
+    folders = (folder for path in paths for folder in (path, *path.parents))
+    closed = (f for f in folders if f.is_dir() and not f.stat().st_mode & 0o001)
+    return next(closed, None)

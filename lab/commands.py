@@ -51,6 +51,7 @@ def up(lab: Lab, options: Options) -> None:
     """
     clock = Clock()
     with locked(lab):
+        options = _as_root_if_needed(lab, options, clock.say)
         before = Options.load(lab.options_file) if lab.sandbox.running() else None
         if before is None:
             _wipe(lab)
@@ -65,10 +66,6 @@ def up(lab: Lab, options: Options) -> None:
         if options.images_type == "rbd" and "ceph" not in options.backends:
             raise LabError("--images-type rbd needs ceph in --backends.")
         lab.options = options
-        if not options.as_root:
-            # Passwords and data have modes of their own.
-            lab.state.chmod(0o711)
-            accounts.check_reachable(lab.state, lab.repository)
         images = _prepare_machine(lab, clock.say)
         if not lab.sandbox.running():
             lab.sandbox.start()
@@ -86,6 +83,27 @@ def up(lab: Lab, options: Options) -> None:
         Runner(lab, services, clock.say).run()
         _populate(lab, images, clock.say)
         clock.say(f"the lab is up: Nova {options.nova}, driver {options.driver}")
+
+
+def _as_root_if_needed(
+    lab: Lab, options: Options, say: Callable[[str], None]
+) -> Options:
+    """Return options with which the services can reach their files.
+
+    A folder such as /root keeps all other users out.
+    """
+    if options.as_root:
+        return options
+    # Passwords and data have modes of their own.
+    lab.state.chmod(0o711)
+    closed = accounts.closed_folder(lab.state, lab.repository)
+    if closed is None:
+        return options
+    say(
+        f"every service runs as root, because no other user can enter {closed};"
+        " in a clone elsewhere, each has a user of its own"
+    )
+    return dataclasses.replace(options, as_root=True)
 
 
 def down(lab: Lab) -> None:

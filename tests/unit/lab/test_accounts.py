@@ -5,9 +5,9 @@ import tempfile
 import unittest
 from pathlib import Path
 
-from lab.accounts import ACCOUNTS, check_reachable, sudoers
+from lab import commands
+from lab.accounts import ACCOUNTS, closed_folder, sudoers
 from lab.config import Lab, Options
-from lab.errors import LabError
 from lab.openstack import privsep
 from lab.services.cinder import CinderDatabase
 
@@ -53,12 +53,23 @@ class AccountTest(unittest.TestCase):
         self.assertIn(f"={etc}/rootwrap.d,", (etc / "rootwrap.conf").read_text())
         self.assertTrue((etc / "rootwrap.d" / "volume.filters").exists())
 
-    def test_folder_that_keeps_others_out_is_refused(self) -> None:
+    def test_folder_that_keeps_others_out_is_found(self) -> None:
         inner = self.folder / "closed" / "inner"
         inner.mkdir(parents=True)
-        for folder in (self.folder, inner.parent, inner):
+        own = (self.folder, inner.parent, inner)
+        for folder in own:
             folder.chmod(0o711)
-        check_reachable(inner)
+        # The folder for temporary files may keep others out.
+        self.assertNotIn(closed_folder(inner), own)
         inner.parent.chmod(0o700)
-        with self.assertRaisesRegex(LabError, f"{inner.parent} cannot be entered"):
-            check_reachable(inner)
+        self.assertEqual(inner.parent, closed_folder(inner))
+
+    def test_lab_in_a_folder_that_keeps_others_out_runs_as_root(self) -> None:
+        closed = self.folder / "closed"
+        closed.mkdir(mode=0o700)
+        lab = Lab(closed / "lab")
+        lab.state.mkdir()
+        said: list[str] = []
+        options = commands._as_root_if_needed(lab, Options(), said.append)
+        self.assertTrue(options.as_root)
+        self.assertIn(f"no other user can enter {closed};", said[0])
