@@ -40,8 +40,9 @@ def play(
         listed = operator.call("list").output
         if server.id not in listed or '"no-domain"' not in listed:
             yield "list does not show the server that has lost its domain"
-        server.cloud.compute.delete_server(server.id)
-        server.cloud.compute.wait_for_delete(server.cloud.compute.get_server(server.id))
+        instance = server.cloud.compute.get_server(server.id)
+        server.cloud.compute.delete_server(instance)
+        server.cloud.compute.wait_for_delete(instance)
         found = operator.leftovers()
         if not exactly(found, folder, added):
             yield f"clean lists {found}, but the rescue has left {sorted(added)}"
