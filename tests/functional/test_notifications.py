@@ -82,6 +82,7 @@ class StableRescueTest(Notifications, base.RescueTestBase):
 
 class FailedRescueTest(Notified, FailureTestBase):
     def test_failed_rescue_has_no_end_but_a_change_of_state(self) -> None:
+        self.flags(group="notifications", notify_on_state_change="vm_and_task_state")
         self.fail_launch(of_rescue=True)
         self.notifier.reset()
         self.error_of(self.rescue, self.server, self.image)

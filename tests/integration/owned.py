@@ -121,9 +121,8 @@ class Owned:
         running = owners(folder)
         self.server.stop()
         self.server.define(original.to_xml())
-        off = owners(folder)
         remove_as_nova([path for path in folder.iterdir() if "rescue" in path.name])
-        return {"running": running, "off": off, "left": sorted(owners(folder))}
+        return {"running": running, "left": sorted(owners(folder))}
 
     def run_original(self) -> None:
         """Start the original, and stop it."""

@@ -94,9 +94,10 @@ class LinuxTest(DumpTestBase):
 class OwnerTest(DumpTestBase):
     def test_dump_belongs_to_the_user_of_nova_compute(self) -> None:
         """libvirtd, which is root, leaves the owner and the mode (F38)."""
-        self.folder.chmod(0o711)
-        os.chown(self.compute.dumps, unprivileged.NOBODY, unprivileged.NOBODY)
-        path = self.compute.dumps / "x.dump"
+        # Other users may not be able to enter the folder for the other files.
+        dumps = base.new_folder(self.addCleanup)
+        os.chown(dumps, unprivileged.NOBODY, unprivileged.NOBODY)
+        path = dumps / "x.dump"
         unprivileged.result_of(lambda: memory_dump.make(path))
         self.server.domain.suspend()
         self.server.domain.coreDumpWithFormat(

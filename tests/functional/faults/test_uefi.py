@@ -11,6 +11,7 @@ from typing import Any
 import fixtures
 from lxml import etree
 from nova.compute import vm_states
+from nova.tests import fixtures as nova_fixtures
 from nova.tests.fixtures import libvirt
 
 from stable_rescue.domain import recognize
@@ -74,6 +75,8 @@ class UefiServer(FaultTestBase):
 
     def setUp(self) -> None:
         self.nvram = self.useFixture(NvramFixture())
+        # Nova's privileged helper looks for the NVRAM file; no test may start it.
+        self.useFixture(nova_fixtures.PrivsepFixture())
         super().setUp()
 
     def make_server(self) -> None:
