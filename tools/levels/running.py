@@ -23,8 +23,6 @@ from levels.setup import (
 
 #: Tests at a time, per core: with 1, a third of the CPU time is idle.
 WORKERS_PER_CORE = 1.5
-#: Added to a level's workers. On two cores, 8 % of the CPU time is idle without it.
-MORE_WORKERS = 1
 #: How many levels run side by side at least. One alone leaves cores idle while it lists
 #: its tests, and while its last tests run.
 LEAST_LANES = 2
@@ -64,7 +62,7 @@ class Share:
     def of_cores(cls, cores: int, levels: int) -> "Share":
         """Return the share of each of some levels on a machine."""
         lanes = min(levels, max(LEAST_LANES, cores // CORES_PER_LANE))
-        return cls(lanes, round(WORKERS_PER_CORE * cores / lanes) + MORE_WORKERS)
+        return cls(lanes, max(1, round(WORKERS_PER_CORE * cores / lanes)))
 
 
 def summary(totals: Counter[str]) -> str:
