@@ -59,14 +59,14 @@ def figure(samples: Iterable[Mapping[str, Any]], field: str) -> Figure | None:
     return Figure.of(values) if values else None
 
 
-def beyond_noise(ours: Sequence[float], others: Sequence[float]) -> bool:
-    """Return True if ``ours`` take longer than ``others`` by more than both vary.
+def beyond_noise(stable: Sequence[float], stock: Sequence[float]) -> bool:
+    """Return True if ``stable`` take longer than ``stock`` by more than both vary.
 
-    That is so if the median of ``ours`` is above the upper quartile of ``others``, and
-    the median of ``others`` is below the lower quartile of ``ours``.
+    That is so if the median of ``stable`` is above the upper quartile of ``stock``, and
+    the median of ``stock`` is below the lower quartile of ``stable``.
     """
-    median, other = statistics.median(ours), statistics.median(others)
-    return median > _quartile(others, 2) and other < _quartile(ours, 0)
+    median, other = statistics.median(stable), statistics.median(stock)
+    return median > _quartile(stock, 2) and other < _quartile(stable, 0)
 
 
 def _quartile(values: Sequence[float], number: int) -> float:
@@ -101,12 +101,12 @@ def verdicts(rows: Iterable[Row]) -> list[Verdict]:
 
 def _floor(row: Row) -> Iterator[Verdict]:
     for operation, drivers in row["measured"].items():
-        ours = figure(drivers["stable"], "downtime")
+        stable = figure(drivers["stable"], "downtime")
         floor = figure(drivers["floor"], "downtime")
-        assert ours is not None and floor is not None
+        assert stable is not None and floor is not None
         for name, value, limit in (
-            ("median", ours.median, MEDIAN_OF_FLOOR),
-            ("worst", ours.worst, WORST_OF_FLOOR),
+            ("median", stable.median, MEDIAN_OF_FLOOR),
+            ("worst", stable.worst, WORST_OF_FLOOR),
         ):
             yield _at_most(
                 f"{name} downtime, of the floor",
@@ -119,10 +119,10 @@ def _floor(row: Row) -> Iterator[Verdict]:
 def _stock(row: Row) -> Iterator[Verdict]:
     drivers = row["measured"]["rescue"]
     if limit := TIMES_LESS.get(row["case"]):
-        ours = figure(drivers["stable"], "downtime")
+        stable = figure(drivers["stable"], "downtime")
         stock = figure(drivers["stock"], "downtime")
-        assert ours is not None and stock is not None
-        times = stock.median / ours.median
+        assert stable is not None and stock is not None
+        times = stock.median / stable.median
         yield Verdict(
             "times less downtime than stock rescue",
             f"rescue, {row['case']}",
@@ -140,15 +140,15 @@ def _request(row: Row) -> Iterator[Verdict]:
 def _not_longer(promise: str, operation: str, row: Row, field: str) -> Verdict:
     """Return the verdict on: not longer than stock, beyond noise."""
     drivers = row["measured"][operation]
-    ours, stock = (
+    stable, stock = (
         [sample[field] for sample in drivers[driver]] for driver in ("stable", "stock")
     )
     return Verdict(
         f"{promise}, within noise",
         f"{operation}, {row['case']}",
-        statistics.median(ours) / statistics.median(stock),
+        statistics.median(stable) / statistics.median(stock),
         1.0,
-        not beyond_noise(ours, stock),
+        not beyond_noise(stable, stock),
     )
 
 
@@ -182,12 +182,12 @@ def _crowd(crowds: Mapping[int, Any]) -> Iterator[Verdict]:
                 CROWD_OF_SINGLE,
             )
     drivers = crowds[largest]["unrescue"]
-    ours, stock = (figure(drivers[name], "total") for name in ("stable", "stock"))
-    assert ours is not None and stock is not None
+    stable, stock = (figure(drivers[name], "total") for name in ("stable", "stock"))
+    assert stable is not None and stock is not None
     yield _at_most(
         f"all {largest} unrescued, of stock unrescue",
         "unrescue",
-        ours.median / stock.median,
+        stable.median / stock.median,
         CROWD_OF_STOCK,
     )
 

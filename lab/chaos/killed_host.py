@@ -60,7 +60,7 @@ def play(
 
 
 def _force_down(cloud: Connection, down: bool) -> None:
-    """Say whether the host's nova-compute counts as down, without waiting for Nova."""
+    """Set that the host's nova-compute is down, or up, without waiting for Nova."""
     (service,) = _services(cloud)
     answer = cloud.compute.put(
         f"/os-services/{service['id']}", json={"forced_down": down}

@@ -2,8 +2,9 @@
 """An operator who runs ``stable-rescue`` while servers are rescued and services die.
 
 A *call* is one run of a command. The judge of a call looks at what the manual promises
-(doc/source/cli.rst): the exit status, where the output is, and that no traceback is
-printed. Whether the answer is right is up to chaos, which looks at the host.
+(doc/source/cli.rst): the exit status, which stream has the output, and that no
+traceback is printed. Whether the answer is right is up to chaos, which looks at the
+host.
 """
 
 from __future__ import annotations

@@ -170,7 +170,7 @@ class FailedTest(DumpTestBase):
         domain = connection.lookupByUUIDString(self.scene.uuid)
         deadline = time.monotonic() + _SECONDS
         while time.monotonic() < deadline:
-            # It fails until QEMU has begun (F38).
+            # libvirt has no answer until QEMU has begun (F38).
             with contextlib.suppress(libvirt.libvirtError):
                 if domain.jobInfo()[0]:
                     break

@@ -207,9 +207,7 @@ class PreparationTest(unittest.TestCase):
         with self.assertRaisesRegex(setup.NotReadyError, "the reason"):
             preparation.wait("integration")
 
-    def test_environment_is_made_again_only_if_it_failed_or_a_source_changed(
-        self,
-    ) -> None:
+    def test_environment_is_made_again_after_a_failure_or_a_change(self) -> None:
         self.prepare(FakeProcesses("py3"), "mypy", "py3", "functional")
         for changed, expected in (
             (None, ["ovmf", "zstd", "py3"]),

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Which environments of tox need not be made again.
 
-tox cannot tell: it builds the package each time to see what it requires, and setuptools
-then looks at every file below .tox. That takes 10 s before the first test.
+tox builds the package each time to see what it requires, and setuptools then looks at
+every file below .tox. That takes 10 s before the first test.
 """
 
 import hashlib

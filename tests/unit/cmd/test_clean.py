@@ -269,7 +269,7 @@ class RootTest(HostTestCase):
     def names_in(self, folder: Path) -> list[str]:
         return sorted(path.name for path in folder.iterdir())
 
-    def test_files_of_the_owner_are_removed_and_the_lock_is_the_owners(self) -> None:
+    def test_the_owner_gets_the_lock_and_loses_the_files(self) -> None:
         # QEMU's user owns the medium while libvirt's dynamic ownership is on.
         os.chown(self.directory_ / "disk.rescue", 0, 0)
         self.output("clean", "--yes")

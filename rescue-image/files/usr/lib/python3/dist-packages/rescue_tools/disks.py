@@ -97,7 +97,7 @@ class Disks:
 def read(commands: Commands, state: Path = STATE) -> Disks:
     """Return the disks of this machine.
 
-    :param state: where the initramfs wrote which device the rescue system is on
+    :param state: the file in which the initramfs named the rescue system's device
     """
     text = commands.look("lsblk", "--json", "--bytes", "--output", _COLUMNS)
     try:
