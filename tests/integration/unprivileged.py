@@ -25,6 +25,7 @@ def result_of(function: Callable[[], Any]) -> Any:
     child = os.fork()
     if child == 0:
         os.close(reading)
+        process = os.getpid()
         answer: dict[str, Any] = {}
         try:
             nova.privsep.sys_admin_pctxt.start(priv_context.Method.FORK)
@@ -33,6 +34,8 @@ def result_of(function: Callable[[], Any]) -> Any:
             os.setresuid(NOBODY, NOBODY, NOBODY)
             answer["result"] = function()
         except BaseException:  # noqa: BLE001 - the parent raises it
+            if os.getpid() != process:
+                os._exit(1)  # the helper, which has the pipe as well
             answer["failure"] = traceback.format_exc()
         with os.fdopen(writing, "w") as pipe:
             json.dump(answer, pipe)
