@@ -18,6 +18,7 @@ from benchmarks.cloud.operation import (
     OPERATIONS,
     OUTCOMES,
     Subject,
+    no_samples,
 )
 from benchmarks.cloud.stage import Stage, blocks
 from lab.errors import LabError
@@ -40,9 +41,7 @@ def measure_crowd(stage: Stage, count: int) -> dict[str, Any]:
 
     :raises LabError: if a server does not reach its status
     """
-    results: dict[str, dict[str, list[Any]]] = {
-        operation: {"stable": [], "stock": []} for operation in OPERATIONS
-    }
+    results = no_samples("stable", "stock")
     with contextlib.ExitStack() as cleanup:
         cleanup.enter_context(stage.driver_of_lab())
         stage.use("stable")

@@ -11,10 +11,9 @@ import contextlib
 import dataclasses
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from benchmarks.cloud import floor, images
-from benchmarks.cloud.operation import OPERATIONS, Sample, Subject
+from benchmarks.cloud.operation import Sample, Subject, no_samples
 from benchmarks.cloud.stage import Stage, blocks
 from lab.demo.server import DemoServer
 from lab.servers.events import Events, listening
@@ -129,10 +128,7 @@ class Series:
     def __init__(self, stage: Stage, name: str, subject: Subject, image: str) -> None:
         self.stage, self.name, self.subject, self.image = stage, name, subject, image
         self.case = CASES[name]
-        self.results: dict[str, dict[str, list[Any]]] = {
-            operation: {"stable": [], "stock": [], "floor": []}
-            for operation in OPERATIONS
-        }
+        self.results = no_samples("stable", "stock", "floor")
 
     def round(self, driver: str, *, counted: bool = True) -> None:
         """Rescue and unrescue with the driver that nova-compute has; keep the samples.

@@ -25,6 +25,11 @@ OPERATIONS = ("rescue", "unrescue")
 OUTCOMES = {"rescue": ("RESCUE", "rescue"), "unrescue": ("ACTIVE", "original")}
 
 
+def no_samples(*kinds: str) -> dict[str, dict[str, list[Any]]]:
+    """Return an empty list of samples for each operation and kind of measurement."""
+    return {operation: {kind: [] for kind in kinds} for operation in OPERATIONS}
+
+
 @dataclass(frozen=True)
 class Sample:
     """What one operation took, in seconds."""

@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from benchmarks.cloud.images import SMALL
-from benchmarks.cloud.operation import OPERATIONS, Sample
+from benchmarks.cloud.operation import OPERATIONS, Sample, no_samples
 from benchmarks.cloud.stage import Stage
 from lab.demo.server import DemoServer
 from lab.servers import compute
@@ -66,9 +66,7 @@ def measure_outage(stage: Stage, service: str) -> dict[str, Any]:
 
     :raises LabError: if the server does not reach a status
     """
-    results: dict[str, dict[str, list[Any]]] = {
-        operation: {"undisturbed": [], "outage": []} for operation in OPERATIONS
-    }
+    results = no_samples("undisturbed", "outage")
     outage = Outage(int(compute.process(stage.lab, service).name))
     with contextlib.ExitStack() as cleanup:
         cleanup.enter_context(stage.driver_of_lab())

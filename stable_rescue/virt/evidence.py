@@ -53,7 +53,7 @@ def prepared(
     record: Record,
 ) -> None:
     """Begin the report of a rescue that is prepared."""
-    rescue = Domain.parse(record.rescue_xml)
+    original, rescue = map(Domain.parse, (record.original_xml, record.rescue_xml))
     reports.begin(
         instance.uuid,
         {
@@ -64,9 +64,9 @@ def prepared(
             "image": {"id": record.image_id, "checksum": record.image_checksum},
             "kind": record.kind,
             "memory_dump": record.memory_dump,
-            "original_sha256": digest_of(Domain.parse(record.original_xml)),
+            "original_sha256": digest_of(original),
             "rescue_sha256": digest_of(rescue),
-            "disks": [] if record.is_stock else disks_of(record),
+            "disks": [] if record.is_stock else disks_of(original, rescue),
         },
     )
 
@@ -133,17 +133,16 @@ def digest_of(definition: Domain) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def disks_of(record: Record) -> list[dict[str, str | None]]:
+def disks_of(original: Domain, rescue: Domain) -> list[dict[str, str | None]]:
     """Return the server's disks, and the overlays that a rescue puts above them.
 
     ``path`` is the file or the block device of the disk; None if QEMU itself connects
     to its storage.
     """
-    rescue = Domain.parse(record.rescue_xml)
     protected = overlays.targets(rescue)
     above = {target_of(disk)[0]: sources.path_of(disk) for disk in rescue.disks()}
     disks = []
-    for disk in Domain.parse(record.original_xml).disks():
+    for disk in original.disks():
         target = target_of(disk)[0]
         disks.append(
             {

@@ -10,7 +10,7 @@ from pathlib import Path
 from rescue_images.commands import run
 from rescue_images.tree import kernel_of
 
-#: Where the signed GRUB looks for its configuration.
+#: The file in which the signed GRUB looks for its configuration.
 EFI_CONFIG = "EFI/debian/grub.cfg"
 _SECTOR = 512
 _MEBIBYTE = 1024**2
@@ -19,7 +19,7 @@ _KERNEL_SECTOR = 0x5C
 _DRIVE_CHECK = 0x66
 #: The end of the boot code of an MBR: the signature of the disk and partitions follow.
 _CODE_END = 440
-#: Where the first sector of GRUB lists the others, and the segment they are loaded to.
+#: The place in the first sector of GRUB that lists the others, and their segment.
 _BLOCK_LIST = 0x1F4
 _SEGMENT = 0x820
 _MODULES = (

@@ -42,7 +42,7 @@ def write_report(
         "memory_dump": dump,
         "original_sha256": evidence.digest_of(original),
         "rescue_sha256": RESCUE_SHA256,
-        "disks": evidence.disks_of(record),
+        "disks": evidence.disks_of(original, Domain.parse(record.rescue_xml)),
         "log": log,
     }
     path = reports_folder / f"{original.uuid}-20260115T224105.000000Z.json"

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Where the password of root comes from in the rescue system."""
+"""root gets the password of the config drive or of the metadata service."""
 
 import json
 from pathlib import Path
