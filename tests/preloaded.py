@@ -98,6 +98,7 @@ def arguments_of_fork(requests: socket.socket) -> list[str]:
         if fork() == 0:
             requests.close()
             _watch_fork(*descriptors)
+            _leave_hub()
             return request.decode().split("\0")
         for descriptor in descriptors:
             os.close(descriptor)
@@ -113,6 +114,16 @@ def _watch_fork(output: int, status: int) -> None:
     os.close(status)
     os.dup2(output, sys.stdout.fileno())
     os.close(output)
+
+
+def _leave_hub() -> None:
+    """Let eventlet make a new hub, if an import has made one.
+
+    The forks would share the epoll instance of that hub, and each would take events
+    that another one waits for.
+    """
+    if hubs := sys.modules.get("eventlet.hubs"):
+        hubs.use_hub()
 
 
 def main() -> None:

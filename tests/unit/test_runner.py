@@ -48,6 +48,19 @@ class Second(unittest.TestCase):
     def test_long_after_the_end(self):
         pass
 """
+#: As with Nova up to release 33, an import makes a hub.
+TEST_OF_HUB = """
+import unittest
+
+from eventlet import hubs
+
+SHARED = hubs.get_hub()
+
+
+class HubTest(unittest.TestCase):
+    def test_has_a_hub_of_its_own(self):
+        self.assertIsNot(SHARED, hubs.get_hub())
+"""
 
 
 class RunnerTest(unittest.TestCase):
@@ -137,6 +150,13 @@ class RunnerTest(unittest.TestCase):
         self.assertIn(" - Worker 1 ", result.stdout)
         imports = self.folder / "tests_of_runner" / "test_two.py.imports"
         self.assertEqual(1, len(imports.read_text().splitlines()))
+
+    def test_workers_do_not_share_the_hub_of_eventlet(self) -> None:
+        self.run_tests("pass")
+        (self.folder / "tests_of_runner" / "test_hub.py").write_text(TEST_OF_HUB)
+        result = self.run_tests("pass", "--concurrency", "2", "test_hub")
+        self.assertEqual(0, result.returncode, result.stdout)
+        self.assertIn(" - Passed: 1\n", result.stdout)
 
     def test_failed_import_is_reported(self) -> None:
         (self.folder / "tests_of_runner").mkdir()
