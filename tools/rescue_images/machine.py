@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """A machine that boots a rescue image under QEMU, and its serial console."""
 
+import codecs
 import re
 import subprocess
 import threading
@@ -12,6 +13,8 @@ from typing import Self
 from rescue_images import MIN_RAM, ImageError
 
 _ESCAPES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|\x1b[()][A-Z0-9]|\x1b[=>]|\r|\x07")
+#: The begin of an escape sequence whose end has not been read yet.
+_PARTIAL = re.compile(r"\x1b(?:[()]|\[[0-9;?]*)?\Z")
 _INTERVAL = 0.2
 #: In seconds, far above what a step needs under emulation on a busy machine.
 _LIMIT = 3600
@@ -71,11 +74,17 @@ class Machine:
 
     def _read(self) -> None:
         assert self._process.stdout is not None
+        decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
+        pending = ""
         with self._log.open("wb", buffering=0) as log:
             while data := self._process.stdout.read1(4096):
                 log.write(data)
+                pending += decoder.decode(data)
+                partial = _PARTIAL.search(pending)
+                end = partial.start() if partial else len(pending)
                 with self._lock:
-                    self._text += _ESCAPES.sub("", data.decode(errors="replace"))
+                    self._text += _ESCAPES.sub("", pending[:end])
+                pending = pending[end:]
 
     def wait_for(self, pattern: str, limit: float = _LIMIT) -> re.Match[str]:
         """Return the next match in what the console prints, and skip to its end.

@@ -44,6 +44,12 @@ class CheckTestCase(base.BaseTestCase):
             one.wait()
         self.assertIn("Greeting", self.log.read_text())
 
+    def test_escape_sequence_in_two_reads_is_removed(self) -> None:
+        with machine.Machine([], self.log) as one:
+            one.log_in("secret")
+            split = "printf '\\033['; sleep 0.3; printf '?2004l\\r\\342'; sleep 0.3; "
+            self.assertEqual((0, "…a\n"), one.run(f"{split}printf '\\200\\246a\\n'"))
+
     def test_machine_that_ends_is_reported_with_its_console(self) -> None:
         with machine.Machine([], self.log) as one:
             error = self.assertRaises(ImageError, one.log_in, "wrong")
