@@ -3,6 +3,7 @@
 
 import json
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,12 @@ def own_disk(**values: Any) -> dict[str, Any]:
     return device("/dev/sda", "disk", children=[part])
 
 
+def _flat(rows: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    for row in rows:
+        yield {key: value for key, value in row.items() if key != "children"}
+        yield from _flat(row.get("children", []))
+
+
 class FakeCommands(Commands):
     """Commands of a machine that has given disks, and keeps what was run.
 
@@ -46,7 +53,10 @@ class FakeCommands(Commands):
 
     def look(self, *words: str) -> str:
         if words[0] == "lsblk":
-            return json.dumps({"blockdevices": self.disks})
+            columns = words[words.index("--output") + 1].split(",")
+            # As lsblk does, which draws its tree in the column NAME.
+            rows = self.disks if "NAME" in columns else list(_flat(self.disks))
+            return json.dumps({"blockdevices": rows})
         for (command, argument), output in self.outputs.items():
             if words[0] == command and argument in words:
                 return output

@@ -41,7 +41,8 @@ class DisksTestCase(base.BaseTestCase):
 
     def test_empty_drives_and_loops_are_left_out(self) -> None:
         loop = device("/dev/loop0", "loop")
-        found = self.read(own_disk(), device("/dev/sr0", "rom", size=0), loop)
+        floppy = device("/dev/fd0", "disk", size=4096)
+        found = self.read(own_disk(), device("/dev/sr0", "rom", size=0), loop, floppy)
         self.assertEqual((), found.server)
 
     def test_text_names_what_is_on_each_device(self) -> None:

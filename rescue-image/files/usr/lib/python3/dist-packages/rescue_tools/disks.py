@@ -9,13 +9,16 @@ from pathlib import Path
 from rescue_tools import STATE
 from rescue_tools.commands import Commands
 
+# Without NAME, lsblk prints partitions beside their disks, not below them.
 _COLUMNS = (
-    "PATH,KNAME,PKNAME,TYPE,SIZE,FSTYPE,LABEL,UUID,PARTUUID,PARTLABEL,PARTTYPENAME,"
+    "NAME,PATH,KNAME,PKNAME,TYPE,SIZE,FSTYPE,LABEL,UUID,PARTUUID,PARTLABEL,PARTTYPENAME,"
     "SERIAL,MODEL,RO,MOUNTPOINTS"
 )
 #: File systems that can hold the root of a Linux server.
 ROOT_TYPES = ("ext4", "xfs", "btrfs", "ext3", "ext2")
 CONFIG_DRIVE_LABEL = "config-2"
+# An empty floppy drive has a size.
+_FLOPPY = "fd"
 _IDENTITIES = ("uuid", "label", "partuuid")
 
 
@@ -107,7 +110,9 @@ def read(commands: Commands, state: Path = STATE) -> Disks:
     disks = [
         device
         for entry in json.loads(text or '{"blockdevices": []}')["blockdevices"]
-        if (device := _device(entry)).kind in ("disk", "rom") and device.size
+        if (device := _device(entry)).kind in ("disk", "rom")
+        and device.size
+        and not device.name.startswith(_FLOPPY)
     ]
     rescue = next(
         (disk for disk in disks if any(part.name == own for part in disk.walk())), None
