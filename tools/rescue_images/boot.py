@@ -62,7 +62,7 @@ menuentry "Rescue system of {date}" {{
 """
 _ARGUMENTS = (
     "boot=rescue rescue.identity={identity} rescue.sectors={sectors}"
-    " console=tty0 console=ttyS0,115200 loglevel=5 systemd.show_status=1"
+    " console=tty0 console=ttyS0,115200 loglevel=4 systemd.show_status=1"
     # Nothing of the server is found by type, swapped on, resumed, checked or assembled.
     " systemd.gpt_auto=0 systemd.swap=0 noresume fsck.mode=skip raid=noautodetect"
 )
