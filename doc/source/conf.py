@@ -2,7 +2,10 @@
 
 """Sphinx configuration of the manual."""
 
+from pathlib import PurePosixPath
+
 from docutils import nodes
+from sphinx import addnodes
 from sphinx.application import Sphinx
 
 extensions = ["oslo_config.sphinxext"]
@@ -29,9 +32,49 @@ man_pages = [
 ]
 
 
+# Files above doc/source that a page includes.
+_INCLUDED = {
+    "README.rst": "index",
+    "CONTRIBUTING.rst": "contributor/contributing",
+    "HACKING.rst": "contributor/hacking",
+}
+
+
 def setup(app: Sphinx) -> None:
     """Connect the handlers of this file."""
+    app.connect("doctree-read", link)
     app.connect("doctree-resolved", unlink)
+
+
+def link(app: Sphinx, doctree: nodes.document) -> None:
+    """Replace the names of files that are pages by links to these pages.
+
+    README.rst and others are read outside the manual as well, where :doc: is no role.
+    """
+    here = app.env.current_document.docname
+    for literal in list(doctree.findall(nodes.literal)):
+        name = literal.astext()
+        path = PurePosixPath(name)
+        if name in _INCLUDED:
+            page = _INCLUDED[name]
+        elif path.suffix == ".rst" and path.is_relative_to("doc/source"):
+            page = str(path.relative_to("doc/source").with_suffix(""))
+        else:
+            continue
+        if page == here:
+            continue
+        literal.replace_self(
+            addnodes.pending_xref(
+                "",
+                nodes.inline(name, name),
+                refdomain="std",
+                reftype="doc",
+                reftarget=f"/{page}",
+                refexplicit=False,
+                refwarn=True,
+                refdoc=here,
+            )
+        )
 
 
 def unlink(app: Sphinx, doctree: nodes.document, _page: str) -> None:

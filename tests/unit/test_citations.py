@@ -18,6 +18,7 @@ PAGES = ROOT / "doc" / "source" / "contributor"
 
 _CITATION = re.compile(r"(?<![\w.#/-])[UFE][1-9]\d?(?![\w-])")
 _LABEL = re.compile(r"^\.\. _([UFE]\d+):$", re.MULTILINE)
+_RANGE = re.compile(r"\b([UFE])1\s+to\s+\1(\d+)")
 _TEST = re.compile(r"``(tests\.[\w.]+)``")
 
 #: By file: no citations, and why.
@@ -85,6 +86,18 @@ class CitationsTest(unittest.TestCase):
     def test_planned_numbers_are_defined_and_not_cited_yet(self) -> None:
         self.assertLessEqual(_PLANNED, self.defined)
         self.assertEqual(set(), _PLANNED & self.cited(in_pages=False).keys())
+
+    def test_ranges_of_numbers_end_with_the_last_one(self) -> None:
+        ranges = [
+            (name, letter, int(last))
+            for name, text in self.files.items()
+            if name.endswith(".rst")
+            for letter, last in _RANGE.findall(text)
+        ]
+        self.assertGreater(len(ranges), 1)
+        for name, letter, last in ranges:
+            numbers = [int(each[1:]) for each in self.defined if each[0] == letter]
+            self.assertEqual(max(numbers), last, name)
 
     def test_named_tests_exist(self) -> None:
         missing = [
