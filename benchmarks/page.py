@@ -61,10 +61,10 @@ To repeat
     tools/bench downtime --case "2 GiB"    # one case
     tools/bench                            # everything; takes hours on two cores
 
-Run it as root on Debian 12, on a machine that does nothing else. A run writes one JSON
-file below ``.lab/benchmarks``. ``tools/bench --publish FILE ...`` adds files of runs to
-``doc/source/performance.json``, and writes this page and its plots anew. A row of a
-later run replaces the row of an earlier one.
+Run ``tools/bench`` as root on Debian 12, on a machine that does nothing else. A run
+writes one JSON file below ``.lab/benchmarks``. ``tools/bench --publish FILE ...`` adds
+files of runs to ``doc/source/performance.json``, and writes this page and its plots
+anew. A row of a later run replaces the row of an earlier one.
 """
 
 SECTIONS = (
@@ -86,11 +86,15 @@ each rescue. Volumes are in Ceph and in the stand-in for StorPool in turn. The 2
 volumes are in the stand-in alone, which then adds 0.5 seconds to each connection.
 ``raw`` and ``rbd`` are other values of Nova's ``images_type``.
 
-.. image:: performance-rescue.svg
+.. figure:: performance-rescue.svg
    :alt: bars of the downtimes of rescues
 
-.. image:: performance-unrescue.svg
+   Rescue: median downtimes in seconds
+
+.. figure:: performance-unrescue.svg
    :alt: bars of the downtimes of unrescues
+
+   Unrescue: median downtimes in seconds
 
 """,
         tables.downtime,
@@ -123,8 +127,8 @@ SIGCONT ten seconds later. The server reaches its status after that.
     (
         "A plan",
         """\
-The CPU time and the memory of one plan by the number of disks. Both are proportional to
-it.
+The CPU time and the memory of one plan by the number of disks. From some hundred disks
+on, both are proportional to it.
 """,
         tables.domain,
     ),

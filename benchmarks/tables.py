@@ -10,7 +10,8 @@ from typing import Any
 from benchmarks import report
 from benchmarks.report import Figure, Row
 
-NONE = "-"
+#: A dash alone would begin a list in the cell.
+NONE = "none"
 #: How the page calls the operations' outcome.
 STATUS = {"rescue": "RESCUE", "unrescue": "ACTIVE"}
 
@@ -140,7 +141,7 @@ def periodic(rows: Sequence[Row]) -> list[str]:
 
 def promises(rows: Sequence[Row]) -> list[str]:
     """Return the table of promises; one line for the worst row of each."""
-    head = ("Promise", "Limit", "Worst row", "There", "Holds in")
+    head = ("Promise", "Limit", "Worst row", "Value", "Holds in")
     by_promise: dict[str, list[report.Verdict]] = {}
     for verdict in report.verdicts(rows):
         by_promise.setdefault(verdict.promise, []).append(verdict)
