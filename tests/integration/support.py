@@ -39,6 +39,10 @@ _OTHER_MACHINES = (
 )
 _NAMES = {"exe": "an LXC container"}
 
+BOOTED, DEFINED, REFUSED = "●", "○", "no"
+# Device, bus, answer and proof in a section.
+_ROW = re.compile(r" \* - (\w+)\n +- (\w+)\n +- (yes|no)\n +- (.+)")
+
 INTRODUCTION = """\
 ==============
 Support matrix
@@ -47,11 +51,24 @@ Support matrix
 .. This page is generated: python -m tests.integration.support --write
 
 The properties ``hw_rescue_device`` and ``hw_rescue_bus`` of the rescue image choose
-the rescue device and its bus. This page shows the results of a run of the integration
-tests, which define every combination in libvirt: each device on each bus, on servers
-with
+the rescue device and its bus. The machine and the firmware of the server decide what is
+possible:
 
-* each machine and firmware below;
+| ● supported, and booted in a guest
+| ○ supported, and defined in libvirt
+| no: refused, as is every device and bus that is not listed
+| ¹ refused for some servers; the section of the machine says why
+
+"""
+
+METHOD = """
+What was tested
+---------------
+
+This page shows the results of a run of the integration tests, which define every
+combination in libvirt: each device on each bus, on servers with
+
+* each machine and firmware;
 * four histories: none, a volume unplugged (a hole), others plugged into its place,
   and no PCI slot (pc) or root port (q35) left free;
 * three USB set-ups: no controller (model none), two input devices, xHCI;
@@ -70,10 +87,50 @@ types that libvirt lists.
 """
 
 
+def grid(sections: str) -> str:
+    """Return the page's table of all machines, read from their sections."""
+    parts = re.split(r"\n(.+)\n-+\n", sections)
+    rows_of = {
+        title: {
+            (device, bus): _symbol(answer, proof)
+            for device, bus, answer, proof in _ROW.findall(text)
+        }
+        for title, text in zip(parts[1::2], parts[2::2], strict=True)
+    }
+    titles = [_title(*server) for server in SERVERS]
+    symbols = {
+        pair: [rows_of[title][pair] for title in titles] for pair in matrix.PAIRS
+    }
+    return "\n".join(
+        (
+            ".. list-table::",
+            "   :header-rows: 1\n",
+            _cells("Device", "Bus", *titles),
+            *(
+                _cells(*pair, *cells)
+                for pair, cells in symbols.items()
+                if set(cells) != {REFUSED}
+            ),
+            "",
+        )
+    )
+
+
+def _symbol(answer: str, proof: str) -> str:
+    if answer == "no":
+        return REFUSED
+    symbol = BOOTED if "; booted" in proof or "was started" in proof else DEFINED
+    return f"{symbol} ¹" if "are refused:" in proof else symbol
+
+
+def _title(machine: str, firmware: str) -> str:
+    return f"{machine}, {_FIRMWARE[firmware]}"
+
+
 def section(machine: str, firmware: str, results: Sequence[Result]) -> str:
     """Return the page's section on a machine and a firmware."""
     rows = [_row(machine, firmware, pair, results) for pair in matrix.PAIRS]
-    title = f"{machine}, {_FIRMWARE[firmware]}"
+    title = _title(machine, firmware)
     return "\n".join(
         (
             f"\n{title}\n{'-' * len(title)}\n",
@@ -175,12 +232,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description="Generate the support matrix.")
     parser.add_argument("--write", action="store_true", help="write the page")
     options = parser.parse_args(arguments)
-    page, failed = INTRODUCTION, []
+    sections, failed = "", []
     for machine, firmware in SERVERS:
         results = matrix.run(machine, firmware)
         failed += [result for result in results if result.complaints]
-        page += section(machine, firmware, results)
-    page += other_machines()
+        sections += section(machine, firmware, results)
+    page = INTRODUCTION + grid(sections) + METHOD + sections + other_machines()
     if failed:
         print("\n".join(map(str, failed)), file=sys.stderr)
         return 1

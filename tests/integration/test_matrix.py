@@ -102,6 +102,9 @@ class Q35SecureBootTest(Matrix, base.TestCase):
     supported: ClassVar = _Q35
 
 
+_TESTS = (PcBiosTest, PcUefiTest, Q35BiosTest, Q35UefiTest, Q35SecureBootTest)
+
+
 class PcSecureBootTest(base.TestCase):
     def test_libvirt_rejects_secure_boot_on_pc(self):
         for original in matrix.originals("pc", "uefi secure boot"):
@@ -114,11 +117,23 @@ class PageTest(base.TestCase):
 
     def test_support_page_has_introduction_and_other_machines(self):
         page = support.PAGE.read_text()
-        self.assertTrue(page.startswith(support.INTRODUCTION), _HOW_TO_UPDATE)
+        beginning = support.INTRODUCTION + support.grid(page) + support.METHOD
+        self.assertTrue(page.startswith(beginning), _HOW_TO_UPDATE)
         self.assertTrue(page.endswith(support.other_machines()), _HOW_TO_UPDATE)
         self.assertEqual(
-            len(support.SERVERS) + 1, len(re.findall("^-+$", page, re.MULTILINE))
+            len(support.SERVERS) + 2, len(re.findall("^-+$", page, re.MULTILINE))
         )
+
+    def test_grid_has_every_machine_and_only_what_one_supports(self):
+        rows = support.grid(support.PAGE.read_text()).split("* -")[1:]
+        titles, *answers = [re.findall(r"- (.+)", f"-{row}") for row in rows]
+        self.assertEqual(2 + len(support.SERVERS), len(titles))
+        supported = PcBiosTest.supported | Q35BiosTest.supported
+        self.assertEqual(supported, {(row[0], row[1]) for row in answers})
+        for device, bus, *symbols in answers:
+            for test, symbol in zip(_TESTS, symbols, strict=True):
+                is_refused = symbol == support.REFUSED
+                self.assertEqual((device, bus) not in test.supported, is_refused)
 
     def test_support_page_has_a_row_for_every_other_machine(self):
         rows = support.other_machines().split("* -")[2:]
