@@ -96,12 +96,12 @@ OPTIONS = [
     ),
     cfg.StrOpt(
         "memory_dump_path",
-        sample_default="/var/lib/nova/memory-dumps",
         help="Folder for the memory of servers that are rescued with "
-        "hw_rescue_memory=dump. The folder must exist, belong to the user of "
-        "nova-compute, and be writable by nobody else; libvirtd must see the same "
-        "folder. A dump holds all secrets of a server, and stays until the operator "
-        "removes it. If not set, a rescue image with hw_rescue_memory=dump is refused.",
+        "hw_rescue_memory=dump, for example /var/lib/nova/memory-dumps. The folder "
+        "must exist, belong to the user of nova-compute, and be writable by nobody "
+        "else; libvirtd must see the same folder. A dump holds all secrets of a "
+        "server, and stays until the operator removes it. If not set, a rescue image "
+        "with hw_rescue_memory=dump is refused.",
     ),
     cfg.IntOpt(
         "memory_dump_max_size",
@@ -211,12 +211,12 @@ OPTIONS = [
     ),
     cfg.StrOpt(
         "metrics_file",
-        sample_default="/var/lib/prometheus/node-exporter/stable_rescue.prom",
         help="File to which nova-compute writes counts of rescues, refusals and "
         "recoveries, and downtimes, each minute, for the textfile collector of "
-        "Prometheus' node exporter. The collector reads files whose names end in "
-        ".prom. The user of nova-compute must be allowed to create files in the "
-        "folder. If not set, nothing is written.",
+        "Prometheus' node exporter: for example "
+        "/var/lib/prometheus/node-exporter/stable_rescue.prom. The collector reads "
+        "files whose names end in .prom. The user of nova-compute must be allowed to "
+        "create files in the folder. If not set, nothing is written.",
     ),
 ]
 

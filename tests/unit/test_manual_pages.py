@@ -65,6 +65,11 @@ class PagesTest(unittest.TestCase):
             set(), {(page, option) for page, option in named if option not in known}
         )
 
+    def test_each_option_belongs_to_a_task(self) -> None:
+        page = manual.ROOT / "doc" / "source" / "configuration.rst"
+        names = set(re.findall(r"``(\w+)(?: = [^`]+)?``", page.read_text()))
+        self.assertEqual(set(), {option.name for option in conf.OPTIONS} - names)
+
     def test_no_cell_is_an_empty_list(self) -> None:
         found = [page for page, text in texts() if _EMPTY_LIST.search(text)]
         self.assertEqual([], found)
