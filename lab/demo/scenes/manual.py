@@ -45,7 +45,7 @@ STORY = (
     "stable-rescue plan --domain-xml server.xml --property hw_rescue_bus=usb",
     "virsh dumpxml instance-00000001 | stable-rescue plan --domain-xml - "
     "--property hw_rescue_bus=usb",
-    "openstack server rescue --image IMAGE SERVER",
+    "openstack server rescue --image IMAGE --password PASSWORD SERVER",
     "sudo -u nova stable-rescue list",
     "sudo -u nova stable-rescue verify SERVER",
     "openstack console url show SERVER",
