@@ -61,7 +61,10 @@ class MountTestCase(base.BaseTestCase):
     def test_root_is_mounted_with_what_its_fstab_names(self) -> None:
         lines = self.mount(self.plain())
         self.assertEqual(
-            ["mount -o rw /dev/vda1 T", "mount -o rw,nouuid /dev/vda2 T/boot"],
+            [
+                "mount --make-private -o rw /dev/vda1 T",
+                "mount -o rw,nouuid /dev/vda2 T/boot",
+            ],
             lines[:2],
         )
         self.assertEqual(
@@ -90,7 +93,7 @@ class MountTestCase(base.BaseTestCase):
         lines = self.mount(self.plain(), read_only=True)
         self.assertEqual(
             [
-                "mount -o ro,noload /dev/vda1 T",
+                "mount --make-private -o ro,noload /dev/vda1 T",
                 "mount -o ro,norecovery,nouuid /dev/vda2 T/boot",
             ],
             lines,
@@ -100,7 +103,7 @@ class MountTestCase(base.BaseTestCase):
         commands = self.plain()
         self.mount(commands)
         looks = commands.ran[
-            : commands.ran.index(f"mount -o rw /dev/vda1 {self.target}")
+            : commands.ran.index(f"mount --make-private -o rw /dev/vda1 {self.target}")
         ]
         mounts = [line.split()[2] for line in looks if line.startswith("mount ")]
         self.assertEqual(2, len(mounts))
@@ -130,7 +133,9 @@ class MountTestCase(base.BaseTestCase):
         commands.contents["/dev/mapper/rescue-vda1"] = self.root
         lines = self.mount(commands)
         self.assertEqual("cryptsetup open /dev/vda1 rescue-vda1", commands.ran[0])
-        self.assertEqual("mount -o rw /dev/mapper/rescue-vda1 T", lines[0])
+        self.assertEqual(
+            "mount --make-private -o rw /dev/mapper/rescue-vda1 T", lines[0]
+        )
 
     def test_subvolume_of_btrfs_is_found(self) -> None:
         commands = self.commands(device("/dev/vda1", fstype="btrfs", uuid="B"))
@@ -140,7 +145,7 @@ class MountTestCase(base.BaseTestCase):
 
         class Subvolumes(FakeCommands):
             def run(self, *words: str) -> None:
-                is_root = words[0] == "mount" and "subvol=@" in words[2].split(",")
+                is_root = words[0] == "mount" and "subvol=@" in words[-3].split(",")
                 self.contents["/dev/vda1"] = top / "@" if is_root else top
                 super().run(*words)
 
@@ -149,7 +154,7 @@ class MountTestCase(base.BaseTestCase):
         lines = self.mount(subvolumes)
         self.assertEqual(
             [
-                "mount -o rw,subvol=@ /dev/vda1 T",
+                "mount --make-private -o rw,subvol=@ /dev/vda1 T",
                 "mount -o rw,subvol=@home /dev/vda1 T/home",
             ],
             lines[:2],
@@ -163,7 +168,7 @@ class MountTestCase(base.BaseTestCase):
         error = self.assertRaises(RescueError, self.mount, commands)
         self.assertIn("name one of /dev/vda1, /dev/vda2", str(error))
         lines = self.mount(commands, "/dev/vda2")
-        self.assertEqual("mount -o rw /dev/vda2 T", lines[0])
+        self.assertEqual("mount --make-private -o rw /dev/vda2 T", lines[0])
 
     def test_no_root_is_refused_with_what_to_do(self) -> None:
         commands = self.commands(device("/dev/vda1", fstype="ext4"))
@@ -204,6 +209,18 @@ class MountTestCase(base.BaseTestCase):
         self.assertIn("cryptsetup close rescue-vda1", rest[2:])
         self.assertNotIn("cryptsetup close data", rest)
         self.assertEqual("sync", rest[-1])
+
+    def test_unmount_names_what_stays_active(self) -> None:
+        opened = device("/dev/mapper/rescue-vda1", "crypt", fstype="ext4")
+        commands = self.commands(opened)
+        commands.broken.add("cryptsetup close rescue-vda1")
+        report = {"report": [{"lv": [{"vg_name": "vg0", "lv_name": "root"}]}]}
+        commands.outputs["lvs", "json"] = json.dumps(report)
+        commands.broken.add("vgchange --activate n vg0")
+        with mock.patch.object(os.path, "ismount", return_value=True):
+            error = self.assertRaises(RescueError, mount.unmount, commands, self.target)
+        self.assertIn("in use: vg0, rescue-vda1", str(error))
+        self.assertEqual("sync", commands.ran[-1])
 
     def test_unmount_of_a_server_in_use_says_who_uses_it(self) -> None:
         commands = self.plain()

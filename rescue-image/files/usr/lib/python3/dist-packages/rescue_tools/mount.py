@@ -61,7 +61,9 @@ class Mounter:
         self._activate_groups()
         root, subvolume = self._root(name)
         option = f"subvol={subvolume}" if subvolume else ""
-        self._mount(root, self._target, option)
+        # Services of this system have mount namespaces, which get a copy of each mount.
+        # A copy with mounts below survives the unmount, and keeps the device in use.
+        self._mount(root, self._target, option, propagation=("--make-private",))
         self._mount_others(root)
         if not self._is_read_only:
             self._bind()
@@ -156,9 +158,16 @@ class Mounter:
             _MAPPING + device.name,
         )
 
-    def _mount(self, device: Device, place: Path, *options: str) -> None:
+    def _mount(
+        self,
+        device: Device,
+        place: Path,
+        *options: str,
+        propagation: tuple[str, ...] = (),
+    ) -> None:
         self._commands.run(
             "mount",
+            *propagation,
             "-o",
             options_for(device, self._is_read_only, *options),
             device.path,
@@ -223,7 +232,7 @@ def is_root(folder: Path) -> bool:
 def unmount(commands: Commands, target: Path) -> None:
     """Unmount the server, and deactivate and close what is below.
 
-    :raises RescueError: if the server is in use
+    :raises RescueError: if the server is in use, or something of it stays active
     """
     if os.path.ismount(target):
         try:
@@ -235,19 +244,32 @@ def unmount(commands: Commands, target: Path) -> None:
             ) from error
     # A mapping may be on a logical volume, or below one.
     _close(commands, is_below_volumes=False)
-    for group in volume_groups(commands):
-        commands.attempt("vgchange", "--activate", "n", group)
-    _close(commands, is_below_volumes=True)
+    active = [
+        group
+        for group in volume_groups(commands)
+        if not commands.attempt("vgchange", "--activate", "n", group)
+    ]
+    active += _close(commands, is_below_volumes=True)
     commands.run("sync")
+    if active:
+        raise RescueError(
+            f"in use: {', '.join(active)}. lsblk shows what is on them; unmount and"
+            " close that, then run rescue-umount again"
+        )
 
 
-def _close(commands: Commands, is_below_volumes: bool) -> None:
+def _close(commands: Commands, is_below_volumes: bool) -> list[str]:
+    """Close mappings of LUKS; return those that stay open."""
+    opened = []
     for device in read(commands).devices():
         name = device.path.removeprefix("/dev/mapper/")
         if device.kind != "crypt" or not name.startswith(_MAPPING):
             continue
-        if is_below_volumes or device.filesystem != "LVM2_member":
-            commands.attempt("cryptsetup", "close", name)
+        if device.filesystem == "LVM2_member" and not is_below_volumes:
+            continue
+        if not commands.attempt("cryptsetup", "close", name):
+            opened.append(name)
+    return opened
 
 
 def main(arguments: list[str] | None = None) -> int:
