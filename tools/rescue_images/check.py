@@ -135,12 +135,15 @@ def repair(machine: Machine, greeting: str) -> None:
     expect(not mounts, "rescue-report left the server mounted", mounts)
     status, text = machine.run("rescue-mount")
     expect(status == 0, "rescue-mount failed", text)
-    expect("mount -o rw /dev/vda1" in text, "rescue-mount printed no command", text)
+    expect("-o rw /dev/vda1" in text, "rescue-mount printed no command", text)
     fix = f"sed -i /{servers.GONE_UUID}/d /mnt/server/etc/fstab"
     expect(machine.run(fix)[0] == 0, "the server is not writable", "")
     status, text = machine.run("rescue-umount")
     expect(status == 0, "rescue-umount failed", text)
-    _, text = machine.run("rescue-report")
+    _, text = machine.run("grep -l /mnt/server /proc/[0-9]*/mountinfo")
+    expect(not text, "processes still have the server mounted", text)
+    status, text = machine.run("rescue-report")
+    expect(status == 1, "rescue-report fails after rescue-umount", text)
     expect(servers.GONE_UUID not in text, "the repair was lost", text)
     storage(machine)
 

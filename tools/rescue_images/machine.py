@@ -133,7 +133,8 @@ class Machine:
         self.type(f"{command}; echo ended:$?:")
         match = self.wait_for(r"ended:(\d+):\n")
         text = self._text[begin : self._position]
-        return int(match[1]), text[: text.rindex("ended:")]
+        # The shell echoes nothing but the end of the line.
+        return int(match[1]), text[: text.rindex("ended:")].removeprefix("\n")
 
     def wait(self) -> None:
         """Wait until the machine is off.

@@ -8,7 +8,8 @@ import fixtures
 from oslotest import base
 from rescue_images import ImageError, check, machine
 
-#: Behaves as QEMU with a rescue system that greets.
+#: Behaves as QEMU with a rescue system that greets, and whose shell ends a line that it
+#: has read with a line feed.
 _QEMU = """\
 #!/bin/sh
 printf 'rescue login: '
@@ -20,7 +21,7 @@ printf '\\r\\nGreeting\\r\\n(rescue) root@web1:~# '
 poweroff() { exit 0; }
 stty() { :; }
 dmesg() { :; }
-while read -r line; do eval "$line"; done
+while read -r line; do printf '\\033[?2004l\\r\\r\\n'; eval "$line"; done
 """
 
 
@@ -39,6 +40,7 @@ class CheckTestCase(base.BaseTestCase):
         with machine.Machine([], self.log) as one:
             self.assertEqual("Greeting", one.log_in("secret"))
             self.assertEqual((0, "a\n"), one.run("echo a"))
+            self.assertEqual((0, "\n"), one.run("echo"))
             self.assertEqual((3, ""), one.run("(exit 3)"))
             one.type("poweroff")
             one.wait()
