@@ -79,7 +79,9 @@ def read(path: Path) -> Report:
 
 
 def remove_old() -> int:
-    """Remove the reports that are older than report_keep_days; return their number.
+    """Remove the files that are older than report_keep_days; return their number.
+
+    A process that was killed while it wrote a report has left an incomplete file.
 
     :raises OSError: if one cannot be removed
     """
@@ -88,7 +90,7 @@ def remove_old() -> int:
         return 0
     oldest = timeutils.utcnow_ts() - datetime.timedelta(days=days).total_seconds()
     removed = 0
-    for path in folder().glob(f"*{_SUFFIX}"):
+    for path in folder().glob("*"):
         with contextlib.suppress(FileNotFoundError):
             if path.stat().st_mtime < oldest:
                 path.unlink()

@@ -4,6 +4,7 @@
 import os
 import time
 from pathlib import Path
+from unittest import mock
 
 import fixtures
 from nova import conf as nova_conf
@@ -73,3 +74,14 @@ class ReportsTest(base.BaseTestCase):
         self.assertEqual(1, reports.remove_old())
         self.assertEqual([], reports.paths_of(uuids.old))
         self.assertEqual(1, len(reports.paths_of(uuids.new)))
+
+    def test_incomplete_report_that_is_too_old_is_removed(self) -> None:
+        reports.begin(uuids.server, {})
+        with mock.patch.object(os, "fsync", side_effect=KeyboardInterrupt):
+            self.assertRaises(KeyboardInterrupt, reports.add, uuids.server, "started")
+        then = time.time() - 91 * DAY
+        for path in reports.folder().iterdir():
+            os.utime(path, (then, then))
+        self.options.config(report_keep_days=90, group="stable_rescue")
+        self.assertEqual(2, reports.remove_old())
+        self.assertEqual([], list(reports.folder().iterdir()))
