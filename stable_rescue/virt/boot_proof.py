@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Has the firmware booted the rescue disk? The hypervisor counts what a guest reads.
+"""Has the firmware booted the rescue disk? QEMU counts what a guest reads (F9).
 
 A server is RESCUED as soon as its guest runs. An image that is not bootable, or that
 secure boot refuses, then shows nothing but a firmware's message on the console.

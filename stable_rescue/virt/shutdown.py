@@ -12,7 +12,7 @@ from stable_rescue import nova_internals
 LOG = logging.getLogger(__name__)
 
 #: How soon an event of libvirt is noticed. Nova looks once a second, so its guests are
-#: off for half a second on average before anybody notices.
+#: off for half a second on average before anybody notices (U35).
 _NOTICE_SECONDS = 0.02
 #: How often libvirt is asked, in case an event is lost. Asking more often takes CPU
 #: time from guests that shut down, if there are many of them.
