@@ -61,7 +61,7 @@ class PagesTest(unittest.TestCase):
         named = {
             (page, group, option)
             for page, text in texts()
-            if not page.endswith("tempest.rst")  # Its options are tempest's.
+            if not page.endswith("tempest.rst")  # The options are tempest's.
             for literal in _LITERAL.findall(text)
             for group, option in _OPTION.findall(literal)
         }
