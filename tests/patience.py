@@ -12,6 +12,9 @@ from nova.tests.functional import integrated_helpers
 RETRIES = 120
 #: How often to poll in each of these half seconds. Most tests only wait for polls.
 POLLS = 5
+#: How long to wait for the answer to an RPC call, in seconds. An action of Nova's API
+#: is one in these tests. The time limit of a test ends it earlier.
+RPC_SECONDS = 600
 
 
 def _sleep_less(seconds: float) -> None:
@@ -22,8 +25,13 @@ class PatientMixin:
     """Makes a functional test case wait a minute for a server instead of five seconds.
 
     Put it before Nova's test case in the list of bases. On a busy machine, five seconds
-    are too short. Tests that pass take no longer because of it.
+    are too short, and so is the minute that Nova waits for the answer to an RPC call.
+    Tests that pass take no longer because of it.
     """
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.flags(rpc_response_timeout=RPC_SECONDS)
 
     def _wait_for_server_parameter(
         self,
