@@ -25,8 +25,8 @@ class PatientMixin:
     """Makes a functional test case wait a minute for a server instead of five seconds.
 
     Put it before Nova's test case in the list of bases. On a busy machine, five seconds
-    are too short, and so is the minute that Nova waits for the answer to an RPC call.
-    Tests that pass take no longer because of it.
+    are too short, as is Nova's minute for the answer to an RPC call. Tests that pass
+    take no longer because of it.
     """
 
     def setUp(self) -> None:

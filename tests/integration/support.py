@@ -62,8 +62,8 @@ possible:
 """
 
 METHOD = """
-What was tested
----------------
+The tests
+---------
 
 This page shows the results of a run of the integration tests, which define every
 combination in libvirt: each device on each bus, on servers with
