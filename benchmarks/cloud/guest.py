@@ -60,9 +60,7 @@ def boot_sector(text: str) -> bytes:
     waiting += bytes([0x74, 256 - (len(waiting) + 2)])  # jz: to the hlt
     rest = (
         printing
-        + _port(_ENABLED)
-        + _value(_POWER_BUTTON)
-        + b"\xef\xfb"  # out dx, ax; sti
+        + b"\xfb"  # sti
         + waiting
         + _port(_CONTROL)
         + _value(_SOFT_OFF)
@@ -70,6 +68,8 @@ def boot_sector(text: str) -> bytes:
     )
     # xor ax, ax; mov ds, ax; mov ss, ax; mov sp, _ORIGIN; cld
     start = b"\x31\xc0\x8e\xd8\x8e\xd0\xbc" + struct.pack("<H", _ORIGIN) + b"\xfc"
+    # Whoever has read the text may press the button, and QEMU drops it if not enabled.
+    start += _port(_ENABLED) + _value(_POWER_BUTTON) + b"\xef"  # out dx, ax
     message = _ORIGIN + len(start) + 3 + len(rest)
     code = start + b"\xbe" + struct.pack("<H", message) + rest  # mov si, message
     code += text.encode("ascii") + b"\r\n\0"

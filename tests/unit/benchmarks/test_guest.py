@@ -3,11 +3,11 @@
 
 import shutil
 import subprocess
-import tempfile
 import time
 import unittest
 from pathlib import Path
 
+import fixtures
 from oslotest import base
 
 from benchmarks.cloud import guest
@@ -27,22 +27,29 @@ class BootSectorTest(base.BaseTestCase):
         address = int.from_bytes(sector[start : start + 2], "little") - 0x7C00
         self.assertEqual(b"BENCH", sector[address : address + 5])
 
+    def test_button_is_enabled_before_anybody_can_press_it(self) -> None:
+        sector = guest.boot_sector("BENCH rescue")
+        enabled = sector.index(b"\xba\x02\x06\xb8\x00\x01\xef")
+        self.assertLess(enabled, sector.index(b"\xac"))  # the first byte of printing
+
     @unittest.skipUnless(shutil.which(QEMU), "QEMU is not installed")
     def test_guest_boots_and_reacts_to_its_power_button(self) -> None:
-        with tempfile.TemporaryDirectory() as folder:
-            disk, console = Path(folder, "disk.raw"), Path(folder, "console")
-            disk.write_bytes(guest.boot_sector("BENCH rescue").ljust(1024**2, b"\0"))
-            command = [QEMU, "-display", "none", "-nic", "none", "-accel", "tcg"]
-            command += ["-m", "64", "-serial", f"file:{console}", "-monitor", "stdio"]
-            with subprocess.Popen(
-                [*command, "-drive", f"file={disk},format=raw,if=virtio"],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.DEVNULL,
-            ) as process:
-                self.addCleanup(process.kill)
-                assert process.stdin
-                while not console.exists() or b"BENCH" not in console.read_bytes():
-                    time.sleep(0.05)
-                process.stdin.write(b"system_powerdown\n")
-                process.stdin.flush()
-                self.assertEqual(0, process.wait(SECONDS))
+        folder = self.useFixture(fixtures.TempDir()).path
+        disk, console = Path(folder, "disk.raw"), Path(folder, "console")
+        disk.write_bytes(guest.boot_sector("BENCH rescue").ljust(1024**2, b"\0"))
+        command = [QEMU, "-display", "none", "-nic", "none", "-accel", "tcg"]
+        command += ["-m", "64", "-serial", f"file:{console}", "-monitor", "stdio"]
+        process = subprocess.Popen(
+            [*command, "-drive", f"file={disk},format=raw,if=virtio"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+        )
+        self.addCleanup(process.communicate)
+        self.addCleanup(process.kill)
+        while not console.exists() or b"BENCH" not in console.read_bytes():
+            self.assertIsNone(process.poll())
+            time.sleep(0.05)
+        assert process.stdin
+        process.stdin.write(b"system_powerdown\n")
+        process.stdin.flush()
+        self.assertEqual(0, process.wait(SECONDS))
