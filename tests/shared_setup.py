@@ -25,6 +25,7 @@ from typing import Any, ClassVar
 import fixtures
 import subunit
 import testtools
+from futurist._thread import ThreadWorker
 from nova import conf as nova_conf
 from nova import context, service
 from nova.db.api import api as api_database
@@ -120,6 +121,20 @@ def _wait_for_threads() -> None:
             gc.collect()
 
 
+def _stop_idle_pools() -> None:
+    """Stop the idle threads that earlier tests have left.
+
+    The garbage collector does not find a pool that the traceback of an error refers to.
+    """
+    # Older releases do not have it.
+    from nova import thread_pool_factory
+
+    thread_pool_factory.reset_all_executors()
+    for thread in threading.enumerate():
+        if isinstance(thread, ThreadWorker) and thread.idle:
+            thread.stop()
+
+
 def _open_sockets() -> set[str]:
     """Return the names of the sockets that this process has open."""
     names = set()
@@ -140,6 +155,7 @@ class Prepared:
     def set_up(self) -> bool:
         """Set the test case up; return False if that fails or cannot be shared."""
         sockets = _open_sockets()
+        _stop_idle_pools()
         self._folders.setUp()
         self._files = Path(tempfile.gettempdir())
         self._saved = self._files.with_name(f"{self._files.name}-saved")

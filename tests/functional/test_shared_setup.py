@@ -8,6 +8,7 @@ import time
 import unittest
 from unittest import mock
 
+import futurist
 import testtools
 from nova import conf
 from oslo_log import log
@@ -100,6 +101,9 @@ class SharedSetUpTest(base.BaseTestCase):
         self.assertEqual(5, len(busy))
 
     def test_each_test_of_a_class_has_its_own_result(self) -> None:
+        # An earlier test may have left it.
+        pool = futurist.ThreadPoolExecutor(1)
+        pool.submit(lambda: None).result()
         result = self.run_tests(example())
         self.assertEqual(5, result.testsRun)
         ((failed, failure),) = result.failures
