@@ -14,11 +14,11 @@ nova-compute. A guest is ended as soon as the proof has a result.
 import argparse
 import contextlib
 import logging
-import subprocess
+import shutil
 import time
 import types
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -27,13 +27,14 @@ from unittest import mock
 from tests.integration import base, variables
 
 # isort: split
+from lxml import etree
 from nova import conf as nova_conf
 
 from stable_rescue import conf
 from stable_rescue.domain import recognize
 from stable_rescue.domain.document import Domain
 from stable_rescue.domain.medium import Medium
-from stable_rescue.virt import boot_proof
+from stable_rescue.virt import boot_proof, evidence
 
 CONF = nova_conf.CONF
 
@@ -48,32 +49,34 @@ _MARGIN = 120.0  # seconds, on top of verify_timeout
 
 
 @dataclass
-class Proofs:
-    """Guests that are watched; in the role of the driver, and of what it reports to."""
+class Guest:
+    """A guest that is watched, and what the proof says of it, once it does."""
 
-    servers: dict[str, base.Server] = field(default_factory=dict)
-    results: dict[str, str] = field(default_factory=dict)
-    seconds: dict[str, float] = field(default_factory=dict)
-    kibibytes: dict[str, int] = field(default_factory=dict)
+    server: base.Server
+    result: str = ""
+    kibibytes: int = 0
+    seconds: float | None = None
+
+
+class Guests(dict[str, Guest]):
+    """Guests by UUID; in the role of the driver, and of what the proof reports to."""
 
     def block_stats(self, instance: Any, target: str) -> list[int]:
         """Return libvirt's counters of a disk."""
-        return list(self.servers[instance.uuid].domain.blockStats(target))
+        return list(self[instance.uuid].server.domain.blockStats(target))
 
     def booted(self, _driver: Any, instance: Any, result: str, _problem: Any) -> None:
         """Note a result, and end the guest."""
-        server = self.servers[instance.uuid]
-        self.kibibytes[instance.uuid] = (
-            self.block_stats(instance, server.rescue_target())[1] // _KIB
-        )
-        self.results[instance.uuid] = result
-        server.stop()
+        guest = self[instance.uuid]
+        read = self.block_stats(instance, guest.server.rescue_target())[1]
+        guest.result, guest.kibibytes = result, read // _KIB
+        guest.server.stop()
 
     def report_later(
         self, _context: Any, instance: Any, _name: str, seconds: float, _problem: Any
     ) -> None:
         """Note when the result was known."""
-        self.seconds[instance.uuid] = seconds
+        self[instance.uuid].seconds = seconds
 
 
 def medium_of(cleanup: Callable[..., object], image: str, device: str) -> Medium:
@@ -81,13 +84,8 @@ def medium_of(cleanup: Callable[..., object], image: str, device: str) -> Medium
     if image in ("bootable", "slow"):
         return base.rescue_medium(cleanup, device)
     path = base.new_folder(cleanup) / "disk.rescue"
-    if device == "cdrom":
-        path.write_bytes(base.images().rescue_iso.read_bytes())
-    else:
-        source = str(base.images().rescue_qcow2)
-        subprocess.run(
-            ["qemu-img", "convert", "-O", "raw", source, str(path)], check=True
-        )
+    images = base.images()
+    shutil.copy(images.rescue_iso if device == "cdrom" else images.rescue_raw, path)
     _erase(path, 0 if image == "blank" else _KEPT)
     return Medium.from_file(str(path))
 
@@ -105,10 +103,8 @@ def slowed(rescue: Domain) -> str:
     disk = recognize.rescue_disk(draft)
     if disk is None:
         raise AssertionError("the definition has no rescue disk")
-    limits = disk.makeelement("iotune", {}, None)
-    limits.append(disk.makeelement("read_bytes_sec", {}, None))
-    limits[0].text = str(_SLOW)
-    disk.append(limits)
+    limits = etree.SubElement(disk, "iotune")
+    etree.SubElement(limits, "read_bytes_sec").text = str(_SLOW)
     return draft.to_xml()
 
 
@@ -117,36 +113,32 @@ def prove(firmware: str, device: str, bus: str) -> list[str]:
 
     :raises AssertionError: if the proof has no result long after verify_timeout
     """
-    proofs = Proofs()
-    watch = boot_proof.BootWatch(proofs)
-    uuids = {}
+    guests = Guests()
+    watch = boot_proof.BootWatch(guests)
     with contextlib.ExitStack() as stack:
-        for name in ("booted", "report_later"):
-            owner = boot_proof.evidence if name == "booted" else boot_proof
-            stack.enter_context(mock.patch.object(owner, name, getattr(proofs, name)))
+        for owner, name in ((evidence, "booted"), (boot_proof, "report_later")):
+            stack.enter_context(mock.patch.object(owner, name, getattr(guests, name)))
         for image in IMAGES:
             server = base.new_server(stack.callback, _MACHINE, firmware=firmware)
             if firmware == "uefi":
                 variables.seed(server.scene.nvram, base.images().original_raw)
             medium = medium_of(stack.callback, image, device)
-            derived = base.derive(server.definition(), device, bus, medium)
-            rescue = derived.rescue
+            rescue = base.derive(server.definition(), device, bus, medium).rescue
             server.define(slowed(rescue) if image == "slow" else rescue.to_xml())
-            uuids[image] = server.scene.uuid
-            proofs.servers[server.scene.uuid] = server
-        for server in proofs.servers.values():
-            server.start()
-            instance = types.SimpleNamespace(uuid=server.scene.uuid)
-            watch.begin(None, instance, server.definition())
+            guests[server.scene.uuid] = Guest(server)
+        for uuid, guest in guests.items():
+            guest.server.start()
+            instance = types.SimpleNamespace(uuid=uuid)
+            watch.begin(None, instance, guest.server.definition())
         deadline = time.monotonic() + CONF.stable_rescue.verify_timeout + _MARGIN
-        while len(proofs.seconds) < len(IMAGES):
+        while any(guest.seconds is None for guest in guests.values()):
             if time.monotonic() > deadline:
-                raise AssertionError(f"no result for all images: {proofs.results}")
+                raise AssertionError(f"no result for all images: {guests}")
             time.sleep(0.1)
     return [
-        f"{device:6} {bus:7} {image:9} {proofs.results[uuid]:11}"
-        f"{proofs.seconds[uuid]:6.1f} s {proofs.kibibytes[uuid]:7} KiB"
-        for image, uuid in uuids.items()
+        f"{device:6} {bus:7} {image:9} {guest.result:11}"
+        f"{guest.seconds:6.1f} s {guest.kibibytes:7} KiB"
+        for image, guest in zip(IMAGES, guests.values(), strict=True)
     ]
 
 
