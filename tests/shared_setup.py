@@ -107,7 +107,7 @@ def _wait_for_threads() -> None:
     """Wait until this process has no other thread.
 
     An idle thread of a pool notices its end within a second (tests/wakeups.py). A pool
-    of an earlier test may have to be found by the garbage collector before it ends.
+    may have to be found by the garbage collector before it ends.
 
     :raises AssertionError: if other threads go on
     """
@@ -121,15 +121,20 @@ def _wait_for_threads() -> None:
             gc.collect()
 
 
+def _reset_pools() -> None:
+    """End the pools that Nova shares in a process; the next use makes new ones."""
+    # Older releases do not have it.
+    from nova import thread_pool_factory
+
+    thread_pool_factory.reset_all_executors()
+
+
 def _stop_idle_pools() -> None:
     """Stop the idle threads that earlier tests have left.
 
     The garbage collector does not find a pool that the traceback of an error refers to.
     """
-    # Older releases do not have it.
-    from nova import thread_pool_factory
-
-    thread_pool_factory.reset_all_executors()
+    _reset_pools()
     for thread in threading.enumerate():
         if isinstance(thread, ThreadWorker) and thread.idle:
             thread.stop()
@@ -252,10 +257,7 @@ class Prepared:
         for server in self._rpc_servers():
             server.stop()
             server.wait()
-        # Older releases do not have it.
-        from nova import thread_pool_factory
-
-        thread_pool_factory.reset_all_executors()
+        _reset_pools()
         for engine in self._engines():
             engine.dispose()
         _wait_for_threads()

@@ -152,7 +152,7 @@ class RunnerTest(unittest.TestCase):
         self.assertEqual(1, len(imports.read_text().splitlines()))
 
     def test_workers_do_not_share_the_hub_of_eventlet(self) -> None:
-        self.run_tests("pass")
+        (self.folder / "tests_of_runner").mkdir()
         (self.folder / "tests_of_runner" / "test_hub.py").write_text(TEST_OF_HUB)
         result = self.run_tests("pass", "--concurrency", "2", "test_hub")
         self.assertEqual(0, result.returncode, result.stdout)
