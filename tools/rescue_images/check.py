@@ -135,7 +135,8 @@ def repair(machine: Machine, greeting: str) -> None:
     expect(not mounts, "rescue-report left the server mounted", mounts)
     status, text = machine.run("rescue-mount")
     expect(status == 0, "rescue-mount failed", text)
-    expect("-o rw /dev/vda1" in text, "rescue-mount printed no command", text)
+    command = "mount --make-private -o rw /dev/vda1"
+    expect(command in text, "rescue-mount printed no command", text)
     fix = f"sed -i /{servers.GONE_UUID}/d /mnt/server/etc/fstab"
     expect(machine.run(fix)[0] == 0, "the server is not writable", "")
     status, text = machine.run("rescue-umount")
