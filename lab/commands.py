@@ -101,7 +101,7 @@ def _as_root_if_needed(
         return options
     say(
         f"every service runs as root, because no other user can enter {closed};"
-        " in a clone elsewhere, each has a user of its own"
+        " in a clone in another folder, each service has its own user"
     )
     return dataclasses.replace(options, as_root=True)
 
