@@ -39,6 +39,8 @@ def environment() -> dict[str, str]:
     """Return the environment variables for all commands; caches are below .tox."""
     environ = {
         **os.environ,
+        # The environment py3 has the first python3 in PATH.
+        "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]),
         "PIP_CACHE_DIR": str(TOX / "cache" / "pip"),
         "PIP_DISABLE_PIP_VERSION_CHECK": "1",
         "UV_CACHE_DIR": str(TOX / "cache" / "uv"),
