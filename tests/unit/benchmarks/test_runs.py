@@ -5,6 +5,7 @@ import contextlib
 import io
 import tempfile
 from pathlib import Path
+from unittest import mock
 
 from oslotest import base
 
@@ -12,9 +13,9 @@ from benchmarks import __main__ as bench
 from benchmarks import machine, results
 from benchmarks.catalog import BENCHMARKS
 from benchmarks.cloud import downtime, stage
-from benchmarks.cloud.operation import Sample
+from benchmarks.cloud.operation import OFF_SECONDS, Sample, Subject
 from lab.errors import LabError
-from lab.servers.events import Event
+from lab.servers.events import Event, Events
 
 
 class CommandLineTest(base.BaseTestCase):
@@ -97,3 +98,26 @@ class SampleTest(base.BaseTestCase):
     def test_guest_that_did_not_stop_is_an_error(self) -> None:
         events = self._events("Started")
         self.assertRaises(LabError, Sample.of, events, 98.0, 110.0)
+
+
+class SubjectTest(base.BaseTestCase):
+    """The API is not asked while the guest is off."""
+
+    def is_off(self, *names: str, seconds: float = 0.0) -> bool:
+        events = Events()
+        events._events = [
+            Event(100.0 + number, "one", name) for number, name in enumerate(names)
+        ]
+        server = mock.Mock(instance_name="one")
+        subject = Subject(mock.Mock(), mock.Mock(), events, server)
+        with mock.patch("time.time", lambda: 100.0 + len(names) + seconds):
+            return subject.is_off(100.0)
+
+    def test_guest_is_off_between_stop_and_start(self) -> None:
+        self.assertFalse(self.is_off("POWERDOWN"))
+        self.assertTrue(self.is_off("POWERDOWN", "Stopped"))
+        self.assertFalse(self.is_off("Stopped", "Started"))
+        self.assertTrue(self.is_off("Stopped", "Started", "Stopped"))
+
+    def test_guest_that_stays_off_is_asked_for(self) -> None:
+        self.assertFalse(self.is_off("Stopped", seconds=OFF_SECONDS))
