@@ -8,12 +8,20 @@ listens where Nova receives the events.
 from __future__ import annotations
 
 import contextlib
+import threading
+import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
+
+from stable_rescue.nova_internals import concurrency
 
 if TYPE_CHECKING:
     from nova import objects
     from nova.virt.libvirt import driver as libvirt_driver
+
+
+#: How soon an event is noticed with eventlet.
+_NOTICE_SECONDS = 0.02
 
 
 class GuestEvents:
@@ -23,13 +31,24 @@ class GuestEvents:
         # Nova receives events in a native thread, which with eventlet must not use
         # locks or events of threads. An attribute is enough.
         self._reported = False
+        self._event = threading.Event() if concurrency.has_threads() else None
 
     def report(self) -> None:
         """Note that libvirt has reported something."""
         self._reported = True
+        if self._event is not None:
+            self._event.set()
 
-    def take(self) -> bool:
-        """Return True if libvirt has reported something since the last call."""
+    def wait(self, seconds: float) -> bool:
+        """Wait for a report; return True if there was one since the last call.
+
+        :param seconds: how long to wait at most; with eventlet, the wait may be shorter
+        """
+        if self._event is not None:
+            self._event.wait(seconds)
+            self._event.clear()
+        elif not self._reported:
+            time.sleep(min(seconds, _NOTICE_SECONDS))
         reported, self._reported = self._reported, False
         return reported
 

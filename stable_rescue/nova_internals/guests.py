@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 from nova import conf as nova_conf
 from nova import exception as nova_exception
-from nova import utils
 from nova.compute import utils as compute_utils
 from oslo_log import log as logging
 
 from stable_rescue import steps
+from stable_rescue.nova_internals import concurrency
 from stable_rescue.nova_internals.instances import shares_of
 
 if TYPE_CHECKING:
@@ -36,8 +36,7 @@ def use_reentrant_connection_lock(driver: libvirt_driver.LibvirtDriver) -> None:
     that detects the broken connection. Nova makes that call under a lock which the
     handler needs as well. The thread would wait for itself, and all others for it.
     """
-    with_threads = getattr(utils, "concurrency_mode_threading", None)
-    if with_threads and with_threads():
+    if concurrency.has_threads():
         driver._host._wrapped_conn_lock = threading.RLock()
 
 

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """A guest is asked to shut down until it has, but not longer than it may take."""
 
+import threading
 from collections.abc import Callable
 from unittest import mock
 
@@ -9,6 +10,7 @@ from nova import conf as nova_conf
 from oslotest import base
 
 from stable_rescue import nova_internals
+from stable_rescue.nova_internals import concurrency, guest_events
 from stable_rescue.virt import shutdown
 
 TIMEOUT = 12  # seconds
@@ -47,6 +49,32 @@ class Guest:
             self.callback(mock.Mock(), domain, 5, 0, mock.Mock())
 
 
+class EventsTest(base.BaseTestCase):
+    """With native threads, a report ends the wait; with eventlet, it is looked for."""
+
+    def events(self, threads: bool) -> guest_events.GuestEvents:
+        with mock.patch.object(concurrency, "has_threads", lambda: threads):
+            return guest_events.GuestEvents()
+
+    def test_report_of_another_thread_ends_a_wait(self) -> None:
+        events = self.events(threads=True)
+        timer = threading.Timer(0.01, events.report)
+        timer.start()
+        self.addCleanup(timer.join)
+        self.assertTrue(events.wait(300))
+
+    def test_report_is_taken_once(self) -> None:
+        for threads in (True, False):
+            events = self.events(threads)
+            events.report()
+            self.assertEqual([True, False], [events.wait(0), events.wait(0)])
+
+    def test_wait_with_eventlet_is_short(self) -> None:
+        with mock.patch.object(guest_events, "time") as time:
+            self.assertFalse(self.events(threads=False).wait(300))
+        time.sleep.assert_called_once_with(guest_events._NOTICE_SECONDS)
+
+
 class ShutdownTest(base.BaseTestCase):
     def wait_for(self, guest: Guest) -> bool:
         driver, instance = mock.Mock(), mock.Mock(uuid=INSTANCE)
@@ -56,7 +84,11 @@ class ShutdownTest(base.BaseTestCase):
         guest.callback = driver._host._event_lifecycle_callback
         instance.system_metadata = {"image_os_shutdown_timeout": str(TIMEOUT)}
         clock = mock.Mock(monotonic=lambda: guest.now, sleep=guest.sleep)
-        with mock.patch.object(shutdown, "time", clock):
+        with (
+            mock.patch.object(concurrency, "has_threads", lambda: False),
+            mock.patch.object(guest_events, "time", clock),
+            mock.patch.object(shutdown, "time", clock),
+        ):
             return shutdown.wait_for(driver, instance)
 
     def test_stop_that_libvirt_reports_is_noticed_at_once(self) -> None:
