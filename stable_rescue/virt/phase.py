@@ -2,8 +2,8 @@
 """The phases of a rescue that users see, as events of the server's action.
 
 Events are written by the conductor, which may hang. One thread of this process writes
-all of them, in order and with the times at which they happened, so that a guest that is
-off never waits for an event.
+all of them, in order. While a guest is off, none of its events is written: the guest
+that starts next would share the processor with the services that write them.
 """
 
 import contextlib
@@ -31,6 +31,8 @@ _BOOT = ("rescue_boot", "unrescue_boot")
 _WAIT_SECONDS = 5
 
 _writer = Workers(lambda: 1, "stable-rescue-events")
+# By the UUID of an instance whose guest is off, or paused: its events since then.
+_held: dict[str, list["_Event"]] = {}
 
 
 @contextlib.contextmanager
@@ -42,10 +44,13 @@ def phase(
     Users see its start, finish and result with `openstack server event show`. An
     error becomes the event's details, so raise only what a tenant may read. If the
     conductor does not answer, the rescue continues, and the event is written later or
-    not at all.
+    not at all. The finish of a power-off is written after the boot, with the time of
+    the boot's end, because the conductor notes the time.
     """
     event = _Event(context, instance, f"compute_{name}")
-    _writer.submit(event.write)
+    _write(event)
+    if name in _POWER_OFF and instance.uuid not in _held:
+        wait_for_events()
     try:
         with activity.activity(instance.uuid, name):
             yield
@@ -57,10 +62,31 @@ def phase(
 
 def _finish(event: "_Event", name: str, error: Exception | None) -> None:
     event.error, event.finish_time = error, timeutils.utcnow(with_timezone=True)
-    _writer.submit(event.write)
-    is_off = name in (_POWER_OFF if error is None else (*_POWER_OFF, *_BOOT))
-    if not is_off:
+    is_off = error is None and name in _POWER_OFF
+    if is_off:
+        _held.setdefault(event.uuid, [])
+    _write(event)
+    if is_off:
+        return
+    _write_held(event.uuid)
+    # After an error, the guest may be off still.
+    if error is None or name not in (*_POWER_OFF, *_BOOT):
         wait_for_events()
+
+
+def _write(event: "_Event") -> None:
+    """Write an event soon, or once the next guest has been started."""
+    held = _held.get(event.uuid)
+    if held is None:
+        _writer.submit(event.write)
+    elif event not in held:
+        held.append(event)
+
+
+def _write_held(uuid: str) -> None:
+    """Write the events of an instance since its guest was off, in order."""
+    for event in _held.pop(uuid, ()):
+        _writer.submit(event.write)
 
 
 def wait_for_events() -> None:
@@ -113,6 +139,7 @@ class _Event:
         name: str,
     ) -> None:
         self._context, self._instance, self._name = context, instance, name
+        self.uuid: str = instance.uuid
         self.start_time = timeutils.utcnow(with_timezone=True)
         self.finish_time: datetime.datetime | None = None
         self.error: Exception | None = None
@@ -147,14 +174,14 @@ class _Event:
         if self.finish_time is not None and self.error is None:
             event.finish_time, event.result = self.finish_time, "Success"
             self._is_closed = True
-        event.create(self._instance.uuid, self._context.request_id)
+        event.create(self.uuid, self._context.request_id)
         self._is_written = True
 
     def _finish(self) -> None:
         """Finish the event; the conductor notes the time."""
         objects.InstanceActionEvent.event_finish_with_failure(
             self._context,
-            self._instance.uuid,
+            self.uuid,
             self._name,
             exc_val=self.error,
             exc_tb=self.error.__traceback__ if self.error else None,

@@ -32,9 +32,10 @@ SLOW: dict[Any, tuple[str, ...]] = {
 
 
 class StoppedPhaseFixture(fixtures.Fixture):
-    """Notes the slow calls between the stop and the start of a guest, in its thread.
+    """Notes the slow calls between the stop and the start of a guest.
 
-    ``calls`` has a list for each stopped phase.
+    These are the calls of the thread that works on the guest, and of the thread that
+    writes the events of the action. ``calls`` has a list for each stopped phase.
     """
 
     def _setUp(self) -> None:
@@ -58,11 +59,16 @@ class StoppedPhaseFixture(fixtures.Fixture):
 
     def _noting(self, label: str, original: Callable[..., Any]) -> Callable[..., Any]:
         def noting(*args: Any, **options: Any) -> Any:
-            if self._thread == threading.get_ident():
+            if self._is_noted(threading.current_thread()):
                 self.calls[-1].append(label)
             return original(*args, **options)
 
         return noting
+
+    def _is_noted(self, thread: threading.Thread) -> bool:
+        return self._thread is not None and (
+            thread.ident == self._thread or thread.name == "stable-rescue-events"
+        )
 
     def _stopping(self, _label: str, stop: Callable[..., Any]) -> Callable[..., Any]:
         def stopping(domain: Any, *args: Any) -> Any:
