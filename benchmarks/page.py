@@ -111,7 +111,8 @@ rescue guest down, so that it writes what it has repaired.
     (
         "Many servers at once",
         """\
-All servers get the request at the same time. CPU time and memory are
+All servers get the request at the same time, and their guests start on the same cores:
+the worst downtime grows with the servers for each core. CPU time and memory are
 ``nova-compute``'s alone, without the programs that it runs.
 """,
         tables.crowd,
