@@ -31,7 +31,8 @@ _BOOT = ("rescue_boot", "unrescue_boot")
 _WAIT_SECONDS = 5
 
 _writer = Workers(lambda: 1, "stable-rescue-events")
-# By the UUID of an instance whose guest is off, or paused: its events since then.
+# By the UUID of an instance whose guest is off, or paused: the phases that have ended
+# since the guest ran.
 _held: dict[str, list["_Event"]] = {}
 
 
@@ -48,9 +49,10 @@ def phase(
     the boot's end, because the conductor notes the time.
     """
     event = _Event(context, instance, f"compute_{name}")
-    _write(event)
-    if name in _POWER_OFF and instance.uuid not in _held:
-        wait_for_events()
+    if instance.uuid not in _held:
+        _writer.submit(event.write)
+        if name in _POWER_OFF:
+            wait_for_events()
     try:
         with activity.activity(instance.uuid, name):
             yield
@@ -62,31 +64,14 @@ def phase(
 
 def _finish(event: "_Event", name: str, error: Exception | None) -> None:
     event.error, event.finish_time = error, timeutils.utcnow(with_timezone=True)
-    is_off = error is None and name in _POWER_OFF
-    if is_off:
-        _held.setdefault(event.uuid, [])
-    _write(event)
-    if is_off:
+    if error is None and name in _POWER_OFF:
+        _held.setdefault(event.uuid, []).append(event)
         return
-    _write_held(event.uuid)
+    for each in (*_held.pop(event.uuid, ()), event):
+        _writer.submit(each.write)
     # After an error, the guest may be off still.
     if error is None or name not in (*_POWER_OFF, *_BOOT):
         wait_for_events()
-
-
-def _write(event: "_Event") -> None:
-    """Write an event soon, or once the next guest has been started."""
-    held = _held.get(event.uuid)
-    if held is None:
-        _writer.submit(event.write)
-    elif event not in held:
-        held.append(event)
-
-
-def _write_held(uuid: str) -> None:
-    """Write the events of an instance since its guest was off, in order."""
-    for event in _held.pop(uuid, ()):
-        _writer.submit(event.write)
 
 
 def wait_for_events() -> None:
