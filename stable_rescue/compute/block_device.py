@@ -60,7 +60,8 @@ def rebuild(
         ) from exc
     except _CINDER_FAILED as exc:
         LOG.exception(
-            "Could not read the volumes from Cinder; refusing the rescue",
+            "Could not read the volumes from Cinder; a rescue of the server is refused "
+            "until Cinder answers",
             instance=instance,
         )
         raise exception.Refused(
