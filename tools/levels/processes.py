@@ -4,19 +4,16 @@
 import subprocess
 import sys
 import threading
-import time
 from pathlib import Path
 from typing import IO
+
+from elapsed import Clock
 
 KEEPER = Path(__file__).with_name("keeper.py")
 #: For the keeper of an interrupted level: it asks a process to end, then kills it.
 END_SECONDS = 90
-STARTED = time.monotonic()
-
-
-def say(text: str) -> None:
-    """Print a message with the seconds since the start."""
-    print(f"[{time.monotonic() - STARTED:4.0f} s] {text}\n", end="", flush=True)
+#: Prints a message with the seconds since the start.
+say = Clock().say
 
 
 def tail(log: Path, lines: int = 30) -> str:

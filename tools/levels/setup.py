@@ -77,7 +77,6 @@ def install_packages(names: Sequence[str]) -> None:
 
     :raises NotReadyError: if that fails, or the user is not root
     """
-    sys.path.insert(0, str(ROOT))
     from lab import packages
     from lab.errors import LabError
 

@@ -10,9 +10,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from elapsed import Clock
+
 from rescue_images import MAX_SIZE, ImageError, disk, iso, tree
 from rescue_images.boot import Boot, new_identity
-from rescue_images.commands import Progress, run
+from rescue_images.commands import run
 
 #: What the build calls, with the Debian package of each.
 _TOOLS = {
@@ -89,7 +91,7 @@ def _work_folder(out: Path) -> Iterator[Path]:
             shutil.rmtree(work, ignore_errors=True)
 
 
-def build(options: Options, progress: Progress) -> dict[str, Path]:
+def build(options: Options, clock: Clock) -> dict[str, Path]:
     """Build the images; return the path of each format.
 
     :raises ImageError: if a step fails; images of an earlier build then stay
@@ -99,13 +101,13 @@ def build(options: Options, progress: Progress) -> dict[str, Path]:
     with _work_folder(options.out) as work:
         log.write_bytes(b"")
         root = work / "tree"
-        progress.say(f"packages of Debian {options.suite}; log: {log}")
+        clock.say(f"packages of Debian {options.suite}; log: {log}")
         cache = options.out / "cache"
-        tree.make(root, cache, log, progress, options.suite, options.mirror)
-        boot = _packed(root, work, log, progress)
+        tree.make(root, cache, log, clock, options.suite, options.mirror)
+        boot = _packed(root, work, log, clock)
         paths = {}
         for image_format in options.formats:
-            progress.say(f"image: {image_format}")
+            clock.say(f"image: {image_format}")
             made = work / f"rescue.{image_format}"
             _MAKERS[image_format](boot, made)
             size = made.stat().st_size
@@ -117,12 +119,12 @@ def build(options: Options, progress: Progress) -> dict[str, Path]:
             path = image_path(options.out, image_format)
             made.rename(path)
             paths[image_format] = path
-            progress.say(f"  {path}: {size >> 20} MiB")
+            clock.say(f"  {path}: {size >> 20} MiB")
         (options.out / "identity").write_text(f"{boot.identity}\n")
     return paths
 
 
-def _packed(root: Path, work: Path, log: Path, progress: Progress) -> Boot:
+def _packed(root: Path, work: Path, log: Path, clock: Clock) -> Boot:
     """Return a tree that has got an identity, packed as squashfs."""
     identity = new_identity()
     date = datetime.datetime.now(tz=datetime.UTC).strftime("%Y-%m-%d %H:%M")
@@ -130,7 +132,7 @@ def _packed(root: Path, work: Path, log: Path, progress: Progress) -> Boot:
     marks.mkdir(exist_ok=True)
     (marks / "identity").write_text(f"{identity}\n")
     (marks / "date").write_text(f"{date}\n")
-    progress.say(f"compression of the system, identity {identity}")
+    clock.say(f"compression of the system, identity {identity}")
     squashfs = work / "rescue.squashfs"
     run(
         log,
@@ -145,6 +147,6 @@ def _packed(root: Path, work: Path, log: Path, progress: Progress) -> Boot:
             "var/cache/apt/*",
             "var/lib/apt/lists/*",
         ),
-        progress=progress,
+        clock=clock,
     )
     return Boot(root, work, log, identity, squashfs, date)

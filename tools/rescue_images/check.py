@@ -6,9 +6,10 @@ import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from elapsed import Clock
+
 from rescue_images import ImageError, servers
 from rescue_images.build import image_path
-from rescue_images.commands import Progress
 from rescue_images.machine import Machine
 
 _FIRMWARE = Path("/usr/share/OVMF")
@@ -227,7 +228,7 @@ _SCENES: dict[str, Callable[[Machine, str], None]] = {
 }
 
 
-def check(out: Path, names: Sequence[str], progress: Progress) -> int:
+def check(out: Path, names: Sequence[str], clock: Clock) -> int:
     """Boot cases; return how many failed.
 
     :param out: the folder of a build; consoles are written to its folder check
@@ -255,19 +256,19 @@ def check(out: Path, names: Sequence[str], progress: Progress) -> int:
             with blank.open("wb") as stream:
                 stream.truncate(256 * 1024**2)
             disks = [server, blank]
-        progress.say(f"{name}: boot")
+        clock.say(f"{name}: boot")
         try:
             words = arguments(case, disks, image, folder)
             with Machine(words, folder / f"{name}.log") as machine:
                 greeting = machine.log_in(servers.PASSWORD)
-                progress.say(f"{name}: logged in; {case.scene}")
+                clock.say(f"{name}: logged in; {case.scene}")
                 _SCENES[case.scene](machine, greeting)
                 machine.type("poweroff")
                 machine.wait()
         except ImageError as error:
             failed += 1
-            progress.say(f"{name}: FAILED: {error}")
+            clock.say(f"{name}: FAILED: {error}")
         else:
-            progress.say(f"{name}: passed")
-    progress.say(f"{len(names) - failed} of {len(names)} cases passed")
+            clock.say(f"{name}: passed")
+    clock.say(f"{len(names) - failed} of {len(names)} cases passed")
     return failed

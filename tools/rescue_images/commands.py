@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Run commands, and report how long they have taken."""
+"""Run commands, and print how far they are."""
 
 import contextlib
 import os
@@ -10,6 +10,8 @@ import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from elapsed import Clock
+
 from rescue_images import ImageError
 
 _INTERVAL = 0.5
@@ -19,24 +21,12 @@ _GRACE = 10
 _TAIL = 15
 
 
-class Progress:
-    """Prints what is being done, with the time since the start."""
-
-    def __init__(self) -> None:
-        self._start = time.monotonic()
-
-    def say(self, text: str) -> None:
-        """Print a line with the elapsed minutes and seconds."""
-        seconds = int(time.monotonic() - self._start)
-        print(f"[{seconds // 60:3}:{seconds % 60:02}] {text}", flush=True)
-
-
 def run(
-    log: Path, *command: str | Path, progress: Progress | None = None, input: str = ""
+    log: Path, *command: str | Path, clock: Clock | None = None, input: str = ""
 ) -> None:
     """Run a command, and append what it prints to a log.
 
-    :param progress: prints the lines of the log that begin with "I: ", as mmdebstrap's
+    :param clock: prints the lines of the log that begin with "I: ", as mmdebstrap's
         do, and once in a while that the command still runs
     :param input: what the command reads
     :raises ImageError: if the command fails; the message has the end of the log
@@ -61,10 +51,10 @@ def run(
         with contextlib.suppress(BrokenPipeError):
             process.stdin.write(input.encode())
             process.stdin.close()
-        if progress is None:
+        if clock is None:
             process.wait()
         else:
-            _follow(process, log, begin, progress)
+            _follow(process, log, begin, clock)
     if process.returncode:
         tail = b"\n".join(log.read_bytes()[begin:].splitlines()[-_TAIL:])
         raise ImageError(
@@ -74,7 +64,7 @@ def run(
 
 
 def _follow(
-    process: subprocess.Popen[bytes], log: Path, begin: int, progress: Progress
+    process: subprocess.Popen[bytes], log: Path, begin: int, clock: Clock
 ) -> None:
     last = time.monotonic()
     while process.poll() is None:
@@ -86,10 +76,10 @@ def _follow(
         begin += len(complete)
         for line in complete.splitlines():
             if line.startswith(b"I: ") and b"-hook" not in line:
-                progress.say("  " + line[3:].decode(errors="replace"))
+                clock.say("  " + line[3:].decode(errors="replace"))
                 last = time.monotonic()
         if time.monotonic() - last > _HEARTBEAT:
-            progress.say("  still running")
+            clock.say("  still running")
             last = time.monotonic()
         time.sleep(_INTERVAL)
 

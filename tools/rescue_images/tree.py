@@ -3,8 +3,10 @@
 
 from pathlib import Path
 
+from elapsed import Clock
+
 from rescue_images import RECIPE, ImageError
-from rescue_images.commands import Progress, run
+from rescue_images.commands import run
 
 _KEYRING = "/usr/share/keyrings/debian-archive-keyring.gpg"
 #: What apt prints, and what that means to whoever builds.
@@ -66,7 +68,7 @@ def command(tree: Path, cache: Path, suite: str, mirror: str) -> list[str]:
 
 
 def make(
-    tree: Path, cache: Path, log: Path, progress: Progress, suite: str, mirror: str
+    tree: Path, cache: Path, log: Path, clock: Clock, suite: str, mirror: str
 ) -> None:
     """Make the tree of the rescue system.
 
@@ -74,7 +76,7 @@ def make(
     """
     cache.mkdir(parents=True, exist_ok=True)
     try:
-        run(log, *command(tree, cache, suite, mirror), progress=progress)
+        run(log, *command(tree, cache, suite, mirror), clock=clock)
     except ImageError as error:
         text = log.read_text(errors="replace")
         for sign, reason in _REASONS.items():

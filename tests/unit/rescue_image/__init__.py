@@ -10,6 +10,7 @@ FILES = ROOT / "rescue-image" / "files"
 _PATHS = (FILES / "usr/lib/python3/dist-packages", ROOT / "tools")
 
 with mock.patch.object(sys, "path", [*map(str, _PATHS), *sys.path]):
+    import elapsed  # noqa: F401
     import rescue_images.boot
     import rescue_images.build
     import rescue_images.check

@@ -5,6 +5,7 @@ import os
 from pathlib import Path
 
 import fixtures
+from elapsed import Clock
 from oslotest import base
 from rescue_images import ImageError, check, machine
 
@@ -95,9 +96,5 @@ class CheckTestCase(base.BaseTestCase):
             )
         )
         out = self.folder / "out"
-        progress = fixtures.MockPatch("rescue_images.check.Progress")
-        self.useFixture(progress)
-        error = self.assertRaises(
-            ImageError, check.check, out, ["bios-usb"], progress.mock()
-        )
+        error = self.assertRaises(ImageError, check.check, out, ["bios-usb"], Clock())
         self.assertIn("tools/rescue-image build", str(error))
