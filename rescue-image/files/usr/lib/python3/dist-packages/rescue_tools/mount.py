@@ -272,14 +272,20 @@ def _close(commands: Commands, is_below_volumes: bool) -> list[str]:
     return opened
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Mount the server; return the status of the command."""
+def parser_of(command: str, description: str | None) -> argparse.ArgumentParser:
+    """Return the parser of a command that mounts the server: it takes a device."""
     parser = argparse.ArgumentParser(
-        prog="rescue-mount",
-        description=__doc__,
+        prog=command,
+        description=description,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("device", nargs="?", help="the server's root, if not found")
+    return parser
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Mount the server; return the status of the command."""
+    parser = parser_of("rescue-mount", __doc__)
     parser.add_argument(
         "--read-only", action="store_true", help="write nothing, replay no journal"
     )

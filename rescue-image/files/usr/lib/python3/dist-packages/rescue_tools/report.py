@@ -5,7 +5,6 @@ A server that is not mounted is mounted read-only for the report, without a repl
 its journals.
 """
 
-import argparse
 import contextlib
 import io
 import os
@@ -18,7 +17,7 @@ from rescue_tools import TARGET, RescueError, boot, fstab, journal
 from rescue_tools.commands import Commands
 from rescue_tools.disks import Device, Disks, read, size_of
 from rescue_tools.findings import Finding, Grade, note, ok, problem
-from rescue_tools.mount import Mounter, unmount
+from rescue_tools.mount import Mounter, parser_of, unmount
 
 _FULL = 0.95
 _EXT = ("ext2", "ext3", "ext4")
@@ -215,13 +214,7 @@ def _report(commands: Commands) -> int:
 
 def main(arguments: list[str] | None = None) -> int:
     """Print the report; return 1 if there is a problem, 2 if there is no report."""
-    parser = argparse.ArgumentParser(
-        prog="rescue-report",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("device", nargs="?", help="the server's root, if not found")
-    device = parser.parse_args(arguments).device
+    device = parser_of("rescue-report", __doc__).parse_args(arguments).device
     commands = Commands()
     if os.path.ismount(TARGET):
         return _report(commands)
