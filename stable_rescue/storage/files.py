@@ -25,6 +25,18 @@ def write(path: Path, text: str) -> None:
         raise
 
 
+def write_aside(path: Path, text: str) -> None:
+    """Write a file as :func:`write` does, but not as steps of a rescue.
+
+    A rescue does not depend on such a file. After a power failure, the file may be as
+    it was before, because its folder is not flushed.
+
+    :raises OSError: if the file cannot be written; its old content is kept
+    """
+    _write_and_flush(temporary_path(path), text)
+    temporary_path(path).replace(path)
+
+
 @steps.changes("remove a file")
 def remove(path: Path) -> None:
     """Remove a file and its temporary file; a missing one is no error.
@@ -53,12 +65,7 @@ def temporary_path(path: Path) -> Path:
 
 @steps.changes("write a temporary file")
 def _write_temporary(path: Path, text: str) -> None:
-    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW
-    descriptor = os.open(temporary_path(path), flags, 0o600)
-    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
+    _write_and_flush(temporary_path(path), text)
 
 
 @steps.changes("move a file into place")
@@ -69,6 +76,15 @@ def move_into_place(path: Path) -> None:
     """
     temporary_path(path).replace(path)
     _sync_folder(path.parent)
+
+
+def _write_and_flush(path: Path, text: str) -> None:
+    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW
+    descriptor = os.open(path, flags, 0o600)
+    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
 
 
 def _sync_folder(folder: Path) -> None:

@@ -9,18 +9,18 @@ the host in its name, because hosts may share state_path. Nothing reads a report
 import contextlib
 import datetime
 import json
-import os
 from pathlib import Path
 from typing import Any
 
 from nova import conf as nova_conf
 from oslo_utils import timeutils
 
+from stable_rescue.storage import files
+
 CONF = nova_conf.CONF
 
 #: Counts up whenever a key of the files is renamed or removed.
 FORMAT = 1
-_FLAGS = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW
 _SUFFIX = ".json"
 
 Report = dict[str, Any]
@@ -104,11 +104,4 @@ def now() -> str:
 
 
 def _write(path: Path, report: Report) -> None:
-    """Replace a report; the file is complete or missing, even after a crash."""
-    temporary = path.with_suffix(".new")
-    descriptor = os.open(temporary, _FLAGS, 0o600)
-    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-        json.dump(report, file, indent=1, ensure_ascii=False)
-        file.flush()
-        os.fsync(descriptor)
-    temporary.replace(path)
+    files.write_aside(path, json.dumps(report, indent=1, ensure_ascii=False))

@@ -69,10 +69,11 @@ BY_OWNER = {("instance", "save"), ("temporary_path()", "replace")}
 #: Functions that change something outside of steps, with the reason.
 EXEMPT = {
     "storage/files.py write": "removes only what a failed step has left",
+    "storage/files.py write_aside": "a rescue does not depend on such a file",
+    "storage/files.py _write_and_flush": "a step calls it, or write_aside",
     "storage/files.py _sync": "opens a file or a folder to flush it, changes nothing",
     "storage/leftovers.py _images": "lists the images of a pool, removes none",
     "storage/leftovers.py remove": "a command of an operator, who repeats it",
-    "storage/reports.py _write": "a rescue does not depend on its report",
     "storage/reports.py begin": "a rescue does not depend on its report",
     "storage/reports.py remove_old": "a rescue does not depend on its report",
     "storage/requests.py _make": "a request that is lost can be repeated",
