@@ -137,9 +137,9 @@ OPTIONS = [
         default=4,
         min=1,
         max=64,
-        help="Number of volumes of a server that are connected or checked at the same "
-        "time. os-brick still connects the volumes of some protocols one by one "
-        "(iSCSI, FC, NVMe-oF, ScaleIO).",
+        help="Number of volumes of a server that are connected or checked, on this "
+        "host and in Cinder, at the same time. os-brick still connects the volumes of "
+        "some protocols one by one (iSCSI, FC, NVMe-oF, ScaleIO).",
     ),
     cfg.IntOpt(
         "volume_check_timeout",

@@ -2,13 +2,14 @@
 """The full block device mapping of a server that is about to be rescued.
 
 Root, ephemeral and swap disks come from Nova's database, every volume with the
-connection that Cinder has now.
+connection that Cinder has now. Cinder is asked for several volumes at once.
 """
 
 from typing import Any
 
 from cinderclient import exceptions as cinder_exception
 from keystoneauth1 import exceptions as keystone_exception
+from nova import conf as nova_conf
 from nova import context as nova_context
 from nova import exception as nova_exception
 from nova import objects
@@ -16,8 +17,9 @@ from nova.compute import manager
 from nova.virt import driver as virt_driver
 from oslo_log import log as logging
 
-from stable_rescue import exception, nova_internals
+from stable_rescue import exception, nova_internals, parallel
 
+CONF = nova_conf.CONF
 LOG = logging.getLogger(__name__)
 
 _CINDER_FAILED = (
@@ -39,12 +41,18 @@ def rebuild(
     :raises Refused: if Cinder does not answer, or if a volume is not attached to this
         instance or not in use
     """
-    stored = nova_internals.block_device_info(context, instance)
-    volumes = virt_driver.block_device_info_get_mapping(stored)
+    info = nova_internals.unsaved_block_device_info(context, instance)
+    volumes = virt_driver.block_device_info_get_mapping(info)
+
+    def ask_cinder(volume: Any) -> None:
+        _check(compute.volume_api.get(context, volume.volume_id), instance)
+        volume.refresh_connection_info(
+            context, instance, compute.volume_api, compute.driver
+        )
+
+    workers = CONF.stable_rescue.volume_connect_workers
     try:
-        for volume in volumes:
-            _check(compute.volume_api.get(context, volume.volume_id), instance)
-        return nova_internals.fresh_block_device_info(compute, context, instance)
+        parallel.for_each(context, volumes, ask_cinder, workers)
     except nova_exception.VolumeNotFound as exc:
         raise exception.Refused(exc.format_message().rstrip(".")) from exc
     except nova_exception.VolumeAttachmentNotFound as exc:
@@ -68,6 +76,7 @@ def rebuild(
             "the volume service does not answer, so the server's volumes cannot be "
             "checked; try again later"
         ) from exc
+    return info
 
 
 def _check(volume: dict[str, Any], instance: "objects.Instance") -> None:

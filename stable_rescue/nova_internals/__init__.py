@@ -59,13 +59,13 @@ from stable_rescue.nova_internals.hosts import (
 )
 from stable_rescue.nova_internals.instances import (
     block_device_info,
-    fresh_block_device_info,
     mount_shares,
     ports_in_neutron,
     power_state,
     replace_periodic_tasks,
     rescue_image_ref,
     shares_of,
+    unsaved_block_device_info,
 )
 from stable_rescue.nova_internals.memory import (
     DUMP_FORMATS,
@@ -109,7 +109,6 @@ __all__ = [
     "disk_bytes",
     "dump_memory",
     "fetch_rescue_disk",
-    "fresh_block_device_info",
     "guest_of",
     "has_usb_cdroms",
     "has_volume_secret",
@@ -138,6 +137,7 @@ __all__ = [
     "service_user_context",
     "shares_of",
     "start_guest",
+    "unsaved_block_device_info",
     "use_reentrant_connection_lock",
     "versions_of",
     "versions_without_driver",

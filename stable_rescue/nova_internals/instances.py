@@ -17,32 +17,6 @@ if TYPE_CHECKING:
     from nova.virt.libvirt import driver as libvirt_driver
 
 
-def fresh_block_device_info(
-    compute: manager.ComputeManager,
-    context: nova_context.RequestContext,
-    instance: objects.Instance,
-) -> dict[str, Any]:
-    """Return an instance's block_device_info with the current connections from Cinder.
-
-    Errors of Cinder's client propagate.
-    """
-    copies = [
-        mapping.obj_clone()
-        for mapping in block_device_mapping.BlockDeviceMappingList.get_by_instance_uuid(
-            context, instance.uuid
-        )
-    ]
-    for mapping in copies:
-        # Nova's refresh saves what Cinder returns. That lacks the device of the
-        # connected volume, without which StorPool's connector cannot disconnect it.
-        mapping.save = lambda: None
-    return dict(
-        compute._get_instance_block_device_info(
-            context, instance, refresh_conn_info=True, bdms=copies
-        )
-    )
-
-
 def block_device_info(
     context: nova_context.RequestContext, instance: objects.Instance
 ) -> dict[str, Any]:
@@ -50,6 +24,23 @@ def block_device_info(
     mappings = block_device_mapping.BlockDeviceMappingList.get_by_instance_uuid(
         context, instance.uuid
     )
+    return dict(virt_driver.get_block_device_info(instance, mappings))
+
+
+def unsaved_block_device_info(
+    context: nova_context.RequestContext, instance: objects.Instance
+) -> dict[str, Any]:
+    """Return the instance's block_device_info; changes of it are not saved.
+
+    Nova's refresh of a volume's connection saves what Cinder returns. That lacks the
+    device of the connected volume, without which StorPool's connector cannot
+    disconnect it.
+    """
+    mappings = block_device_mapping.BlockDeviceMappingList.get_by_instance_uuid(
+        context, instance.uuid
+    )
+    for mapping in mappings:
+        mapping.save = lambda: None
     return dict(virt_driver.get_block_device_info(instance, mappings))
 
 

@@ -99,7 +99,7 @@ def update(
     info.setdefault("serial", volume.serial)
     if volume.device["connection_info"].get("multiattach"):
         info["multiattach"] = True
-    save(context, instance, volume, info)
+    save(context, instance, {volume.device.volume_id: info})
     api.attachment_complete(context, attachment_id)
     return info
 
@@ -107,16 +107,28 @@ def update(
 def save(
     context: nova_context.RequestContext,
     instance: "objects.Instance",
-    volume: Volume,
-    info: dict[str, Any],
+    infos: dict[str, dict[str, Any]],
 ) -> None:
-    """Write a volume's connection_info to Nova's database if the connection differs.
+    """Write each connection_info to Nova's database if the connection differs.
 
     Other keys, such as the attachment's status in Cinder, are no reason to write.
+
+    :param infos: the connection_infos by volume id
+    :raises nova.exception.VolumeBDMNotFound: if a volume is not the instance's any more
     """
-    mapping = objects.BlockDeviceMapping.get_by_volume_and_instance(
-        context, volume.device.volume_id, instance.uuid
+    if not infos:
+        return
+    mappings = objects.BlockDeviceMappingList.get_by_instance_uuid(
+        context, instance.uuid
     )
+    of_volumes = {each.volume_id: each for each in mappings if each.volume_id}
+    for volume_id, info in infos.items():
+        if volume_id not in of_volumes:
+            raise nova_exception.VolumeBDMNotFound(volume_id=volume_id)
+        _save(of_volumes[volume_id], info)
+
+
+def _save(mapping: "objects.BlockDeviceMapping", info: dict[str, Any]) -> None:
     stored = jsonutils.loads(mapping.connection_info or "{}")
     if all(stored.get(key) == info.get(key) for key in ("driver_volume_type", "data")):
         return

@@ -21,7 +21,6 @@ threads are green, like os-brick's own threads for multipath.
 """
 
 from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -35,7 +34,7 @@ from os_brick import exception as brick_exception
 from oslo_concurrency import processutils
 from oslo_log import log as logging
 
-from stable_rescue import exception, nova_internals
+from stable_rescue import exception, nova_internals, parallel
 from stable_rescue.domain import document, sources
 from stable_rescue.domain.document import Domain
 from stable_rescue.domain.mapping import BlockDevices
@@ -126,11 +125,7 @@ def verify(
         return _Checked(volume, info, disk_xml)
 
     volumes = volumes_of(block_device_info, domain)
-    checked, refused = _for_each(
-        context, instance, volumes, verify_one, "cannot be used"
-    )
-    if refused is not None:
-        raise refused
+    checked = _for_each(context, instance, volumes, verify_one, "cannot be used")
     if not change_nothing:
         _save(context, instance, checked)
     return _disks_of(checked)
@@ -164,15 +159,13 @@ def connect(
 
     volumes = volumes_of(block_device_info, domain)
     connector = _connector(driver, instance) if volumes else {}
-    checked, refused = _for_each(
+    checked = _for_each(
         context,
         instance,
         volumes,
         connect_one,
         "cannot be connected to the compute host",
     )
-    if refused is not None:
-        raise refused
     _save(context, instance, checked)
     return _disks_of(checked)
 
@@ -262,9 +255,9 @@ def _save(
     instance: "objects.Instance",
     checked: list[_Checked],
 ) -> None:
-    """Write the connections to Nova's database."""
-    for item in checked:
-        attachment.save(context, instance, item.volume, item.connection_info)
+    """Write the connections that have changed to Nova's database."""
+    infos = {item.volume.device.volume_id: item.connection_info for item in checked}
+    attachment.save(context, instance, infos)
 
 
 def _disks_of(checked: list[_Checked]) -> dict[str, str]:
@@ -278,38 +271,27 @@ def _for_each(
     volumes: list[Volume],
     action: Callable[[Volume], R],
     failure: str,
-) -> tuple[list[R], exception.Refused | None]:
+) -> list[R]:
     """Run an action for several volumes at once; start none after an error.
 
     :param failure: follows the volume's name in the refusal if the action fails
-    :returns: the results, and the first error
+    :raises Refused: if the action fails; the reason names the first volume
     """
-    errors: list[exception.Refused] = []
 
-    def run(volume: Volume) -> list[R]:
-        if errors:
-            return []
+    def run(volume: Volume) -> R:
         try:
-            return [action(volume)]
-        except exception.Refused as exc:
-            errors.append(exc)
+            return action(volume)
+        except exception.Refused:
+            raise
         except Exception as exc:
             reason = f"{volume.name} {failure}"
             LOG.exception(
                 "A volume failed, not trying the others: %s", reason, instance=instance
             )
-            refused = exception.Refused(f"{reason}; ask the operator")
-            refused.__cause__ = exc
-            errors.append(refused)
-        return []
+            raise exception.Refused(f"{reason}; ask the operator") from exc
 
-    if not volumes:
-        return [], None
-    workers = min(CONF.stable_rescue.volume_connect_workers, len(volumes))
-    # oslo.log reads the request id from the thread's context store.
-    with ThreadPoolExecutor(workers, initializer=context.update_store) as pool:
-        results = [item for items in pool.map(run, volumes) for item in items]
-    return results, errors[0] if errors else None
+    workers = CONF.stable_rescue.volume_connect_workers
+    return parallel.for_each(context, volumes, run, workers)
 
 
 def _connector(

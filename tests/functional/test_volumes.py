@@ -2,6 +2,7 @@
 """A rescue has all volumes, and checks them before the guest is powered off."""
 
 import copy
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -11,6 +12,8 @@ from nova.compute import power_state
 from oslo_utils.fixture import uuidsentinel as uuids
 
 from tests.functional.volumes import DOWN, VOLUMES, VolumesTestBase
+
+TIMEOUT = 60  # seconds
 
 
 class RunningTest(VolumesTestBase):
@@ -29,6 +32,32 @@ class RunningTest(VolumesTestBase):
         for volume in VOLUMES:
             path = self.connections()[volume]["data"]["device_path"]
             self.assertEqual(str(self.storage.path(volume)), path)
+
+    def test_cinder_is_asked_for_several_volumes_at_once(self) -> None:
+        get, asked = self.cinder.fake_get, set()
+        two_are_asked = threading.Event()
+
+        def get_with_another(
+            context: Any, volume_id: str, microversion: Any = None
+        ) -> Any:
+            asked.add(volume_id)
+            if len(asked) > 1:
+                two_are_asked.set()
+            if not two_are_asked.wait(TIMEOUT):
+                raise DOWN
+            return get(context, volume_id, microversion)
+
+        self.patch_volume(get_with_another)
+        self.rescue_server()
+
+    def test_number_of_database_reads_does_not_grow_with_the_volumes(self) -> None:
+        read_one = self.useFixture(
+            fixtures.MockPatch(
+                "nova.objects.BlockDeviceMapping.get_by_volume_and_instance"
+            )
+        ).mock
+        self.rescue_server()
+        read_one.assert_not_called()
 
     def test_missing_device_of_a_volume_is_refused(self) -> None:
         self.storage.path(VOLUMES[1]).unlink()
@@ -75,7 +104,7 @@ class CinderTest(VolumesTestBase):
         self.assertEqual(self.stored, self.connections())
 
     def check_cinder_down_for_second_connection_keeps_the_first(self) -> None:
-        """Nova refreshes one connection after the other, and saves the first."""
+        """Nova's refresh saves each connection; a rescue must not."""
         get, calls = self.cinder.fake_attachment_get, []
 
         def get_first_only(context: Any, attachment_id: str) -> Any:
