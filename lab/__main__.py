@@ -99,6 +99,12 @@ def parser() -> argparse.ArgumentParser:
         "demo", parents=[shared], help="rescue a server and show which devices moved"
     )
     demo.add_arguments(scene)
+    reboot = commands_.add_parser(
+        "host-reboot",
+        parents=[shared],
+        help="let the compute host fail, with servers in every state, and boot",
+    )
+    demo.add_reboot_arguments(reboot)
     check = commands_.add_parser(
         "tempest", parents=[shared], help="run the rescue tests of tempest"
     )
@@ -125,7 +131,7 @@ def run(arguments: argparse.Namespace) -> int:
         case "exec":
             argv = arguments.argv
             return commands.execute(lab, argv[1:] if argv[:1] == ["--"] else argv)
-        case "demo":
+        case "demo" | "host-reboot":
             return _in_lab(lab, arguments, demo.main)
         case "tempest":
             return _in_lab(lab, arguments, tempest.main)

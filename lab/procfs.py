@@ -15,13 +15,28 @@ def start_time(pid: int, proc: Path = HOST_PROC) -> int | None:
 
     Return None if there is no such process or if it is a zombie.
     """
+    fields = _stat(pid, proc)
+    return int(fields[19]) if fields else None
+
+
+def session(pid: int, proc: Path = HOST_PROC) -> int | None:
+    """Return the session of ``pid``, which is the pid of the session's first process.
+
+    Return None if there is no such process or if it is a zombie.
+    """
+    fields = _stat(pid, proc)
+    return int(fields[3]) if fields else None
+
+
+def _stat(pid: int, proc: Path) -> list[str]:
+    """Return what ``stat`` says of a process from its state on, [] if it has ended."""
     try:
         stat = (proc / str(pid) / "stat").read_text()
     except OSError:
-        return None
+        return []
     # The command name may contain blanks and brackets; count fields from its end.
     fields = stat.rpartition(")")[2].split()
-    return None if fields[0] in "ZX" else int(fields[19])
+    return [] if fields[0] in "ZX" else fields
 
 
 @dataclass(frozen=True)

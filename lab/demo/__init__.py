@@ -32,6 +32,7 @@ SCENES = {
     "manual": "the commands of the manual",
     "downtime": "how long a guest is off, beside libvirt alone",
     "restart": "nova-compute killed during a rescue and started again",
+    "host-reboot": "the compute host fails, with servers in every state, and boots",
     "start": "what the package costs nova-compute at its start",
 }
 
@@ -67,6 +68,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="play all cases of the scene instead of one",
     )
     parser.add_argument("--keep", action="store_true", help="leave the lab up")
+
+
+def add_reboot_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of ``host-reboot``: the scene of this name, with all cases."""
+    parser.add_argument("--keep", action="store_true", help="leave the lab up")
+    parser.set_defaults(
+        scene="host-reboot", bus="", device="disk", machine="q35", all=True
+    )
 
 
 def main(lab: Lab, arguments: argparse.Namespace) -> int:

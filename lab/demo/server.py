@@ -139,6 +139,14 @@ class DemoServer:
         self._openstack("server", "start", self.server.id)
         self._wait_for_status("ACTIVE")
 
+    def start_hard(self) -> None:
+        """Start a guest that is off, although the server may be in status ACTIVE.
+
+        :raises LabError: with Nova's reason, if the server does not reach ACTIVE
+        """
+        self._openstack("server", "reboot", "--hard", self.server.id)
+        self._wait_for_status("ACTIVE")
+
     def show(self) -> Any:
         """Return the server as the API shows it now."""
         return self.cloud.compute.get_server(self.server)

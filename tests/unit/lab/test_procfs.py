@@ -49,3 +49,11 @@ class ProcessIdTest(unittest.TestCase):
         fields = ["S", *("0" for _ in range(18)), "4711", "0"]
         (process / "stat").write_text(f"7 (a) b (c) {' '.join(fields)}\n")
         self.assertEqual(4711, procfs.start_time(7, self.file.parent))
+
+    def test_session_is_that_of_the_process_that_has_begun_it(self) -> None:
+        child = subprocess.Popen(["sleep", "60"], start_new_session=True)
+        self.addCleanup(child.wait)
+        self.addCleanup(child.kill)
+        self.assertEqual(child.pid, procfs.session(child.pid))
+        self.assertEqual(os.getsid(0), procfs.session(os.getpid()))
+        self.assertIsNone(procfs.session(2**22))
