@@ -22,13 +22,13 @@ from nova.virt.libvirt import utils as libvirt_utils
 
 from stable_rescue import exception, nova_internals
 from stable_rescue.domain import recognize
-from stable_rescue.plan import RescuePlan, RescueRequest
+from stable_rescue.plan import RescuePlan
 from stable_rescue.storage import disk_info, inspection, kernel, medium, volumes
 from stable_rescue.storage.store import remove_instance_directory, store_of
 from stable_rescue.storage.volume import Volume, lacks_secret, volumes_of
 from stable_rescue.virt import guest, origin, preparation
 from stable_rescue.virt.origin import Origin
-from stable_rescue.virt.preparation import Decision
+from stable_rescue.virt.preparation import Decision, Subject
 
 CONF = nova_conf.CONF
 
@@ -84,43 +84,38 @@ def plan(
     nova_guest = _guest_of(driver, instance)
     try:
         with disk_info.unchanged(folder, medium.NAMES):
-            return _plan(
-                driver,
-                context,
-                instance,
-                image,
-                request,
-                block_device_info,
-                nova_guest,
+            # A rescue defines a misplaced original first, and compares with that.
+            layouts = guest.layouts(nova_guest)
+            server = origin.read(nova_guest, instance, managed=True)
+            subject = Subject(
+                driver, context, instance, image, request, block_device_info, server
             )
+            derived = _plan(subject)
+        return Planned(
+            derived, functools.partial(guest.check_unchanged, driver, instance, layouts)
+        )
     finally:
         if guest.current(driver, instance) is None:
             # Nova's image backends may have made the directory again after a deletion.
             remove_instance_directory(instance)
 
 
-def _plan(
-    driver: libvirt_driver.LibvirtDriver,
-    context: nova_context.RequestContext,
-    instance: "objects.Instance",
-    image: dict[str, Any],
-    request: RescueRequest,
-    block_device_info: dict[str, Any],
-    nova_guest: libvirt_guest.Guest,
-) -> Planned:
-    # A rescue defines a misplaced original first, and compares with that.
-    layouts = guest.layouts(nova_guest)
-    server = origin.read(nova_guest, instance, managed=True)
-    decision = preparation.decide(
-        driver, context, instance, image, request, block_device_info, server
-    )
+def _plan(subject: Subject) -> RescuePlan:
+    driver, instance, server = subject.driver, subject.instance, subject.server
+    decision = preparation.decide(subject)
     # As in a rescue, the server's definition is checked before its volumes.
     decision.derive({})
-    unchecked = _volumes_to_connect(block_device_info, server)
+    unchecked = _volumes_to_connect(subject.block_device_info, server)
     names = {volume.device.volume_id for volume in unchecked}
-    present = _without(block_device_info, names)
-    disks = (driver, context, instance, present, server.original)
-    volume_disks = volumes.verify(*disks, change_nothing=True)
+    present = _without(subject.block_device_info, names)
+    volume_disks = volumes.verify(
+        driver,
+        subject.context,
+        instance,
+        present,
+        server.original,
+        change_nothing=True,
+    )
     derived = decision.derive(volume_disks)
     if decision.overlays is not None and not unchecked:
         decision.overlays.measure(derived, server.is_active)
@@ -129,14 +124,11 @@ def _plan(
         *derived.findings,
         *_of_earlier_rescue(instance, server),
         *_of_volumes(driver, present, server, unchecked),
-        *_of_medium(image),
+        *_of_medium(subject.image),
         *_of_overlays(decision, unchecked),
         NOT_TRIED,
     )
-    return Planned(
-        dataclasses.replace(derived, findings=findings),
-        functools.partial(guest.check_unchanged, driver, instance, layouts),
-    )
+    return dataclasses.replace(derived, findings=findings)
 
 
 def _guest_of(

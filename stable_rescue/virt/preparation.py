@@ -15,7 +15,6 @@ from nova.virt.libvirt import driver as libvirt_driver
 from oslo_log import log as logging
 
 from stable_rescue import exception, nova_internals, plan
-from stable_rescue.domain.document import Domain
 from stable_rescue.image_meta import RescueImageMetaProps
 from stable_rescue.plan import RescueMedia, RescuePlan, RescueRequest, ServerDisks
 from stable_rescue.storage import (
@@ -43,6 +42,23 @@ LOG = logging.getLogger(__name__)
 
 # Libvirt's other hypervisors do not boot by <boot order>.
 VIRT_TYPES = ("kvm", "qemu")
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What a rescue is decided on; nothing of it changes meanwhile.
+
+    ``image`` is as Nova's image API returns it, and ``block_device_info`` as Nova
+    passes it to drivers. ``request`` is what the image asks for.
+    """
+
+    driver: libvirt_driver.LibvirtDriver
+    context: nova_context.RequestContext
+    instance: "objects.Instance"
+    image: dict[str, Any]
+    request: RescueRequest
+    block_device_info: dict[str, Any]
+    server: Origin
 
 
 @dataclass(frozen=True)
@@ -146,35 +162,28 @@ def is_stable(
     return stable
 
 
-def decide(
-    driver: libvirt_driver.LibvirtDriver,
-    context: nova_context.RequestContext,
-    instance: "objects.Instance",
-    image: dict[str, Any],
-    request: RescueRequest,
-    block_device_info: dict[str, Any],
-    server: Origin,
-) -> Decision:
+def decide(subject: Subject) -> Decision:
     """Check the image, and decide the rescue; nothing is changed.
 
     Errors of Glance and of Nova's image backends propagate.
 
     :raises Refused: if the rescue is not possible
     """
+    driver, instance, server = subject.driver, subject.instance, subject.server
     original = server.original
-    request = plan.resolve(original, request)
-    findings = _inspect(driver, context, instance, image, request, original)
+    request = plan.resolve(original, subject.request)
+    findings = _inspect(subject, request)
     rescue_medium = RescueMedium(driver, instance, request)
     has_config_drive = config_drive.is_wanted(original)
     added_config_drive = config_drive.to_add(driver, instance)
-    expected = volumes.expected(block_device_info)
+    expected = volumes.expected(subject.block_device_info)
     rescue_overlays = RescueOverlays(driver, instance)
 
     def derive(volume_disks: Mapping[str, str]) -> RescuePlan:
         media = RescueMedia(
             rescue_medium.describe(),
             nvram.copy_for(instance, original),
-            kernel.kernel_of(instance, image),
+            kernel.kernel_of(instance, subject.image),
             added_config_drive,
             has_config_drive,
             rescue_overlays.describe(),
@@ -216,13 +225,9 @@ def prepare(
         block_device_info = get_block_device_info()
         server = origin.find(driver, context, instance, block_device_info, managed)
         decision = decide(
-            driver,
-            context,
-            instance,
-            image,
-            request,
-            block_device_info,
-            server,
+            Subject(
+                driver, context, instance, image, request, block_device_info, server
+            )
         )
         record = Record.of(
             decision.derive({}),
@@ -280,23 +285,18 @@ def _log(final: RescuePlan, instance: "objects.Instance") -> None:
         )
 
 
-def _inspect(
-    driver: libvirt_driver.LibvirtDriver,
-    context: nova_context.RequestContext,
-    instance: "objects.Instance",
-    image: dict[str, Any],
-    request: RescueRequest,
-    original: Domain,
-) -> tuple[str, ...]:
+def _inspect(subject: Subject, request: RescueRequest) -> tuple[str, ...]:
     """Check a rescue image before it is fetched (U12); return the findings.
 
     Errors of Glance propagate.
 
+    :param request: what the image asks for, with the bus that is chosen
     :raises Refused: if the image is not suitable
     """
-    device = request.device
+    driver, context, instance = subject.driver, subject.context, subject.instance
+    image, device = subject.image, request.device
     root_gb = inspection.root_gb(context, instance)
-    inspection.check(instance, image, device, original, root_gb)
+    inspection.check(instance, image, device, subject.server.original, root_gb)
     seen = content.read(nova_internals.image_api_of(driver), context, image)
     if seen is not None:
         on_usb = (device, request.bus) == ("cdrom", "usb")
