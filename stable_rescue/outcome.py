@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How the recovery of an interrupted rescue can end."""
+"""How the recovery of an interrupted rescue, or a request of an operator, can end."""
 
 import enum
 
@@ -13,22 +13,6 @@ class Outcome(enum.Enum):
     RESTORED = enum.auto()
     #: The rescue system runs.
     RESCUED = enum.auto()
-
-
-class PlanAnswer(enum.StrEnum):
-    """What nova-compute answers if it is asked for the plan of a rescue."""
-
-    #: The details are the plan.
-    PLANNED = "planned"
-    #: The rescue would be refused; the details have the reason.
-    REFUSED = "refused"
-    #: A plan cannot be made; the details have the reason.
-    NOT_PLANNED = "not-planned"
-    #: As the Answer of the same name.
-    BUSY = "busy"
-    UNKNOWN = "unknown"
-    ELSEWHERE = "elsewhere"
-    FAILED = "failed"
 
 
 class Answer(enum.StrEnum):
@@ -67,3 +51,19 @@ class Answer(enum.StrEnum):
     INTERRUPTED = "interrupted"
     #: The recovery failed; the log has the reason.
     FAILED = "failed"
+
+
+class PlanAnswer(enum.StrEnum):
+    """What nova-compute answers if it is asked for the plan of a rescue."""
+
+    #: The details are the plan.
+    PLANNED = "planned"
+    #: The rescue would be refused; the details have the reason.
+    REFUSED = "refused"
+    #: A plan cannot be made; the details have the reason.
+    NOT_PLANNED = "not-planned"
+    #: As the Answer of the same name.
+    BUSY = Answer.BUSY.value
+    UNKNOWN = Answer.UNKNOWN.value
+    ELSEWHERE = Answer.ELSEWHERE.value
+    FAILED = Answer.FAILED.value
