@@ -18,9 +18,10 @@ import os_vif
 from nova import conf as nova_conf
 from oslo_config import cfg
 from oslo_upgradecheck.upgradecheck import Code, Result, UpgradeCommands
+from oslo_utils import units
 
 from stable_rescue import activation, conf, exception, nova_internals
-from stable_rescue.storage import store
+from stable_rescue.storage import memory_dump, store
 from stable_rescue.virt import preparation, startup
 
 CONF = nova_conf.CONF
@@ -168,6 +169,43 @@ class Checks(UpgradeCommands):
         return Result(Code.SUCCESS)
 
     @_reads_files
+    def _memory_dump_path(self) -> Result:
+        """Check who can write to the folder, and count what nothing removes."""
+        if not CONF.stable_rescue.memory_dump_path:
+            return Result(Code.SUCCESS)
+        path = Path(CONF.stable_rescue.memory_dump_path)
+        refused = "every rescue with hw_rescue_memory=dump is refused"
+        if not path.is_dir():
+            return Result(
+                Code.FAILURE,
+                f"[stable_rescue] memory_dump_path is {path}, which is no directory, "
+                f"so {refused}. The user of nova-compute needs it, with mode 0700.",
+            )
+        status = path.stat()
+        if status.st_mode & memory_dump.WRITABLE_BY_OTHERS:
+            return Result(
+                Code.FAILURE,
+                f"Other users can write to {path}, so {refused}. "
+                f"Run chmod go-w {path}.",
+            )
+        if os.geteuid() not in (0, status.st_uid):
+            return Result(
+                Code.WARNING,
+                f"{path} does not belong to the user with id {os.geteuid()}. If "
+                f"nova-compute runs as this user, {refused}: change the owner of the "
+                "directory. Otherwise run the check as the user of nova-compute.",
+            )
+        sizes = [dump.size_bytes for dump in memory_dump.dumps()]
+        if not sizes:
+            return Result(Code.SUCCESS)
+        return Result(
+            Code.SUCCESS,
+            f"{path} has {len(sizes)} memory dumps of {sum(sizes) / units.Gi:.1f} GiB, "
+            "which hold secrets of servers and are never removed unasked. "
+            "stable-rescue clean lists the dumps of deleted servers.",
+        )
+
+    @_reads_files
     def _nova_packages(self) -> Result:
         """Look for what hides the driver, such as the rest of another installation."""
         used = Path(nova.__file__).parent
@@ -241,6 +279,7 @@ class Checks(UpgradeCommands):
         ("Options", _options),
         ("Permissions of instances_path", _instances_path),
         ("Owner of state_path", _state_path),
+        ("Folder of memory dumps", _memory_dump_path),
         ("Packages of Nova", _nova_packages),
         ("Servers rescued by Nova's driver", _stock_rescues),
         ("Rescue records", _records),

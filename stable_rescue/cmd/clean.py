@@ -5,6 +5,9 @@ nova-compute guards a server's rescue with a lock in its own process, which a co
 cannot hold. Therefore only what nova-compute does not touch any more is removed: a
 server that libvirt does not have here, that Nova has deleted, and whose last host was
 this one. Deleted servers do not come back. A file lock keeps a second command waiting.
+
+Memory dumps are evidence, and nobody can make them again. They are listed, and removed
+only if the operator also says how old they must be.
 """
 
 import argparse
@@ -20,6 +23,7 @@ from typing import Any
 from nova import conf as nova_conf
 from nova import objects
 from oslo_concurrency import lockutils
+from oslo_utils import timeutils
 
 from stable_rescue import nova_internals
 from stable_rescue.cmd import formats, rescues
@@ -32,6 +36,7 @@ from stable_rescue.cmd.exits import (
 )
 from stable_rescue.storage import leftovers
 from stable_rescue.storage.leftovers import Leftover
+from stable_rescue.storage.memory_dump import Dump
 
 CONF = nova_conf.CONF
 
@@ -39,6 +44,7 @@ CONF = nova_conf.CONF
 _TABLE = ("action", "size_bytes", "reason", "leftover")
 _COLUMNS = ("server", "leftover", "size_bytes", "action", "reason")
 _LOCK = "stable-rescue-clean"
+_DAY = 24 * 60 * 60
 
 # The actions: what is done with a leftover, or would be done with --yes.
 REMOVE, REMOVED, KEPT, FAILED = "remove", "removed", "kept", "failed"
@@ -69,7 +75,8 @@ def run(options: argparse.Namespace, connection: Any) -> Output:
         raise CommandError(
             UNAVAILABLE, f"cannot reach Nova's conductor: {exc}"
         ) from exc
-    found = _clean(connection) if options.yes else list(_search(connection))
+    days = options.dumps_older_than
+    found = _clean(connection, days) if options.yes else list(_search(connection, days))
     rows = [_row_of(each) for each in found]
     columns = _TABLE if options.format == "table" else _COLUMNS
     text = formats.of_rows(options.format, "leftovers", columns, rows)
@@ -77,7 +84,7 @@ def run(options: argparse.Namespace, connection: Any) -> Output:
     return Output(text, NOT_ALL if failed else SUCCESS)
 
 
-def _clean(connection: Any) -> list[_Found]:
+def _clean(connection: Any, dump_days: int | None) -> list[_Found]:
     """Search again with the lock held, and remove; return what was done."""
     instances = Path(CONF.instances_path)
     locks = instances / "locks"  # where Nova keeps locks as well
@@ -89,7 +96,7 @@ def _clean(connection: Any) -> list[_Found]:
     ):
         return [
             _remove(each.leftover) if each.action == REMOVE else each
-            for each in list(_search(connection))
+            for each in list(_search(connection, dump_days))
         ]
 
 
@@ -103,10 +110,18 @@ def _remove(leftover: Leftover) -> _Found:
 
 
 _DELETED = "Nova has deleted the server, and libvirt does not have it"
+_NOT_IN_CELL = (
+    "Nova does not have the server in this cell, not even as deleted: it was purged, "
+    "or is in another cell"
+)
 
 
-def _search(connection: Any) -> Iterator[_Found]:
-    """Yield what is left of servers that libvirt does not have on this host."""
+def _search(connection: Any, dump_days: int | None) -> Iterator[_Found]:
+    """Yield what is left of servers that libvirt does not have on this host.
+
+    :param dump_days: the age in days above which a memory dump can be removed; None if
+        none can
+    """
     domains = rescues.domains_of(connection)
     known = {domain.UUIDString() for domain in domains}
     try:
@@ -131,7 +146,10 @@ def _search(connection: Any) -> Iterator[_Found]:
         instance = instances.get(leftover.uuid)
         if instance is not None and not instance.deleted and not _is_here(instance):
             continue  # of a server on another host that shares the storage
-        reason = _reason_to_keep(instance)
+        if leftover.dump is not None and leftover.dump.is_complete:
+            reason = _reason_to_keep_dump(leftover.dump, instance, dump_days)
+        else:
+            reason = _reason_to_keep(instance)
         if not reason and leftover.uuid in definitions:
             reason = "the definition of another server on this host names it"
         if reason:
@@ -143,14 +161,29 @@ def _search(connection: Any) -> Iterator[_Found]:
 def _reason_to_keep(instance: "objects.Instance | None") -> str:
     """Return why what is left of a server must stay; empty if it can be removed."""
     if instance is None:
-        return (
-            "Nova does not have the server in this cell, not even as deleted: it was "
-            "purged, or is in another cell"
-        )
+        return _NOT_IN_CELL
     if not instance.deleted:
         return "Nova has the server on this host; the start of nova-compute recovers it"
     if not _is_here(instance):
         return f"the server was last on host {instance.host}; run the command there"
+    return ""
+
+
+def _reason_to_keep_dump(
+    dump: Dump, instance: "objects.Instance | None", days: int | None
+) -> str:
+    """Return why a complete memory dump must stay; empty if it can be removed.
+
+    The file is on this host, wherever the server was migrated to after its dump.
+    """
+    if instance is None:
+        return _NOT_IN_CELL
+    if not instance.deleted:
+        return "Nova has the server on this host"
+    if days is None:
+        return "a memory dump is evidence; only --dumps-older-than DAYS removes it"
+    if timeutils.utcnow_ts(microsecond=True) - dump.changed_at < days * _DAY:
+        return f"the memory dump is not older than {days} days"
     return ""
 
 

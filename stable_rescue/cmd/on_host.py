@@ -78,6 +78,13 @@ def add_parsers(commands: Any) -> None:
         action="store_true",
         help="remove what is listed with the action remove",
     )
+    clean.add_argument(
+        "--dumps-older-than",
+        metavar="DAYS",
+        type=days,
+        help="remove memory dumps of deleted servers as well, if they are older; "
+        "without this option, memory dumps are listed and kept",
+    )
 
     recover = _add(
         commands,
@@ -110,6 +117,16 @@ def seconds(text: str) -> int:
     """
     if not (text.isdecimal() and 1 <= int(text) <= 86400):
         raise argparse.ArgumentTypeError(f"{text!r} is not from 1 to 86400 seconds")
+    return int(text)
+
+
+def days(text: str) -> int:
+    """Return the value of an option that is a number of days.
+
+    :raises argparse.ArgumentTypeError: if it is none, or longer than a century
+    """
+    if not (text.isdecimal() and int(text) <= 36500):
+        raise argparse.ArgumentTypeError(f"{text!r} is not from 0 to 36500 days")
     return int(text)
 
 

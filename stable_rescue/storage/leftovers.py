@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a rescue has left of a server: files in its directory, images in the rbd pool.
+"""What a rescue has left of a server: files, memory dumps, images in the rbd pool.
 
 Nothing here looks at whether a server still needs them.
 """
@@ -13,7 +13,16 @@ from nova import conf as nova_conf
 from nova.storage import rbd_utils
 from oslo_utils import uuidutils
 
-from stable_rescue.storage import files, kernel, medium, nvram, overlays, store
+from stable_rescue.storage import (
+    files,
+    kernel,
+    medium,
+    memory_dump,
+    nvram,
+    overlays,
+    store,
+)
+from stable_rescue.storage.memory_dump import Dump
 
 CONF = nova_conf.CONF
 
@@ -27,12 +36,13 @@ class Leftover:
     """A file, or an image in Nova's rbd pool, that belongs to a server's rescue.
 
     ``size_bytes`` is None for an image. ``place`` is the path of the file, or the pool
-    and the name of the image.
+    and the name of the image. ``dump`` is the memory dump that the file is, if any.
     """
 
     uuid: str
     place: str
     size_bytes: int | None = None
+    dump: Dump | None = None
 
     @property
     def is_image(self) -> bool:
@@ -65,6 +75,9 @@ def find(known: Collection[str]) -> Iterator[Leftover]:
     for directory in store.instance_directories():
         if directory.name not in known:
             yield from _files_of(directory)
+    for dump in memory_dump.dumps():
+        if dump.uuid not in known:
+            yield Leftover(dump.uuid, str(dump.path), dump.size_bytes, dump)
     for image in _images():
         uuid, _, name = image.partition("_")
         if name in medium.NAMES and uuidutils.is_uuid_like(uuid) and uuid not in known:
@@ -78,6 +91,9 @@ def remove(leftover: Leftover) -> bool:
 
     :raises OSError: if a file cannot be removed
     """
+    if leftover.dump is not None:
+        leftover.dump.path.unlink(missing_ok=True)
+        return True
     if not leftover.is_image:
         files.remove(_final(Path(leftover.place)))
         with contextlib.suppress(OSError):

@@ -1,13 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
 """The files of memory dumps, in the operator's folder.
 
-A dump is written under a temporary name and renamed when it is complete. A complete
-dump is never removed, not even if the rescue fails later: nobody can make it again.
+A dump is written under a temporary name and renamed when it is complete. nova-compute
+never removes a complete dump, not even if the rescue fails later: nobody can make it
+again.
 """
 
+import contextlib
 import itertools
 import os
+import re
 import stat
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 from nova import conf as nova_conf
@@ -23,7 +28,27 @@ LOG = logging.getLogger(__name__)
 # QEMU also dumps the memory of the graphics card and of the firmware, and tables.
 _BESIDES_MEMORY = 128 * units.Mi
 _SUFFIX = ".dump"
-_WRITABLE_BY_OTHERS = stat.S_IWGRP | stat.S_IWOTH
+# The name of a dump, or of its temporary file, and the server that it is of.
+_NAME = re.compile(
+    r"(?P<dot>\.)?(?P<uuid>[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12})-[0-9]{8}T[0-9]{6}Z"
+    r"(-[0-9]+)?\.dump(?(dot)\.new)"
+)
+#: The bits of the mode that the folder must not have.
+WRITABLE_BY_OTHERS = stat.S_IWGRP | stat.S_IWOTH
+
+
+@dataclass(frozen=True)
+class Dump:
+    """The file of a server's memory dump.
+
+    ``changed_at`` is when it was written last, in seconds since the epoch.
+    """
+
+    uuid: str
+    path: Path
+    is_complete: bool
+    size_bytes: int
+    changed_at: float
 
 
 def allowed() -> list[str]:
@@ -46,6 +71,27 @@ def new_path(uuid: str) -> Path:
 def temporary_path(path: Path) -> Path:
     """Return the path of a dump until it is complete."""
     return files.temporary_path(path)
+
+
+def dumps() -> Iterator[Dump]:
+    """Yield the dumps in the operator's folder, whatever rescue has left them.
+
+    :raises OSError: if the folder cannot be read; a missing one is no error
+    """
+    folder = CONF.stable_rescue.memory_dump_path
+    if not folder:
+        return
+    with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+        for path in sorted(Path(folder).iterdir()):
+            name = _NAME.fullmatch(path.name)
+            if name is None:
+                continue
+            with contextlib.suppress(FileNotFoundError):
+                status = path.lstat()
+                is_complete = name["dot"] is None
+                yield Dump(
+                    name["uuid"], path, is_complete, status.st_size, status.st_mtime
+                )
 
 
 def check(size: int) -> None:
@@ -83,7 +129,7 @@ def _problem(folder: Path, size: int) -> str | None:
     if not stat.S_ISDIR(status.st_mode):
         return "it is not a folder"
     # libvirtd, which is root, opens the file by its name.
-    if status.st_mode & _WRITABLE_BY_OTHERS or status.st_uid not in (0, os.geteuid()):
+    if status.st_mode & WRITABLE_BY_OTHERS or status.st_uid not in (0, os.geteuid()):
         return "others than the user of nova-compute can write to it"
     if not os.access(folder, os.W_OK | os.X_OK):
         return "the user of nova-compute cannot write to it"

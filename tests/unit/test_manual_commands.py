@@ -40,6 +40,16 @@ RUN_BY = {
         ),
         ("tests/unit/cmd/test_screens.py", "test_screens_of_the_manual_are_real"),
     ),
+    **dict.fromkeys(
+        (
+            "stable-rescue clean --dumps-older-than 90",
+            "stable-rescue clean --dumps-older-than 90 --yes",
+        ),
+        (
+            "tests/unit/cmd/test_clean_dumps.py",
+            "test_old_dump_is_removed_if_age_and_yes_are_given",
+        ),
+    ),
     'eval "$(register-python-argcomplete stable-rescue)"': (
         "tests/unit/cmd/test_manual.py",
         "test_line_of_the_manual_registers_the_completion",

@@ -169,7 +169,9 @@ class CleanTest(HostTestCase):
         def command(_number: int) -> clean.Output:
             with nova_internals.read_only_connection() as connection:
                 start.wait(60)
-                options = argparse.Namespace(yes=True, format="json")
+                options = argparse.Namespace(
+                    yes=True, dumps_older_than=None, format="json"
+                )
                 return clean.run(options, connection)
 
         self.clean()  # reads the configuration

@@ -188,6 +188,56 @@ class StatePathTest(CheckTestCase):
         self.assert_result(Code.WARNING, "Set [DEFAULT] state_path", title=self.title)
 
 
+class MemoryDumpPathTest(CheckTestCase):
+    title = "Folder of memory dumps"
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.set_path(self.folder)
+
+    def set_path(self, path: Path | None) -> None:
+        value = None if path is None else str(path)
+        self.config.config(memory_dump_path=value, group="stable_rescue")
+
+    def test_folder_that_is_not_set_is_a_success(self) -> None:
+        self.set_path(None)
+        self.assert_result(Code.SUCCESS, title=self.title)
+
+    def test_private_folder_without_dumps_is_a_success(self) -> None:
+        self.assert_result(Code.SUCCESS, title=self.title)
+        self.assertIsNone(self.check(self.title).details)
+
+    def test_dumps_are_counted_because_nothing_removes_them(self) -> None:
+        for suffix in ("", "-2"):
+            name = f"{uuid.uuid4()}-20260101T000000Z{suffix}.dump"
+            with (self.folder / name).open("wb") as file:
+                file.truncate(1536 * 2**20)
+        self.assert_result(
+            Code.SUCCESS,
+            f"{self.folder} has 2 memory dumps of 3.0 GiB",
+            "stable-rescue clean",
+            title=self.title,
+        )
+
+    def test_missing_folder_is_a_failure(self) -> None:
+        self.set_path(self.folder / "gone")
+        self.assert_result(Code.FAILURE, "is no directory", title=self.title)
+
+    def test_folder_that_others_can_write_is_a_failure(self) -> None:
+        for mode in (0o770, 0o702):
+            self.folder.chmod(mode)
+            self.assert_result(Code.FAILURE, "chmod go-w", title=self.title)
+
+    def test_folder_of_another_user_is_a_warning(self) -> None:
+        with mock.patch("os.geteuid", return_value=os.geteuid() + 1):
+            self.assert_result(Code.WARNING, "does not belong", title=self.title)
+
+    def test_folder_that_cannot_be_read_is_a_warning(self) -> None:
+        error = PermissionError(13, "Permission denied", str(self.folder))
+        with mock.patch.object(Path, "iterdir", side_effect=error):
+            self.assert_result(Code.WARNING, "Run the check as root", title=self.title)
+
+
 class RescuesTest(CheckTestCase):
     stock = "Servers rescued by Nova's driver"
     records = "Rescue records"
@@ -274,7 +324,7 @@ class CommandTest(base.BaseTestCase):
             "recovery_workers = 0", "default_mode = satble", "stalled_after = -1"
         )
         self.assertEqual(Code.FAILURE, code)
-        self.assertEqual(10, len(results))
+        self.assertEqual(11, len(results))
         options = results.pop("Options")
         self.assertEqual(Code.FAILURE, options["result"])
         for part in ("default_mode", "recovery_workers", "nova-compute does not start"):
