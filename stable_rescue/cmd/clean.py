@@ -26,7 +26,7 @@ from oslo_concurrency import lockutils
 from oslo_utils import timeutils
 
 from stable_rescue import nova_internals
-from stable_rescue.cmd import formats, rescues
+from stable_rescue.cmd import formats, reading, rescues
 from stable_rescue.cmd.exits import (
     NOT_ALL,
     SUCCESS,
@@ -141,7 +141,7 @@ def _search(connection: Any, dump_days: int | None) -> Iterator[_Found]:
             f"cannot ask Nova's conductor which servers exist, so nothing is removed: "
             f"{exc}",
         ) from exc
-    definitions = "\n".join(map(rescues.definition_of, domains)).lower()
+    definitions = "\n".join(map(reading.definition_of, domains)).lower()
     for leftover in candidates:
         instance = instances.get(leftover.uuid)
         if instance is not None and not instance.deleted and not _is_here(instance):

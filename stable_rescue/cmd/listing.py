@@ -7,6 +7,7 @@ from typing import Any
 
 from stable_rescue.cmd import formats, rescues
 from stable_rescue.cmd.exits import Output
+from stable_rescue.cmd.reading import Rescue
 
 # What fits on a screen, and what programs get.
 _TABLE = ("server", "kind", "state", "since", "overdue", "medium_bytes", "image")
@@ -29,7 +30,7 @@ def run(options: argparse.Namespace, connection: Any) -> Output:
     return Output(formats.of_rows(options.format, "rescues", columns, rows))
 
 
-def row_of(rescue: rescues.Rescue) -> formats.Row:
+def row_of(rescue: Rescue) -> formats.Row:
     """Return a rescue as plain values by the name of their column."""
     return {
         "server": rescue.uuid,

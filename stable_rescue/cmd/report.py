@@ -10,7 +10,7 @@ from typing import Any
 import libvirt
 
 from stable_rescue import exception
-from stable_rescue.cmd import formats, hashing, rescues, table
+from stable_rescue.cmd import formats, hashing, reading, rescues, table
 from stable_rescue.cmd.exits import NOT_FOUND, UNAVAILABLE, CommandError, Output
 from stable_rescue.cmd.opened import READ_ONLY, open_modes
 from stable_rescue.domain import counters, overlays, recognize, sources
@@ -91,13 +91,10 @@ def _content(report: Report) -> dict[str, Any]:
 
 def _running(connection: Any, uuid: str) -> tuple[Any, Domain] | None:
     """Return the domain of a server and its definition, if its guest runs."""
-    try:
-        domain = connection.lookupByUUIDString(uuid)
-    except libvirt.libvirtError as exc:
-        if exc.get_error_code() == libvirt.VIR_ERR_NO_DOMAIN:
-            return None
-        raise
-    text = rescues.definition_of(domain)
+    domain = rescues.find_domain(connection, uuid)
+    if domain is None:
+        return None
+    text = reading.definition_of(domain)
     if not text or not domain.isActive():
         return None
     return domain, Domain.parse(text)
@@ -171,7 +168,7 @@ def _check_not_changing(uuid: str) -> None:
     :raises CommandError: if it is
     """
     with contextlib.suppress(exception.InvalidRecord):
-        record = Store(str(rescues.directory_of(uuid))).read()
+        record = Store(str(reading.directory_of(uuid))).read()
         if record is not None and record.state in _CHANGING:
             raise CommandError(
                 UNAVAILABLE, f"the rescue of server {uuid} is changing; try again"

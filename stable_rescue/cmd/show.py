@@ -7,9 +7,9 @@ import datetime
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from stable_rescue.cmd import formats, listing, rescues, table
+from stable_rescue.cmd import formats, listing, reading, rescues, table
 from stable_rescue.cmd.exits import Output
-from stable_rescue.cmd.rescues import Rescue
+from stable_rescue.cmd.reading import Rescue
 from stable_rescue.domain import compare
 from stable_rescue.domain.document import Domain
 from stable_rescue.storage import leftovers
@@ -107,7 +107,7 @@ def _step(
 
 def _files(rescue: Rescue) -> Iterator[formats.Row]:
     """Yield the files of a rescue that are in the instance's directory."""
-    for path in leftovers.files_in(rescues.directory_of(rescue.uuid)):
+    for path in leftovers.files_in(reading.directory_of(rescue.uuid)):
         with contextlib.suppress(FileNotFoundError):
             status = path.stat()
             changed = datetime.datetime.fromtimestamp(status.st_mtime, datetime.UTC)
@@ -129,7 +129,7 @@ def _plan(rescue: Rescue) -> list[str]:
 
 def _devices(rescue: Rescue) -> Iterator[formats.Row]:
     """Yield the devices of the guest, and how they differ from the original ones."""
-    original = rescues.original_of(rescue) or rescue.definition
+    original = reading.original_of(rescue) or rescue.definition
     comparison = compare.compare(original, rescue.definition)
     for change in sorted(comparison.changes, key=_rank):
         device = change.after or change.device
@@ -155,4 +155,4 @@ def _change(change: compare.Change) -> str:
 
 
 def _store(rescue: Rescue) -> Store:
-    return Store(str(rescues.directory_of(rescue.uuid)))
+    return Store(str(reading.directory_of(rescue.uuid)))

@@ -14,9 +14,9 @@ from lxml import etree
 from oslo_utils import uuidutils
 
 from stable_rescue import exception
-from stable_rescue.cmd import formats, rescues
+from stable_rescue.cmd import formats, reading, rescues
 from stable_rescue.cmd.exits import NOT_ALL, SUCCESS, Output
-from stable_rescue.cmd.rescues import Rescue
+from stable_rescue.cmd.reading import Rescue
 from stable_rescue.domain import (
     booted,
     compare,
@@ -82,9 +82,9 @@ def _result(name: str, check: _Check, rescue: Rescue) -> _Result:
 
 def _check_record(rescue: Rescue) -> _Result:
     if rescue.record is None:
-        if rescue.state == rescues.UNRECORDED:
+        if rescue.state == reading.UNRECORDED:
             return _Result(UNKNOWN, "Nova's driver has rescued the server")
-        if rescue.state == rescues.NO_DOMAIN:
+        if rescue.state == reading.NO_DOMAIN:
             return _Result(FAILED, "there is no record that can be read")
         return _Result(FAILED, f"the record is {rescue.state}")
     if rescue.record.state is not State.RESCUED:
@@ -136,7 +136,7 @@ def _check_disk(rescue: Rescue) -> _Result:
 
 
 def _check_devices(rescue: Rescue) -> _Result:
-    original = rescues.original_of(rescue)
+    original = reading.original_of(rescue)
     if original is None:
         return _Result(UNKNOWN, "the original definition is lost")
     comparison = compare.compare(original, rescue.definition)
@@ -167,7 +167,7 @@ def _check_boot(rescue: Rescue) -> _Result:
 
 
 def _check_volumes(rescue: Rescue) -> _Result:
-    original = rescues.original_of(rescue)
+    original = reading.original_of(rescue)
     if original is None:
         return _Result(UNKNOWN, "the original definition is lost")
     volumes = [d for d in original.disks() if uuidutils.is_uuid_like(_serial(d))]
@@ -226,7 +226,7 @@ def _serial(disk: etree._Element) -> str:
 
 
 def _saved(rescue: Rescue) -> Domain | None:
-    return Store(str(rescues.directory_of(rescue.uuid))).load_original()
+    return Store(str(reading.directory_of(rescue.uuid))).load_original()
 
 
 _CHECKS: tuple[tuple[str, _Check], ...] = (
