@@ -26,6 +26,11 @@ from lab.services import all_services
 #: What is removed when the lab goes down; environments, images and logs are kept.
 SCRATCH = ("data", "etc", "pid", "secrets.json", "options.json")
 
+_LEFT = (
+    "What runs is left for inspection. `tools/lab up` continues; `tools/lab down` first"
+    " starts with empty databases."
+)
+
 
 @contextlib.contextmanager
 def locked(lab: Lab) -> Iterator[None]:
@@ -80,8 +85,11 @@ def up(lab: Lab, options: Options) -> None:
                 f"changing to {options.driver}, images_type {options.images_type}"
             )
             _named(services, "nova-compute").stop()
-        Runner(lab, services, clock.say).run()
-        _populate(lab, images, clock.say)
+        try:
+            Runner(lab, services, clock.say).run()
+            _populate(lab, images, clock.say)
+        except LabError as error:
+            raise LabError(f"{error}\n{_LEFT}") from error
         clock.say(f"the lab is up: Nova {options.nova}, driver {options.driver}")
 
 

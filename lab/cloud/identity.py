@@ -30,21 +30,22 @@ def main(lab: Lab) -> None:
         name="service", domain_id="default"
     )
     users = {user.name: user for user in identity.users()}
-    known = {service.name for service in identity.services()}
+    services = {service.name: service for service in identity.services()}
+    endpoints = {(each.service_id, each.interface) for each in identity.endpoints()}
     for kind, (name, path) in SERVICES.items():
-        if name not in users:
-            user = identity.create_user(
-                name=name,
-                domain_id="default",
-                password=lab.secret(f"user-{name}"),
-                default_project_id=project.id,
-            )
-            # The role service is for service tokens.
-            for role in ("admin", "service"):
-                identity.assign_project_role_to_user(project, user, roles[role])
-        if name not in known:
-            service = identity.create_service(name=name, type=kind)
-            for interface in ("public", "internal", "admin"):
+        user = users.get(name) or identity.create_user(
+            name=name,
+            domain_id="default",
+            password=lab.secret(f"user-{name}"),
+            default_project_id=project.id,
+        )
+        # An earlier attempt may have made a user without its roles, for which Keystone
+        # answers 401. The role service is for service tokens.
+        for role in ("admin", "service"):
+            identity.assign_project_role_to_user(project, user, roles[role])
+        service = services.get(name) or identity.create_service(name=name, type=kind)
+        for interface in ("public", "internal", "admin"):
+            if (service.id, interface) not in endpoints:
                 identity.create_endpoint(
                     service_id=service.id,
                     interface=interface,
