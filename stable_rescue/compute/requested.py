@@ -59,11 +59,11 @@ class RequestedRecoveryMixin(RequestedPlanMixin):
                 key = request.instance_uuid, request.asked
                 groups.setdefault(key, []).append(request)
             for (uuid, _asked), group in groups.items():
-                if uuid in self._stalled and not self._stalled[uuid].done():
+                if uuid in self._recovering and not self._recovering[uuid].done():
                     continue
                 taken = [request for request in group if requests.take(request)]
                 if taken:
-                    self._stalled[uuid] = self._workers.submit(
+                    self._recovering[uuid] = self._workers.submit(
                         functools.partial(self._carry_out, context, taken)
                     )
         except OSError as exc:

@@ -34,8 +34,9 @@ class StalledRescueMixin(ManagerBase):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._watch = Watch()
-        # The recoveries that are queued or running, by instance UUID.
-        self._stalled: dict[str, Future[Answer]] = {}
+        # The recoveries that are queued or running, of stalled rescues and of those
+        # that an operator names, by instance UUID. An instance has one at a time.
+        self._recovering: dict[str, Future[Answer]] = {}
         activity.add_to_report()
 
     def rescue_instance(
@@ -78,13 +79,15 @@ class StalledRescueMixin(ManagerBase):
         seconds = CONF.stable_rescue.stalled_after
         if not seconds or not self._watch.is_due(seconds / 2):
             return
-        self._stalled = {
-            uuid: future for uuid, future in self._stalled.items() if not future.done()
+        self._recovering = {
+            uuid: future
+            for uuid, future in self._recovering.items()
+            if not future.done()
         }
         candidates = {
             instance.uuid: instance
             for instance in self._candidates(context)
-            if instance.uuid not in self._stalled
+            if instance.uuid not in self._recovering
         }
         for uuid in self._watch.stalled(candidates, seconds):
             instance = candidates[uuid]
@@ -96,7 +99,7 @@ class StalledRescueMixin(ManagerBase):
                 instance.task_state,
                 instance=instance,
             )
-            self._stalled[uuid] = self._workers.submit(
+            self._recovering[uuid] = self._workers.submit(
                 functools.partial(self._recover_one, context, instance, wait=False)
             )
 

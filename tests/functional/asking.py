@@ -36,7 +36,7 @@ class AskingTestBase(ServerTestBase):
         with ThreadPoolExecutor(times) as pool:
             asked = [pool.submit(run, options, connection) for _time in range(times)]
             while not all(each.done() for each in asked):
-                if all(each.done() for each in self.manager._stalled.values()):
+                if all(each.done() for each in self.manager._recovering.values()):
                     self.manager._recover_requested_rescues(self.context)
                 time.sleep(0.02)
         self.assertEqual([], list(requests.folder().iterdir()))

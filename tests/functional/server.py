@@ -131,7 +131,7 @@ class ServerTestBase(RecoveryAssertions, base.RescueTestBase):
         with mock.patch.object(self.manager, "_watch", Watch(lambda: now[0])):
             for now[0] in (0.0, 999.0):
                 self.manager._recover_stalled_rescues(self.context)
-            for recovery in self.manager._stalled.values():
+            for recovery in self.manager._recovering.values():
                 recovery.result(60)
 
     def unrescue_server(self, status: str = "ACTIVE") -> None:

@@ -35,7 +35,7 @@ class StalledTest(FailureTestBase):
         for passed in seconds:
             self.now += passed
             self.manager._recover_stalled_rescues(self.context)
-            for recovery in self.manager._stalled.values():
+            for recovery in self.manager._recovering.values():
                 recovery.result(TIMEOUT)
 
     def test_rescue_that_never_began_is_restored(self) -> None:
@@ -176,9 +176,11 @@ class StalledTest(FailureTestBase):
             self.now += passed
             self.manager._recover_stalled_rescues(self.context)
         self.assert_restored()
-        self.assertFalse(resume.is_set() or self.manager._stalled[other["id"]].done())
+        self.assertFalse(
+            resume.is_set() or self.manager._recovering[other["id"]].done()
+        )
         resume.set()
-        self.manager._stalled[other["id"]].result(TIMEOUT)
+        self.manager._recovering[other["id"]].result(TIMEOUT)
 
     def test_locked_server_is_skipped(self) -> None:
         self.set_nova_state(vm_states.ACTIVE, task_states.RESCUING)

@@ -51,7 +51,7 @@ class Host(FaultTestBase, VolumesTestBase):
             self.now += seconds / 2
             self.manager._recover_stalled_rescues(self.context)
             deadline = time.monotonic() + 60
-            for recovery in self.manager._stalled.values():
+            for recovery in self.manager._recovering.values():
                 recovery.result(deadline - time.monotonic())
 
     def synchronize_power_state(self) -> None:

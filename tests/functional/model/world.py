@@ -131,7 +131,7 @@ class WorldTestBase(Requests, Host):
         self.marks = {"locked": False, "metadata": {}}
         if self.is_stable():
             self.manager._guarded.clear()
-            self.manager._stalled.clear()
+            self.manager._recovering.clear()
             self.manager._unrecovered.clear()
             self.manager._watch = Watch(lambda: self.now)
             self.driver._prepared.clear()

@@ -91,11 +91,11 @@ def _track_resources(host: Any) -> bool:
 def _check_stalled(host: Any) -> bool:
     """Run the task that recovers stalled rescues, until enough time has passed."""
     # The first operation may be such a recovery.
-    running = set(host.manager._stalled.values())
+    running = set(host.manager._recovering.values())
     for _ in range(3):
         host.now += LONG / 2
         host.manager._recover_stalled_rescues(host.context)
-        futures.wait({*host.manager._stalled.values()} - running, TIMEOUT)
+        futures.wait({*host.manager._recovering.values()} - running, TIMEOUT)
     return True
 
 

@@ -353,9 +353,9 @@ def _carry_out_requests(manager: ComputeManager) -> None:
         is_left = any(requests.folder().glob("*"))
         if was_made and not is_left:
             break
-        was_made = was_made or is_left or bool(manager._stalled)
+        was_made = was_made or is_left or bool(manager._recovering)
         time.sleep(0.02)
-    for recovery in manager._stalled.values():
+    for recovery in manager._recovering.values():
         recovery.result(SECONDS)
 
 
