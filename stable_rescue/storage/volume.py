@@ -85,7 +85,7 @@ def volumes_of(block_device_info: dict[str, Any], domain: Domain) -> list[Volume
 def targets_of(block_device_info: dict[str, Any]) -> dict[str, str]:
     """Return the target name of each mapped volume by its serial."""
     return {
-        serial_of(device): target_of(device["mount_device"])
+        serial_of(device): target_of_device(device["mount_device"])
         for device in virt_driver.block_device_info_get_mapping(block_device_info)
     }
 
@@ -96,7 +96,7 @@ def serial_of(device: Any) -> str:
     return str(info.get("serial") or device.volume_id)
 
 
-def target_of(device_name: str | None) -> str:
+def target_of_device(device_name: str | None) -> str:
     """Return the target name in one of Nova's device names, "" if there is none."""
     return str(block_device.strip_dev(device_name) or "")
 

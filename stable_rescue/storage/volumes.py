@@ -44,7 +44,7 @@ from stable_rescue.storage.volume import (
     check,
     is_connected,
     lacks_secret,
-    target_of,
+    target_of_device,
     targets_of,
     volumes_of,
 )
@@ -81,16 +81,16 @@ class _Checked:
 def expected(block_device_info: dict[str, Any]) -> BlockDevices:
     """Return the disks that a definition should have according to Nova's mapping."""
     local = {
-        blockinfo.get_eph_disk(index): target_of(device["device_name"])
+        blockinfo.get_eph_disk(index): target_of_device(device["device_name"])
         for index, device in enumerate(
             virt_driver.block_device_info_get_ephemerals(block_device_info)
         )
     }
     for image in virt_driver.block_device_info_get_image(block_device_info):
-        local["disk"] = target_of(image["device_name"])
+        local["disk"] = target_of_device(image["device_name"])
     swap = virt_driver.block_device_info_get_swap(block_device_info)
     if virt_driver.swap_is_usable(swap):
-        local["disk.swap"] = target_of(swap["device_name"])
+        local["disk.swap"] = target_of_device(swap["device_name"])
     return BlockDevices(targets_of(block_device_info), local)
 
 
