@@ -258,7 +258,11 @@ class InstanceRecoveryMixin(ManagerBase):
     def _set_restored(
         self, instance: "objects.Instance", was_running: bool | None = None
     ) -> None:
-        """Set the state of a restored server; if it is unknown, the guest's state."""
+        """Set the vm_state that a restored server had before its rescue.
+
+        :param was_running: True if the guest ran then; None if that is unknown, so that
+            the guest's present state counts
+        """
         if was_running is None:
             was_running = self._power_state(instance) == power_state.RUNNING
         instance.vm_state = vm_states.ACTIVE if was_running else vm_states.STOPPED

@@ -256,9 +256,12 @@ def _service_user() -> nova_context.RequestContext:
 
 @contextlib.contextmanager
 def _asking_glance(image_ref: str) -> Iterator[None]:
-    """Distinguish what Glance answers Nova's service user from what it answers others.
+    """Keep a refusal by Glance of Nova's service user apart from a refused rescue.
 
-    :raises NotPlanned: if Glance does not show the image to Nova's service user
+    A rescue asks Glance as another user, who may be allowed what this one is not.
+
+    :raises NotPlanned: if Glance does not show the image to Nova's service user, or the
+        user's credentials fail
     """
     try:
         yield

@@ -61,11 +61,11 @@ class RescueDriver(Protocol):
     """A driver that prepares a rescue before power-off, and recovers a failed one.
 
     The driver's ``rescue`` powers the guest off and boots what ``prepare_rescue`` has
-    prepared. If ``rescue`` or
-    ``unrescue`` fails, the manager calls ``recover_rescue`` instead of setting ERROR.
-    The manager holds the instance's lock during ``confirm_rescue``, ``rescue``,
-    ``unrescue``, ``recover_rescue``, ``clean_up_rescue`` and ``remove_rescue_record``,
-    and sets ``managed`` to True on the driver.
+    prepared. If ``rescue`` or ``unrescue`` fails, the manager calls ``recover_rescue``
+    instead of setting ERROR. The manager holds the instance's lock during
+    ``confirm_rescue``, ``rescue``, ``unrescue``, ``recover_rescue``,
+    ``clean_up_rescue`` and ``remove_rescue_record``, and sets ``managed`` to True on
+    the driver.
 
     A driver may also have ``expected_rescue_recovery`` and
     ``expected_rescue_clean_up``, as StableRescueDriver does, which return what

@@ -20,7 +20,8 @@ INTERRUPTED = (task_states.RESCUING, task_states.UNRESCUING)
 #: The key in system_metadata of an instance that nova-compute, not an operator, has set
 #: to ERROR because its rescue could not be recovered. Nova saves both at once.
 FAILED = "stable_rescue_failed"
-#: The value of that key, by whether the guest ran before the rescue.
+#: The value of that key, by whether the guest ran before the rescue. "True" is what it
+#: was before nova-compute noted that.
 _WAS_RUNNING = {True: "running", False: "stopped", None: "True"}
 
 #: What recovery needs of an instance; Nova loads the same for a host's instances.

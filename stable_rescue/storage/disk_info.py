@@ -74,8 +74,7 @@ def _read(path: Path) -> dict[str, str]:
         return {}
     except ValueError as exc:
         LOG.warning(
-            "Could not remove the rescue disk from %s, which Nova cannot read either: "
-            "%s; continuing",
+            "Ignoring the formats of disks in %s, which Nova cannot read either: %s",
             path,
             exc,
         )

@@ -36,7 +36,11 @@ _FORMAT_1_NAMES = {
 
 
 class State(enum.StrEnum):
-    """The progress of a rescue. Each state is written before the step it names."""
+    """The progress of a rescue.
+
+    PREPARING, BEGINNING and ENDING are written before the steps that they name, the
+    others once what they name is true.
+    """
 
     #: The guest is untouched; libvirt may hold the rescue definition for a moment.
     PREPARING = "preparing"
@@ -148,7 +152,7 @@ class Record:
 
     @property
     def kind(self) -> str:
-        """What the rescue is called in the log."""
+        """What the rescue is called in the log and by the commands."""
         if self.is_stock:
             return "stock rescue"
         kind = f"stable rescue with a {self.device} on {self.bus}"

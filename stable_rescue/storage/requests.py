@@ -52,7 +52,11 @@ _ATTEMPTS = 5
 
 @dataclass(frozen=True)
 class Request:
-    """A request for one instance. ``asked`` is ``RECOVER``, ``DRY_RUN`` or ``PLAN``."""
+    """A request for one instance.
+
+    ``asked`` is ``RECOVER``, ``DRY_RUN`` or ``PLAN``. The name of a file that is not
+    waiting does not tell, so its request has the state instead.
+    """
 
     instance_uuid: str
     id: str

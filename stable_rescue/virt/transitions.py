@@ -7,8 +7,9 @@ PREPARING -> PREPARED --begin--> BEGINNING -> RESCUED --end--> ENDING -> ENDED
     |                                            +----resume-----+
     +-discard-> no record
 
-A state is written before the step that it names, so the record of an interrupted
-rescue says which step has to be finished or rolled back. The record of a rescue that
+BEGINNING and ENDING, like PREPARING, are written before the step that they name, so the
+record of an interrupted rescue says which step has to be finished or rolled back. The
+other states are written once what they name is true. The record of a rescue that
 has ended is removed once Nova's database agrees.
 """
 
