@@ -55,7 +55,7 @@ class Request:
     """A request for one instance.
 
     ``asked`` is ``RECOVER``, ``DRY_RUN`` or ``PLAN``. The name of a file that is not
-    waiting does not tell, so its request has the state instead.
+    waiting does not say, so its request has the state instead.
     """
 
     instance_uuid: str

@@ -8,7 +8,7 @@ it in the sandbox of the integration tests (CONTRIBUTING.rst shows how).
 import argparse
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from lab.sandbox import REPOSITORY
 from stable_rescue.domain.medium import Medium
@@ -40,8 +40,6 @@ _OTHER_MACHINES = (
 _NAMES = {"exe": "an LXC container"}
 
 BOOTED, DEFINED, REFUSED = "●", "○", "no"
-# Device, bus, answer and proof in a section.
-_ROW = re.compile(r" \* - (\w+)\n +- (\w+)\n +- (yes|no)\n +- (.+)")
 
 INTRODUCTION = """\
 ==============
@@ -87,40 +85,34 @@ types that libvirt lists.
 """
 
 
-def grid(sections: str) -> str:
-    """Return the page's table of all machines, read from their sections."""
-    parts = re.split(r"\n(.+)\n-+\n", sections)
-    rows_of = {
-        title: {
-            (device, bus): _symbol(answer, proof)
-            for device, bus, answer, proof in _ROW.findall(text)
-        }
-        for title, text in zip(parts[1::2], parts[2::2], strict=True)
+def column(
+    machine: str, firmware: str, results: Sequence[Result]
+) -> dict[tuple[str, str], str]:
+    """Return the symbol of each device and bus on a machine and a firmware."""
+    return {
+        pair: _verdict(machine, firmware, pair, results)[0] for pair in matrix.PAIRS
     }
-    titles = [_title(*server) for server in SERVERS]
-    symbols = {
-        pair: [rows_of[title][pair] for title in titles] for pair in matrix.PAIRS
-    }
+
+
+def grid(columns: Sequence[Mapping[tuple[str, str], str]]) -> str:
+    """Return the page's table of all machines, without what each of them refuses.
+
+    :param columns: of each of ``SERVERS``, in their order
+    """
+    rows = {pair: [symbols[pair] for symbols in columns] for pair in matrix.PAIRS}
     return "\n".join(
         (
             ".. list-table::",
             "   :header-rows: 1\n",
-            _cells("Device", "Bus", *titles),
+            _cells("Device", "Bus", *(_title(*server) for server in SERVERS)),
             *(
-                _cells(*pair, *cells)
-                for pair, cells in symbols.items()
-                if set(cells) != {REFUSED}
+                _cells(*pair, *symbols)
+                for pair, symbols in rows.items()
+                if set(symbols) != {REFUSED}
             ),
             "",
         )
     )
-
-
-def _symbol(answer: str, proof: str) -> str:
-    if answer == "no":
-        return REFUSED
-    symbol = BOOTED if "; booted" in proof or "was started" in proof else DEFINED
-    return f"{symbol} ¹" if "are refused:" in proof else symbol
 
 
 def _title(machine: str, firmware: str) -> str:
@@ -147,21 +139,29 @@ def section(machine: str, firmware: str, results: Sequence[Result]) -> str:
 def _row(
     machine: str, firmware: str, pair: tuple[str, str], results: Sequence[Result]
 ) -> str:
+    symbol, remark = _verdict(machine, firmware, pair, results)
+    return _cells(*pair, "no" if symbol == REFUSED else "yes", remark)
+
+
+def _verdict(
+    machine: str, firmware: str, pair: tuple[str, str], results: Sequence[Result]
+) -> tuple[str, str]:
+    """Return the symbol of a device and bus, and how that is proven, or the message."""
     device, bus = pair
     of_pair = [r for r in results if (r.device, r.bus) == pair]
     messages = sorted({r.message for r in of_pair if r.message})
     derived = [r for r in of_pair if not r.message and not r.complaints]
     if not derived:
-        return _cells(device, bus, "no", "; ".join(messages))
-    proof = f"defined, command line: {len(derived)} servers"
+        return REFUSED, "; ".join(messages)
+    symbol, proof = DEFINED, f"defined, command line: {len(derived)} servers"
     if (machine, firmware, device, bus) in booted():
-        proof += "; booted in a guest"
+        symbol, proof = BOOTED, f"{proof}; booted in a guest"
     if device == "floppy":  # By test_floppy; no guest that reports devices fits.
-        proof += "; its boot sector was started"
+        symbol, proof = BOOTED, f"{proof}; its boot sector was started"
     for message in messages:
         count = sum(r.message == message for r in of_pair)
         proof += f". {count} servers are refused: {message}"
-    return _cells(device, bus, "yes", proof)
+    return (f"{symbol} ¹" if messages else symbol), proof
 
 
 def _cells(*texts: str) -> str:
@@ -232,12 +232,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description="Generate the support matrix.")
     parser.add_argument("--write", action="store_true", help="write the page")
     options = parser.parse_args(arguments)
-    sections, failed = "", []
+    sections, columns, failed = "", [], []
     for machine, firmware in SERVERS:
         results = matrix.run(machine, firmware)
         failed += [result for result in results if result.complaints]
         sections += section(machine, firmware, results)
-    page = INTRODUCTION + grid(sections) + METHOD + sections + other_machines()
+        columns.append(column(machine, firmware, results))
+    page = INTRODUCTION + grid(columns) + METHOD + sections + other_machines()
     if failed:
         print("\n".join(map(str, failed)), file=sys.stderr)
         return 1

@@ -25,6 +25,24 @@ _HOW_TO_UPDATE = (
 )
 
 
+def rows_of_the_page() -> list[list[str]]:
+    """Return the cells of the page's table of all machines, the titles first."""
+    page = support.PAGE.read_text()
+    table = page.removeprefix(support.INTRODUCTION).partition(support.METHOD)[0]
+    rows = table.split("* -")[1:]
+    return [re.findall(r"- (.+)", f"-{row}") for row in rows]
+
+
+def columns_of_the_page() -> list[dict[tuple[str, str], str]]:
+    """Return the symbols of each machine in that table; a missing row is refused."""
+    _titles, *rows = rows_of_the_page()
+    refused = dict.fromkeys(matrix.PAIRS, support.REFUSED)
+    return [
+        refused | {(row[0], row[1]): row[2 + index] for row in rows}
+        for index in range(len(support.SERVERS))
+    ]
+
+
 class Matrix:
     """All servers of one machine and firmware, each with every rescue device."""
 
@@ -76,6 +94,12 @@ class Matrix:
         section = support.section(self.machine, self.firmware, self.results)
         self.assertIn(section, support.PAGE.read_text(), _HOW_TO_UPDATE)
 
+    def test_table_of_the_page_has_the_column_of_these_results(self):
+        index = support.SERVERS.index((self.machine, self.firmware))
+        shown = columns_of_the_page()[index]
+        column = support.column(self.machine, self.firmware, self.results)
+        self.assertEqual(column, shown, _HOW_TO_UPDATE)
+
 
 class PcBiosTest(Matrix, base.TestCase):
     machine, firmware = "pc", "bios"
@@ -117,7 +141,8 @@ class PageTest(base.TestCase):
 
     def test_support_page_has_introduction_and_other_machines(self):
         page = support.PAGE.read_text()
-        beginning = support.INTRODUCTION + support.grid(page) + support.METHOD
+        table = support.grid(columns_of_the_page())
+        beginning = support.INTRODUCTION + table + support.METHOD
         self.assertTrue(page.startswith(beginning), _HOW_TO_UPDATE)
         self.assertTrue(page.endswith(support.other_machines()), _HOW_TO_UPDATE)
         self.assertEqual(
@@ -125,8 +150,7 @@ class PageTest(base.TestCase):
         )
 
     def test_grid_has_every_machine_and_only_what_one_supports(self):
-        rows = support.grid(support.PAGE.read_text()).split("* -")[1:]
-        titles, *answers = [re.findall(r"- (.+)", f"-{row}") for row in rows]
+        titles, *answers = rows_of_the_page()
         self.assertEqual(2 + len(support.SERVERS), len(titles))
         supported = PcBiosTest.supported | Q35BiosTest.supported
         self.assertEqual(supported, {(row[0], row[1]) for row in answers})
