@@ -12,6 +12,7 @@ from pathlib import Path
 from lab import chaos, commands, demo, tempest
 from lab.config import STATE_VARIABLE, Lab, Options
 from lab.errors import LabError
+from lab.hypervisor import RELEASES
 from lab.sandbox import exit_on_signals
 
 DEFAULTS = Options()
@@ -56,6 +57,14 @@ def options_parser() -> argparse.ArgumentParser:
         action="store_true",
         help="run all services and QEMU as root, not as users of their own",
     )
+    parser.add_argument(
+        "--hypervisor",
+        default=DEFAULTS.hypervisor,
+        choices=("", *RELEASES),
+        metavar="RELEASE",
+        help="release of Debian whose libvirt and QEMU the lab has: "
+        f"{', '.join(RELEASES)} (default: this machine's)",
+    )
     return parser
 
 
@@ -69,6 +78,7 @@ def chosen(arguments: argparse.Namespace) -> Options:
         backends=tuple(filter(None, backends.split(","))),
         images_type=arguments.images_type,
         as_root=arguments.as_root,
+        hypervisor=arguments.hypervisor,
     )
 
 

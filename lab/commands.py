@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from lab import accounts, guest, loops, packages
+from lab import accounts, guest, hypervisor, loops, packages
 from lab.clock import Clock
 from lab.config import Lab, Options
 from lab.errors import LabError
@@ -64,8 +64,8 @@ def up(lab: Lab, options: Options) -> None:
             before, driver=options.driver, images_type=options.images_type
         ):
             raise LabError(
-                "The lab is up with other options for release, network, backends or"
-                " users."
+                "The lab is up with other options for release, network, backends,"
+                " users or hypervisor."
                 " Run `tools/lab down` first."
             )
         if options.images_type == "rbd" and "ceph" not in options.backends:
@@ -153,7 +153,11 @@ def status(lab: Lab) -> bool:
         print(f"The lab in {lab.state} is down.")
         return False
     options = lab.options
-    print(f"Nova {options.nova}, driver {options.driver}")
+    hypervisor_ = f", hypervisor of Debian {options.hypervisor}"
+    print(
+        f"Nova {options.nova}, driver {options.driver}"
+        f"{hypervisor_ if options.hypervisor else ''}"
+    )
     services = all_services(lab)
     with ThreadPoolExecutor() as pool:
         states = list(pool.map(lambda service: service.ready(), services))
@@ -203,7 +207,7 @@ def _wipe(lab: Lab) -> None:
 
 def _prepare_machine(lab: Lab, say: Callable[[str], None]) -> guest.GuestImages:
     """Install what is missing and build the guest images, in parallel."""
-    missing = packages.missing_packages()
+    missing = packages.missing_packages(lab.options)
     if missing:
         say(f"apt: installing {len(missing)} packages")
         packages.install_packages(missing, lab.log("apt"))
@@ -220,6 +224,11 @@ def _prepare_machine(lab: Lab, say: Callable[[str], None]) -> guest.GuestImages:
     builder = threading.Thread(target=build)
     builder.start()
     try:
+        release = lab.options.hypervisor
+        if release and not hypervisor.is_complete(release):
+            say(f"mmdebstrap: installing libvirt and QEMU of Debian {release}")
+            hypervisor.make(release, lab.log("hypervisor"))
+            say("mmdebstrap: done")
         if not packages.environment_complete(lab):
             say(f"pip: installing Nova {lab.options.nova} and the other services")
             packages.install_environment(lab, lab.log("pip"))

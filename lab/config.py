@@ -49,6 +49,7 @@ class Options:
     backends: tuple[str, ...] = ("ceph", "storpool")
     images_type: str = "qcow2"  # Nova's [libvirt] images_type: qcow2, raw or rbd
     as_root: bool = False  # all processes, QEMU included, instead of users of their own
+    hypervisor: str = ""  # a release of lab.hypervisor, or this machine's programs
 
     @classmethod
     def load(cls, path: Path) -> Options | None:

@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """A libvirtd without the rest of the lab, for the integration tests.
 
-``python -m lab.lone_libvirtd STATE -- COMMAND ...`` starts virtlogd and libvirtd, then
-becomes COMMAND. This runs in the sandbox whose files lie in STATE; the command
-``python -m lab.sandbox --libvirtd`` makes the sandbox and runs this in it.
+``python -m lab.lone_libvirtd STATE HYPERVISOR -- COMMAND ...`` starts virtlogd and
+libvirtd, then becomes COMMAND. This runs in the sandbox whose files lie in STATE; the
+command ``python -m lab.sandbox --libvirtd`` makes the sandbox and runs this in it.
+HYPERVISOR is a release of lab.hypervisor, or empty.
 An embedded libvirt would not do, because it has no LUKS secrets (F29).
 """
 
@@ -38,12 +39,12 @@ def start(lab: Lab) -> None:
 
 def main(words: Sequence[str]) -> int:
     """Start libvirtd and become the command; return only if that fails."""
-    state, dashes, *command = words
+    state, release, dashes, *command = words
     if dashes != "--" or not command:
         raise SystemExit(__doc__)
     try:
         # The tests are root, and look at what QEMU has written.
-        start(Lab(Path(state), Options(as_root=True)))
+        start(Lab(Path(state), Options(as_root=True, hypervisor=release)))
         os.execvp(command[0], command)
     except (LabError, OSError) as error:
         print(f"lone libvirtd: {error}", file=sys.stderr)

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from lab import guest
-from lab.config import ENVIRONMENT_MARKER, Lab
+from lab.config import ENVIRONMENT_MARKER, Lab, Options
 from lab.errors import LabError
 
 #: What the services need; lab.guest names what its images need.
@@ -50,6 +50,9 @@ APT_PACKAGES = (
     "sudo",
 )
 
+#: What lab.hypervisor needs.
+HYPERVISOR_PACKAGES = ("mmdebstrap",)
+
 #: From the first Nova that runs under uwsgi without wsgi scripts to the latest tested.
 NOVA_RELEASES = range(31, 35)
 
@@ -84,9 +87,15 @@ APT_OPTIONS = (
 POLICY = Path("/usr/sbin/policy-rc.d")
 
 
-def missing_packages() -> list[str]:
-    """Return which of the lab's Debian packages are not installed."""
-    wanted = sorted({*APT_PACKAGES, *guest.APT_PACKAGES})
+def missing_packages(options: Options) -> list[str]:
+    """Return which of a lab's Debian packages are not installed."""
+    wanted = sorted(
+        {
+            *APT_PACKAGES,
+            *guest.APT_PACKAGES,
+            *(HYPERVISOR_PACKAGES if options.hypervisor else ()),
+        }
+    )
     completed = subprocess.run(
         [
             "dpkg-query",

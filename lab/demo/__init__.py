@@ -63,6 +63,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="the server's machine type (default: %(default)s)",
     )
     parser.add_argument(
+        "--firmware",
+        default="bios",
+        choices=("bios", "uefi"),
+        help="the server's firmware; uefi needs --hypervisor trixie, because libvirt 9"
+        " refuses the definition that Nova 34 writes (default: %(default)s)",
+    )
+    parser.add_argument(
         "--all",
         action="store_true",
         help="play all cases of the scene instead of one",
@@ -83,6 +90,7 @@ def main(lab: Lab, arguments: argparse.Namespace) -> int:
     request = Request(
         scene=arguments.scene,
         machine=arguments.machine,
+        firmware=arguments.firmware,
         device=arguments.device,
         bus=arguments.bus,
         every_case=arguments.all,

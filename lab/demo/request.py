@@ -15,6 +15,7 @@ class Request:
 
     scene: str
     machine: str  # q35 or pc
+    firmware: str  # bios or uefi
     device: str  # hw_rescue_device of the rescue image
     bus: str  # hw_rescue_bus of the rescue image; "" for the scene's default
     every_case: bool

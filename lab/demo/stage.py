@@ -26,6 +26,14 @@ class Stage:
         self.cloud = connect()
         self.clock = StepClock()
 
+    def hardware(self, machine: str) -> dict[str, str]:
+        """Return the image properties of servers with a machine type."""
+        firmware = self.request.firmware
+        return {
+            "hw_machine_type": machine,
+            **({"hw_firmware_type": "uefi"} if firmware == "uefi" else {}),
+        }
+
     @contextlib.contextmanager
     def server(self, name: str) -> Iterator[DemoServer]:
         """Give a server that can be booted; delete its images and volumes later."""
@@ -58,7 +66,8 @@ class Stage:
 
     def head(self, text: str) -> None:
         """Print a heading: the driver, and what is shown below."""
-        print(f"\n{self.lab.options.driver}: {text}\n")
+        firmware = "UEFI, " if self.request.firmware == "uefi" else ""
+        print(f"\n{self.lab.options.driver}: {firmware}{text}\n")
 
     def show(self, result: Result, image: str = "rescue") -> list[str]:
         """Print which devices moved; return the faults.

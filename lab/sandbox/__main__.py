@@ -31,6 +31,12 @@ def parser() -> argparse.ArgumentParser:
     top.add_argument(
         "--libvirtd", action="store_true", help="start virtlogd and libvirtd first"
     )
+    top.add_argument(
+        "--hypervisor",
+        default="",
+        metavar="RELEASE",
+        help="release of Debian whose libvirtd and QEMU to use; see lab/hypervisor.py",
+    )
     top.add_argument("command", nargs="+", metavar="-- COMMAND")
     return top
 
@@ -45,8 +51,8 @@ def main(words: Sequence[str] | None = None) -> int:
 
     command = arguments.command
     if arguments.libvirtd:
-        state = str(sandbox.state)
-        command = [sys.executable, "-m", LONE_LIBVIRTD, state, "--", *command]
+        words = [str(sandbox.state), arguments.hypervisor, "--"]
+        command = [sys.executable, "-m", LONE_LIBVIRTD, *words, *command]
     exit_on_signals()
     try:
         sandbox.start(die_with_parent=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from lab import hypervisor
 from lab.config import Lab
 from lab.service import Service
 
@@ -68,7 +69,7 @@ class Virtlogd(Service):
     name = "virtlogd"
 
     def start(self) -> None:
-        self.spawn(["virtlogd"])
+        self.spawn([*hypervisor.enter(self.lab), "virtlogd"])
 
     def ready(self) -> bool:
         return self.running() and _exists(self.lab, "/run/libvirt/virtlogd-sock")
@@ -95,7 +96,7 @@ class Libvirtd(Service):
         self.run(["install", "-D", "/dev/stdin", "/etc/libvirt/hooks/qemu"], stdin=hook)
         # Remove the default network: it needs dnsmasq and firewall rules.
         self.run(["rm", "-rf", "/etc/libvirt/qemu/networks", "/etc/libvirt/nwfilter"])
-        self.spawn(["libvirtd"])
+        self.spawn([*hypervisor.enter(self.lab), "libvirtd"])
 
     def ready(self) -> bool:
         return self.running() and (

@@ -77,6 +77,7 @@ class ChosenLevelsTest(unittest.TestCase):
     def test_all_includes_every_release_in_full(self) -> None:
         levels = self.chosen("--all")
         self.assertLessEqual({*self.script.LEVELS, *self.script.RELEASES}, {*levels})
+        self.assertLessEqual({*self.script.HYPERVISORS}, {*levels})
         self.assertFalse([level for level in levels if level.endswith("-quick")])
 
     def test_all_runs_more_sequences_of_the_model(self) -> None:

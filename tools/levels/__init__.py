@@ -22,6 +22,8 @@ QUICK = dict.fromkeys(("nova31-quick", "nova32-quick", "nova33-quick"), 1800)
 RELEASES = dict.fromkeys(
     ("nova31", "nova32", "nova33", "nova34", "nova34-py312", "nova34-py313"), 7200
 )
-LIMITS = LEVELS | QUICK | RELEASES
+#: Other releases of libvirt and QEMU, with --all.
+HYPERVISORS = {"integration-trixie": 7200}
+LIMITS = LEVELS | QUICK | RELEASES | HYPERVISORS
 #: What "quick" stands for among the levels of the command line.
 INNER_LOOP = ("pep8", "mypy", "py3")

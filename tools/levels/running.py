@@ -30,7 +30,9 @@ CORES_PER_LANE = 4
 PROGRESS_SECONDS = 60
 #: The variable that names the tmpfs, if it is not TMPDIR. The disks of guests have to
 #: be on a real file system, so integration tests use the tmpfs for other files only.
-TMPFS_VARIABLES = {"integration": "STABLE_RESCUE_MEMORY"}
+TMPFS_VARIABLES = dict.fromkeys(
+    ("integration", "integration-trixie"), "STABLE_RESCUE_MEMORY"
+)
 #: How each of stestr's totals is counted.
 OUTCOMES = {
     "Passed": "passed",

@@ -19,7 +19,10 @@ from levels.processes import Processes, say, tail
 TOOL_REQUIREMENTS = ["bindep>=2.11", "tox>=4.28", "tox-uv>=1.20"]
 LOG = TOX / "tools.log"
 #: The bindep profiles of levels, besides "test".
-PROFILES = {"integration": ("integration",)}
+PROFILES = {
+    "integration": ("integration",),
+    "integration-trixie": ("integration", "hypervisor"),
+}
 #: Levels that need no system package.
 WITHOUT_PACKAGES = ("pep8", "mypy")
 GUESTS = ROOT / ".lab" / "cache"
@@ -172,7 +175,7 @@ class Preparation(threading.Thread):
     def _complete(self, level: str) -> None:
         """Finish a level whose environment is there."""
         try:
-            if level == "integration":
+            if level.startswith("integration"):
                 build = [sys.executable, "-m", "lab.guest", "build"]
                 paths = ["--out", str(GUESTS / "guest"), "--cache", str(GUESTS)]
                 self._run("guest-setup", [*build, *paths])

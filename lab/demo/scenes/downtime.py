@@ -36,7 +36,7 @@ def play(stage: Stage, case: str) -> bool:
         factory, images = server.factory, stage.images
         image = factory.image(
             images.original_qcow2,
-            hw_machine_type=stage.request.machine,
+            **stage.hardware(stage.request.machine),
             os_shutdown_timeout=SHUTDOWN_TIMEOUT,
         )
         rescue = factory.rescue_image(

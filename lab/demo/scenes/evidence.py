@@ -38,7 +38,9 @@ def play(stage: Stage, case: str) -> bool:
     bus = stage.request.bus or ("usb" if device == "disk" else "")
     with stage.server(f"demo-evidence-{case}") as server:
         factory = server.factory
-        image = factory.image(stage.images.marking_original_qcow2, hw_machine_type=case)
+        image = factory.image(
+            stage.images.marking_original_qcow2, **stage.hardware(case)
+        )
         rescue = factory.rescue_image(
             stage.images.marking_rescue(device), device, bus, **PROPERTIES
         )

@@ -31,7 +31,7 @@ def play(stage: Stage, case: str) -> bool:
     machine, device, bus = case.split("/")
     with stage.server(f"demo-{machine}-{device}-{bus or 'any'}") as server:
         factory = server.factory
-        image = factory.image(stage.images.original_qcow2, hw_machine_type=machine)
+        image = factory.image(stage.images.original_qcow2, **stage.hardware(machine))
         rescue = factory.rescue_image(stage.images.rescue(device), device, bus)
         stage.clock.say("images uploaded")
         volumes = factory.volumes(factory.volume_types)

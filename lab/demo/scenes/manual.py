@@ -94,7 +94,7 @@ def play(stage: Stage, case: str) -> bool:
         shell = _Shell(stage.lab, cleanup)
         server = cleanup.enter_context(stage.server(SERVER))
         factory, cloud = server.factory, stage.cloud
-        original = factory.image(stage.images.original_qcow2, hw_machine_type=case)
+        original = factory.image(stage.images.original_qcow2, **stage.hardware(case))
         forensics = factory.image(stage.images.rescue("disk"))
         cloud.image.update_image(forensics, name=FORENSICS)
         shell.words |= {

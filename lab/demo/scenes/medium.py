@@ -22,7 +22,7 @@ def play(stage: Stage, case: str) -> bool:
     bus = request.bus or ("usb" if case == "disk" else "")
     with stage.server(f"demo-medium-{case}") as server:
         image = server.factory.image(
-            stage.images.original_qcow2, hw_machine_type=request.machine
+            stage.images.original_qcow2, **stage.hardware(request.machine)
         )
         rescue = server.factory.rescue_image(stage.images.rescue(case), case, bus)
         stage.clock.say("images uploaded")

@@ -29,7 +29,7 @@ def play(stage: Stage, case: str) -> bool:
     bus = stage.request.bus or ("usb" if device == "disk" else "")
     with stage.server(f"demo-password-{case}") as server:
         factory = server.factory
-        image = factory.image(stage.images.original_qcow2, hw_machine_type=case)
+        image = factory.image(stage.images.original_qcow2, **stage.hardware(case))
         rescue = factory.rescue_image(stage.images.rescue(device), device, bus)
         stage.clock.say("images uploaded")
         with server.booted(image):

@@ -60,7 +60,7 @@ def play(stage: Stage, case: str) -> bool:
     machine = defect.machine or stage.request.machine
     with stage.server(f"demo-refusal-{case}") as server:
         image = server.factory.image(
-            stage.images.original_qcow2, hw_machine_type=machine
+            stage.images.original_qcow2, **stage.hardware(machine)
         )
         rescue = _rescue_image(stage, server, defect)
         stage.clock.say("images uploaded")

@@ -31,7 +31,7 @@ def play(stage: Stage, case: str) -> bool:
     bus, images = stage.request.bus or "usb", stage.images
     with stage.server(f"demo-stale-{case}") as server:
         factory = server.factory
-        image = factory.image(images.original_qcow2, hw_machine_type=case)
+        image = factory.image(images.original_qcow2, **stage.hardware(case))
         first = factory.rescue_image(images.rescue_qcow2, "disk", bus)
         second = factory.rescue_image(images.other_qcow2, "disk", bus)
         stage.clock.say("images uploaded")

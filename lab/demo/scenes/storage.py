@@ -41,7 +41,9 @@ def play(stage: Stage, case: str) -> bool:
         pairs = [(request.device, request.bus)]
     with stage.server(f"demo-storage-{case}") as server:
         factory = server.factory
-        image = factory.image(stage.images.marking_original_qcow2, hw_machine_type=case)
+        image = factory.image(
+            stage.images.marking_original_qcow2, **stage.hardware(case)
+        )
         kinds = itertools.islice(itertools.cycle(factory.volume_types), VOLUMES)
         volumes = factory.volumes(kinds)
         stage.clock.say(f"images uploaded, {len(volumes)} volumes created")

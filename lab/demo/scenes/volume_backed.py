@@ -31,7 +31,7 @@ def play(stage: Stage, case: str) -> bool:
     with stage.server(f"demo-root-{case}") as server:
         factory = server.factory
         image = factory.image(
-            stage.images.marking_original_qcow2, hw_machine_type=request.machine
+            stage.images.marking_original_qcow2, **stage.hardware(request.machine)
         )
         root = factory.volume(case, image)
         encrypted, *others = factory.volumes([ENCRYPTED, *factory.volume_types])

@@ -195,7 +195,9 @@ def request_for(scene: str, **fields: object) -> Request:
         for field in dataclasses.fields(GuestImages)
         if field.name != "build"
     }
-    request = Request(scene, "q35", "disk", "", False, GuestImages(**paths, build="b"))
+    request = Request(
+        scene, "q35", "bios", "disk", "", False, GuestImages(**paths, build="b")
+    )
     return dataclasses.replace(request, **fields)
 
 
