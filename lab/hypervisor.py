@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""libvirt and QEMU of another release of Debian, beside those of this machine.
+"""libvirt and QEMU of another release of Debian, beside what this machine has.
 
 ``python -m lab.hypervisor make RELEASE`` makes a folder with the release's programs.
 In the sandbox they run with that folder as their root. Only its /usr is the release's:
@@ -36,11 +36,12 @@ PACKAGES = (
     "qemu-utils",
     "swtpm",
     "swtpm-tools",
+    "virtiofsd",
 )
 CACHE = REPOSITORY / ".lab" / "cache" / "hypervisor"
 #: This file in the folder says that it is complete, and for which packages.
 MARKER = "lab-complete"
-#: Where the folder is in the sandbox. It is mounted there, so that what is mounted
+#: The folder's place in the sandbox. It is mounted there, so that what is mounted
 #: below it is not seen in the cache.
 ROOT = "/run/hypervisor"
 #: Not bound from the sandbox: the release's own folders, and links to them.

@@ -12,7 +12,7 @@ import libvirt
 from stable_rescue import exception
 from stable_rescue.cmd import formats, hashing, reading, rescues, table
 from stable_rescue.cmd.exits import NOT_FOUND, UNAVAILABLE, CommandError, Output
-from stable_rescue.cmd.opened import READ_ONLY, open_modes
+from stable_rescue.cmd.opened import READ_ONLY, OpenFiles
 from stable_rescue.domain import counters, overlays, recognize, sources
 from stable_rescue.domain.document import Domain, target_of
 from stable_rescue.storage import reports
@@ -107,7 +107,7 @@ def _add_what_is_now(
     if running is None or recognize.rescue_disk(running[1]) is None:
         return
     domain, definition = running
-    modes = open_modes(domain.name())
+    opened = OpenFiles(domain.name())
     stats: dict[str, Any] = {}
     with contextlib.suppress(libvirt.libvirtError):
         ((_domain, stats),) = connection.domainListGetStats(
@@ -120,7 +120,7 @@ def _add_what_is_now(
     for disk in content["disks"]:
         target = disk["target"]
         if target in paths:
-            disk["opened"] = modes.get(paths[target]) or modes.get(disk["path"])
+            disk["opened"] = opened.mode(paths[target]) or opened.mode(disk["path"])
             disk["writes"] = written.get(target, disk["writes"])
 
 

@@ -24,7 +24,7 @@ def layout_of(domain: Domain, with_sources: bool = True) -> Layout:
     layout: Layout = {}
     times: Counter[tuple[str, ...]] = Counter()
     for device in domain.each_device():
-        if device.tag in _IMPLICIT or _is_ps2(device):
+        if device.tag in _IMPLICIT or _is_of_chipset(device):
             continue
         identity = _identity(device)
         times[identity] += 1
@@ -46,8 +46,15 @@ def differences(first: Layout, second: Layout) -> list[tuple[str, ...]]:
     )
 
 
-def _is_ps2(device: etree._Element) -> bool:
-    return device.tag == "input" and device.get("bus") == "ps2"
+def _is_of_chipset(device: etree._Element) -> bool:
+    """Return True if a device is part of the machine, and has no address.
+
+    libvirt leaves PS/2 devices out of the migratable form, and so does libvirt 11.3
+    with q35's watchdog (F40).
+    """
+    return (device.tag == "input" and device.get("bus") == "ps2") or (
+        device.tag == "watchdog" and device.get("model") == "itco"
+    )
 
 
 def _identity(device: etree._Element) -> tuple[str, ...]:

@@ -23,7 +23,7 @@ from stable_rescue.domain.document import Domain
 from stable_rescue.domain.medium import Medium
 from stable_rescue.domain.recognize import RESCUE_ALIAS
 from stable_rescue.exception import Refused
-from tests.integration import base, qemu_argv
+from tests.integration import base, hypervisor, qemu_argv
 from tests.integration.scene import Scene
 
 HISTORIES = ("none", "hole", "filled", "full")
@@ -56,10 +56,13 @@ SCSI_UNITS = {
 
 _CONFIG = libvirt.VIR_DOMAIN_AFFECT_CONFIG
 # libvirt's schema of a domain.
-_SCHEMA = Path("/usr/share/libvirt/schemas/domain.rng")
+_SCHEMA = "/usr/share/libvirt/schemas/domain.rng"
 _MEDIUM = Medium.from_file("/nonexistent/disk.rescue")
-# All that a rescue may change outside the devices (E1, E6).
-_MAY_DIFFER = re.compile(r"os/(boot|nvram)(\[\d+\])?(@.+)?")
+# All that a rescue may change outside the devices (E1, E6). libvirt 11.3 adds the
+# selection of the firmware to a definition that names its files (F39).
+_MAY_DIFFER = re.compile(
+    r"os/(boot|nvram)(\[\d+\])?(@.+)?|os@firmware|os/firmware(/feature(\[\d+\])?(@.+)?)?"
+)
 
 
 @dataclass(frozen=True)
@@ -285,7 +288,7 @@ def _without_nics(definition: Domain) -> Domain:
 
 @functools.cache
 def _schema() -> etree.RelaxNG:
-    return etree.RelaxNG(etree.parse(_SCHEMA))
+    return etree.RelaxNG(etree.parse(hypervisor.path_of(_SCHEMA)))
 
 
 _read_device = compare.device_of

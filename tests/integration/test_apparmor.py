@@ -17,7 +17,7 @@ from stable_rescue.domain.medium import Medium
 from stable_rescue.domain.nvram import NvramCopy
 from stable_rescue.domain.overlays import Overlays
 from stable_rescue.storage import kernel, medium, nvram
-from tests.integration import base, qemu_argv
+from tests.integration import base, hypervisor, qemu_argv
 from tests.integration.scene import overlay
 
 HELPER = "/usr/lib/libvirt/virt-aa-helper"
@@ -28,7 +28,7 @@ def rights(definition: str) -> dict[str, set[str]]:
     """Return what the profile of a definition allows for each path, such as r or w."""
     uuid = Domain.parse(definition).root.findtext("uuid")
     profile = subprocess.run(
-        [HELPER, "--dryrun", "--create", "--uuid", f"libvirt-{uuid}"],
+        hypervisor.command(HELPER, "--dryrun", "--create", "--uuid", f"libvirt-{uuid}"),
         input=definition,
         capture_output=True,
         text=True,

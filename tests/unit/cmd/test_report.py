@@ -4,6 +4,7 @@
 import hashlib
 import json
 import os
+import stat
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -166,20 +167,45 @@ class HasherTest(HostTestCase):
 
 
 class OpenedTest(HostTestCase):
-    def modes(self, pid: int) -> dict[str | None, str]:
-        with mock.patch.object(opened, "_pid_of", return_value=pid):
-            return opened.open_modes("instance-1")
+    def open_files(self) -> opened.OpenFiles:
+        """Return the files of this process, as if it were a QEMU."""
+        with mock.patch.object(opened, "_pid_of", return_value=os.getpid()):
+            return opened.OpenFiles("instance-1")
 
     def test_kernel_says_how_files_are_opened(self) -> None:
         read, written = self.folder / "read", self.folder / "written"
-        for path in (read, written):
+        closed = self.folder / "closed"
+        for path in (read, written, closed):
             path.touch()
         with read.open("rb"), written.open("rb"), written.open("ab"):
-            modes = self.modes(os.getpid())
-        self.assertEqual(
-            (opened.READ_ONLY, opened.READ_WRITE),
-            (modes[str(read)], modes[str(written)]),
-        )
+            files = self.open_files()
+        self.assertEqual(opened.READ_ONLY, files.mode(str(read)))
+        self.assertEqual(opened.READ_WRITE, files.mode(str(written)))
+        for path in (closed, self.folder / "missing"):
+            self.assertIsNone(files.mode(str(path)))
+        self.assertIsNone(files.mode(None))
+
+    def test_file_is_known_by_another_path(self) -> None:
+        """The QEMU of a container, or of a mount namespace, has other paths."""
+        path, other = self.folder / "disk", self.folder / "other"
+        path.touch()
+        other.hardlink_to(path)
+        with other.open("rb"):
+            files = self.open_files()
+        self.assertEqual(opened.READ_ONLY, files.mode(str(path)))
+
+    def test_nodes_of_one_block_device_are_the_same(self) -> None:
+        def node(inode: int, minor: int) -> os.stat_result:
+            fields = dict.fromkeys(range(10), 0) | {0: stat.S_IFBLK, 1: inode}
+            return os.stat_result(
+                fields.values(), {"st_rdev": os.makedev(252, minor), "st_dev": inode}
+            )
+
+        one = opened.identity_of(node(1, 16))
+        self.assertEqual(one, opened.identity_of(node(2, 16)))
+        self.assertNotEqual(one, opened.identity_of(node(1, 17)))
 
     def test_guest_that_is_off_has_nothing_open(self) -> None:
-        self.assertEqual({}, opened.open_modes("instance-off"))
+        path = self.folder / "disk"
+        with path.open("wb"):
+            self.assertIsNone(opened.OpenFiles("instance-off").mode(str(path)))

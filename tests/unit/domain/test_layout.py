@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The live and the inactive definition of one domain (F1)."""
 
+from lxml import etree
 from oslotest import base
 
 from stable_rescue.domain import live
@@ -13,6 +14,19 @@ class LayoutTest(base.BaseTestCase):
         first = layout_of(samples.domain("pc"))
         second = layout_of(samples.domain("pc-migratable"))
         self.assertEqual([], differences(first, second))
+
+    def test_watchdog_of_the_chipset_is_in_one_form_alone(self) -> None:
+        """libvirt 11.3 leaves it out of the migratable form."""
+        inactive = samples.domain("q35").copy()
+        inactive.append_device(etree.fromstring("<watchdog model='itco'/>"))
+        added = inactive.copy()
+        added.append_device(etree.fromstring("<watchdog model='ib700'/>"))
+        running = layout_of(samples.domain("q35"))
+        self.assertEqual([], differences(running, layout_of(inactive)))
+        self.assertEqual(
+            [("watchdog", "", "", "ib700", "", "1")],
+            differences(running, layout_of(added)),
+        )
 
     def test_disk_with_another_address_differs(self) -> None:
         """Live and inactive form can differ after an unplug."""
