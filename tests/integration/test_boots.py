@@ -63,6 +63,15 @@ class RescueBoots:
         self.assertEqual((), comparison.appeared)
         self.assert_carriers("1", unrescued)
 
+    def test_definition_after_hotplug_is_as_after_plugging_while_off(self):
+        """The tests of UEFI servers therefore plug devices while the server is off."""
+        self.addCleanup(self.server.define, self.original_xml)
+        self.server.stop()
+        self.server.define(self.server.scene.xml())
+        self.server.unplug_volume()
+        self.server.plug_devices()
+        self.assertEqual(self.original_xml, self.server.definition())
+
     def test_disk_on_virtio_boots_and_moves_nothing(self):
         self.check_rescue("disk", "virtio")
 
