@@ -55,7 +55,7 @@ class Verdict:
 
 def figure(samples: Iterable[Mapping[str, Any]], field: str) -> Figure | None:
     """Return the figure of a field of samples, None if no sample has it."""
-    values = [sample[field] for sample in samples if sample[field] is not None]
+    values = [sample[field] for sample in samples if sample.get(field) is not None]
     return Figure.of(values) if values else None
 
 

@@ -12,10 +12,10 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
+from benchmarks.cloud import floor
 from benchmarks.cloud.images import SMALL
 from benchmarks.cloud.operation import (
     OPERATION_SECONDS,
-    OPERATIONS,
     OUTCOMES,
     Subject,
     no_samples,
@@ -39,9 +39,19 @@ def measure(stage: Stage, names: Sequence[str]) -> None:
 def measure_crowd(stage: Stage, count: int) -> dict[str, Any]:
     """Return what each round took with a number of servers.
 
+    The floor is measured in rounds of stable rescue, with the same definitions.
+
     :raises LabError: if a server does not reach its status
     """
-    results = no_samples("stable", "stock")
+    results = no_samples("stable", "stock", "floor")
+
+    def keep(operation: str, driver: str, result: dict[str, Any]) -> None:
+        results[operation][driver].append(result)
+        stage.clock.say(
+            f"{operation} of {count}, {driver}: {result['total']:.1f} s,"
+            f" worst downtime {max(result['downtimes']):.2f} s"
+        )
+
     with contextlib.ExitStack() as cleanup:
         cleanup.enter_context(stage.driver_of_lab())
         stage.use("stable")
@@ -65,13 +75,18 @@ def measure_crowd(stage: Stage, count: int) -> dict[str, Any]:
             subjects[0].operate("rescue", rescue)
             subjects[0].operate("unrescue")
             for _number in range(rounds):
-                for operation in OPERATIONS:
-                    result = together(stage, subjects, operation, rescue)
-                    results[operation][driver].append(result)
-                    stage.clock.say(
-                        f"{operation} of {count}, {driver}: {result['total']:.1f} s,"
-                        f" worst downtime {max(result['downtimes']):.2f} s"
-                    )
+                originals = [floor.definition(each.domain) for each in subjects]
+                keep("rescue", driver, together(stage, subjects, "rescue", rescue))
+                if driver == "stable":
+                    rescues = [floor.definition(each.domain) for each in subjects]
+                    for operation, definitions in (
+                        ("unrescue", originals),
+                        ("rescue", rescues),
+                    ):
+                        image = OUTCOMES[operation][1]
+                        result = floor.exchange_in_turn(subjects, definitions, image)
+                        keep(operation, "floor", result)
+                keep("unrescue", driver, together(stage, subjects, "unrescue", rescue))
     return results
 
 

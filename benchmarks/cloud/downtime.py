@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from benchmarks.cloud import floor, images
-from benchmarks.cloud.operation import Sample, Subject, no_samples
+from benchmarks.cloud.operation import OUTCOMES, Sample, Subject, no_samples
 from benchmarks.cloud.stage import Stage, blocks
 from lab.demo.server import DemoServer
 from lab.servers.events import Events, listening
@@ -181,7 +181,11 @@ def one_round(
     samples["rescue", ""] = subject.operate("rescue", rescue)
     if with_floor:
         rescue_xml = floor.definition(subject.domain)
-        samples["unrescue", "floor"] = floor.exchange(subject, original_xml, "original")
-        samples["rescue", "floor"] = floor.exchange(subject, rescue_xml, "rescue")
+        for operation, definition in (
+            ("unrescue", original_xml),
+            ("rescue", rescue_xml),
+        ):
+            samples[operation, "floor"] = floor.exchange(subject, definition)
+            subject.wait_for_boot(OUTCOMES[operation][1])
     samples["unrescue", ""] = subject.operate("unrescue")
     return samples

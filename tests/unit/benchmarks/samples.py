@@ -45,6 +45,10 @@ def crowd_row(
             }
         ]
 
-    drivers = {"stable": rounds(total), "stock": rounds(stock)}
+    drivers = {
+        "stable": rounds(total),
+        "stock": rounds(stock),
+        "floor": [{"total": 4.0, "downtimes": [0.5] * (count - 1) + [0.75]}],
+    }
     measured = {"rescue": drivers, "unrescue": drivers}
     return {"benchmark": "crowd", "case": str(count), "measured": measured}

@@ -80,6 +80,7 @@ class PageTest(base.BaseTestCase):
             "median downtime, of the floor",
             "A, 2 cores, 2 GiB",
             "libvirt 9.0.0",
+            "     - floor\n     - 4.0 s\n     - 0.75 s\n     - none\n",
             "downtime 12 MB (0.5, 0.5)",
             "2026-01-02 03:04 UTC",
         ):
