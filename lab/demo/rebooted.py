@@ -43,7 +43,7 @@ class Seen:
     last: Inventory
     at_failure: str = ""
     after_boot: str = ""
-    #: If Nova has a task for the server when it has finished its start.
+    #: Nova has a task for the server when its start has ended.
     has_task: bool = False
     has_record: bool = False
     running: bool = False

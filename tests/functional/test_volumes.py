@@ -37,15 +37,12 @@ class RunningTest(VolumesTestBase):
         get, asked = self.cinder.fake_get, set()
         two_are_asked = threading.Event()
 
-        def get_with_another(
-            context: Any, volume_id: str, microversion: Any = None
-        ) -> Any:
+        def get_with_another(context: Any, volume_id: str, *more: Any) -> Any:
             asked.add(volume_id)
             if len(asked) > 1:
                 two_are_asked.set()
-            if not two_are_asked.wait(TIMEOUT):
-                raise DOWN
-            return get(context, volume_id, microversion)
+            self.assertTrue(two_are_asked.wait(TIMEOUT))
+            return get(context, volume_id, *more)
 
         self.patch_volume(get_with_another)
         self.rescue_server()
