@@ -139,6 +139,8 @@ def _handler_of(glance_server: GlanceServer) -> type[BaseHTTPRequestHandler]:
             self.send_response(status)
             self.send_header("Content-Type", "application/json")
             self.send_header("Content-Length", str(len(body)))
+            # A thread would wait for the next request on a connection that is kept.
+            self.send_header("Connection", "close")
             self.end_headers()
             self.wfile.write(body)
 
@@ -146,7 +148,7 @@ def _handler_of(glance_server: GlanceServer) -> type[BaseHTTPRequestHandler]:
             self.send_response(200)
             self.send_header("Content-Type", "application/octet-stream")
             self.send_header("Content-Length", str(len(data)))
-            # The client must not reuse a connection that was cut.
+            # Nor must the client reuse a connection that was cut.
             self.send_header("Connection", "close")
             self.end_headers()
             with contextlib.suppress(OSError):  # Nova may close it early.

@@ -36,7 +36,7 @@ class CommandsTest(ServerTestBase):
 
         The conductor of these tests is in this process.
         """
-        options = argparse.Namespace(format="json", yes=True)
+        options = argparse.Namespace(format="json", yes=True, dumps_older_than=None)
         with mock.patch("stable_rescue.nova_internals.connect_to_conductor"):
             output = clean.run(options, self.libvirt_connection())
         self.assertEqual(0, output.status)
