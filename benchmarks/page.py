@@ -111,11 +111,11 @@ rescue guest down, so that it writes what it has repaired.
     (
         "Many servers at once",
         """\
-All servers get the request at the same time, and their guests start on the same cores:
-the worst downtime grows with the servers for each core. For the floor, libvirt alone
-exchanges the guests one after the other, so that no two start at the same time; those
-that have started boot meanwhile. CPU time and memory are ``nova-compute``'s alone,
-without the programs that it runs.
+All servers get the request at the same time. Stable rescue exchanges as many guests at
+a time as the host has cores, and the others run until it is their turn; guests that
+have started boot on the same cores meanwhile. For the floor, libvirt alone exchanges
+the guests one after the other, so that no two start at the same time. CPU time and
+memory are ``nova-compute``'s alone, without the programs that it runs.
 """,
         tables.crowd,
     ),

@@ -14,6 +14,7 @@ has ended is removed once Nova's database agrees.
 """
 
 from collections.abc import Callable
+from contextlib import nullcontext
 
 from nova import context as nova_context
 from nova import objects
@@ -35,6 +36,7 @@ from stable_rescue.virt import (
     outdated,
     ownership,
     power_off,
+    turns,
 )
 from stable_rescue.virt.phase import phase
 from stable_rescue.virt.refusal import failing
@@ -60,19 +62,22 @@ def begin(
     :param start_stock: starts a stock rescue and returns its record
     :raises nova.exception.InstanceNotRescuable: if the rescue was rolled back
     """
+    # A dump takes minutes, and its guest is paused: others do not wait for it.
+    turn = turns.turn(instance) if prepared.memory_dump is None else nullcontext()
     try:
-        power_off.end_system(driver, context, instance, prepared)
-        with (
-            phase(context, instance, "rescue_boot"),
-            failing(instance, "the rescue system could not be started"),
-        ):
-            prepared = disk_sources.follow_since_plan(driver, instance, prepared)
-            if prepared.is_stock:
-                prepared = start_stock(prepared)
-            else:
-                # The volumes are connected: the guest ran, or preparation did it.
-                guest.start(driver, context, instance, prepared.rescue_xml)
-            store_of(instance).save(prepared.at(State.RESCUED))
+        with turn:
+            power_off.end_system(driver, context, instance, prepared)
+            with (
+                phase(context, instance, "rescue_boot"),
+                failing(instance, "the rescue system could not be started"),
+            ):
+                prepared = disk_sources.follow_since_plan(driver, instance, prepared)
+                if prepared.is_stock:
+                    prepared = start_stock(prepared)
+                else:
+                    # The volumes are connected: the guest ran, or preparation did it.
+                    guest.start(driver, context, instance, prepared.rescue_xml)
+                store_of(instance).save(prepared.at(State.RESCUED))
     except Exception:  # noqa: BLE001 - the error propagates
         with excutils.save_and_reraise_exception(logger=LOG):
             LOG.error("The rescue failed; rolling it back", instance=instance)
@@ -91,6 +96,16 @@ def end(
 
     :raises nova.exception.InstanceNotRescuable: if that fails; the record is kept
     """
+    with turns.turn(instance):
+        _end(driver, context, instance, rescued)
+
+
+def _end(
+    driver: libvirt_driver.LibvirtDriver,
+    context: nova_context.RequestContext,
+    instance: "objects.Instance",
+    rescued: Record,
+) -> None:
     with (
         phase(context, instance, "unrescue_power_off"),
         failing(instance, _UNRESCUE_FAILED),

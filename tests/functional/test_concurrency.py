@@ -42,6 +42,21 @@ class Pause(fixtures.Fixture):
                 raise AssertionError(f"the test did not resume {point}")
 
 
+class OneTurn(threading.BoundedSemaphore):
+    """One turn to exchange a guest; ``contended`` is set if two servers want it."""
+
+    def __init__(self) -> None:
+        super().__init__(1)
+        self.contended = threading.Event()
+        self._wanted = 0
+
+    def acquire(self, blocking: bool = True, timeout: float | None = None) -> bool:
+        self._wanted += 1
+        if self._wanted > 1:
+            self.contended.set()
+        return super().acquire(blocking, timeout)
+
+
 class ConcurrencyTestBase(base.RescueTestBase):
     def setUp(self) -> None:
         super().setUp()
@@ -225,6 +240,30 @@ class ManyTest(ConcurrencyTestBase):
             request.result(TIMEOUT)
         self.request(server, "delete")
         self.assert_deleted(server)
+
+    def test_guest_runs_until_it_is_its_turn(self) -> None:
+        first, second = self.create_server(), self.create_server()
+        connection = self.libvirt_connection()
+        for action, status in (("rescue", "RESCUE"), ("unrescue", "ACTIVE")):
+            turns = OneTurn()
+            with (
+                mock.patch("stable_rescue.virt.turns._turns", turns),
+                mock.patch("stable_rescue.virt.turns._WAIT_SECONDS", TIMEOUT),
+                Pause("before power off") as pause,
+            ):
+                self.start_request(first, action)
+                self.assertTrue(pause.reached.wait(TIMEOUT))
+                self.start_request(second, action)
+                self.assertTrue(turns.contended.wait(TIMEOUT))
+                domain = connection.lookupByUUIDString(second["id"])
+                self.assertTrue(domain.isActive())
+                is_rescued = "disk.rescue" in self.definition(second)
+                self.assertEqual(action == "unrescue", is_rescued)
+                pause.resume.set()
+                for server in (first, second):
+                    self._wait_for_state_change(server, status)
+            # Each has ended its turn.
+            self.assertTrue(turns.acquire(blocking=False))
 
     def test_twenty_servers_are_rescued_at_once(self) -> None:
         self.flags(instances=-1, cores=-1, ram=-1, group="quota")
