@@ -119,7 +119,7 @@ def _mounting(root: Path) -> list[list[str]]:
         if path.is_dir() and not path.is_symlink() and path.name not in PROGRAMS
     ]
     commands = [
-        # What is mounted later, such as a file system for a test, is seen in both.
+        # A file system that is mounted later, such as a test's, is seen in both.
         ["mount", "--make-rshared", "/"],
         ["mkdir", "--parents", ROOT],
         ["mount", "--bind", str(root), ROOT],

@@ -47,7 +47,7 @@ class Seen:
     has_task: bool = False
     has_record: bool = False
     running: bool = False
-    #: From the start of nova-compute to that of the guest; None if it did not start.
+    #: From nova-compute's start until the guest's; None if the guest did not start.
     seconds: float | None = None
     #: The guest after the boot; None if none ran, or if it printed nothing.
     booted: Inventory | None = None

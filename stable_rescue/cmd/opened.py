@@ -15,8 +15,8 @@ _Identity = tuple[bool, int, int]
 class OpenFiles:
     """The files and block devices that a guest's QEMU has open.
 
-    They are known by their numbers and not by their paths: QEMU has a mount namespace
-    of its own, and may run in another container.
+    They are known by their numbers and not by their paths: QEMU has another mount
+    namespace, and may run in another container.
     """
 
     def __init__(self, domain: str) -> None:
@@ -51,7 +51,7 @@ class OpenFiles:
 def identity_of(status: os.stat_result) -> _Identity:
     """Return what makes two paths the same file, or the same block device."""
     if stat.S_ISBLK(status.st_mode):
-        # libvirt makes a node of its own for each QEMU.
+        # libvirt makes another node for each QEMU.
         return True, os.major(status.st_rdev), os.minor(status.st_rdev)
     return False, status.st_dev, status.st_ino
 

@@ -49,8 +49,7 @@ def differences(first: Layout, second: Layout) -> list[tuple[str, ...]]:
 def _is_of_chipset(device: etree._Element) -> bool:
     """Return True if a device is part of the machine, and has no address.
 
-    libvirt leaves PS/2 devices out of the migratable form, and so does libvirt 11.3
-    with q35's watchdog (F40).
+    The migratable form lacks PS/2 devices and, with libvirt 11.3, q35's watchdog (F40).
     """
     return (device.tag == "input" and device.get("bus") == "ps2") or (
         device.tag == "watchdog" and device.get("model") == "itco"
