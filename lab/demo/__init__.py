@@ -79,10 +79,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def add_reboot_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of ``host-reboot``: the scene of this name, with all cases."""
+    demo = argparse.ArgumentParser()
+    add_arguments(demo)
+    defaults = vars(demo.parse_args([]))
     parser.add_argument("--keep", action="store_true", help="leave the lab up")
-    parser.set_defaults(
-        scene="host-reboot", bus="", device="disk", machine="q35", all=True
-    )
+    parser.set_defaults(**defaults | {"scene": "host-reboot", "all": True})
 
 
 def main(lab: Lab, arguments: argparse.Namespace) -> int:
