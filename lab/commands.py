@@ -90,7 +90,7 @@ def up(lab: Lab, options: Options) -> None:
             _populate(lab, images, clock.say)
         except LabError as error:
             raise LabError(f"{error}\n{_LEFT}") from error
-        clock.say(f"the lab is up: Nova {options.nova}, driver {options.driver}")
+        clock.say(f"the lab is up: {options}")
 
 
 def _as_root_if_needed(
@@ -152,12 +152,7 @@ def status(lab: Lab) -> bool:
     if not lab.sandbox.running():
         print(f"The lab in {lab.state} is down.")
         return False
-    options = lab.options
-    hypervisor_ = f", hypervisor of Debian {options.hypervisor}"
-    print(
-        f"Nova {options.nova}, driver {options.driver}"
-        f"{hypervisor_ if options.hypervisor else ''}"
-    )
+    print(lab.options)
     services = all_services(lab)
     with ThreadPoolExecutor() as pool:
         states = list(pool.map(lambda service: service.ready(), services))

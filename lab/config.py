@@ -51,6 +51,13 @@ class Options:
     as_root: bool = False  # all processes, QEMU included, instead of users of their own
     hypervisor: str = ""  # a release of lab.hypervisor, or this machine's programs
 
+    def __str__(self) -> str:
+        hypervisor = f", hypervisor of Debian {self.hypervisor}"
+        return (
+            f"Nova {self.nova}, driver {self.driver}"
+            f"{hypervisor if self.hypervisor else ''}"
+        )
+
     @classmethod
     def load(cls, path: Path) -> Options | None:
         """Return what ``save`` wrote to ``path``, None if it is absent or damaged."""

@@ -149,7 +149,6 @@ def main(words: Sequence[str] | None = None) -> int:
     command = commands.add_parser("make", help="make the folder, unless it is there")
     command.add_argument("release", choices=RELEASES)
     options = parser.parse_args(words)
-    CACHE.mkdir(parents=True, exist_ok=True)
     try:
         make(options.release, CACHE / f"{options.release}.log")
     except LabError as error:

@@ -21,9 +21,7 @@ def block_device_info(
     context: nova_context.RequestContext, instance: objects.Instance
 ) -> dict[str, Any]:
     """Return the instance's block_device_info from Nova's database."""
-    mappings = block_device_mapping.BlockDeviceMappingList.get_by_instance_uuid(
-        context, instance.uuid
-    )
+    mappings = _mappings_of(context, instance)
     return dict(virt_driver.get_block_device_info(instance, mappings))
 
 
@@ -36,12 +34,18 @@ def unsaved_block_device_info(
     device of the connected volume, without which StorPool's connector cannot
     disconnect it.
     """
-    mappings = block_device_mapping.BlockDeviceMappingList.get_by_instance_uuid(
-        context, instance.uuid
-    )
+    mappings = _mappings_of(context, instance)
     for mapping in mappings:
         mapping.save = lambda: None
     return dict(virt_driver.get_block_device_info(instance, mappings))
+
+
+def _mappings_of(
+    context: nova_context.RequestContext, instance: objects.Instance
+) -> objects.BlockDeviceMappingList:
+    return block_device_mapping.BlockDeviceMappingList.get_by_instance_uuid(
+        context, instance.uuid
+    )
 
 
 def shares_of(
